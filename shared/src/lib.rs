@@ -1,0 +1,1 @@
+//! What both tiers share; knows neither Pingora nor axum nor Redis.

@@ -1,0 +1,1 @@
+//! Rules in, requests in, verdicts out.
