@@ -129,8 +129,8 @@ impl Default for Http2Config {
     }
 }
 
-/// `[accept]`, `[client]` and `[[certificate]]`, compiled: what the way in needs of one generation.
-#[derive(Clone, Debug)]
+/// `[accept]`, `[client]`, `[[certificate]]` and the listeners, compiled: what the way in needs of one generation.
+#[derive(Debug)]
 pub struct Bounds {
     /// A head must be complete this long after its first byte.
     pub head_timeout: Duration,

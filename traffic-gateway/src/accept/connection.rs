@@ -8,7 +8,7 @@ use std::time::Instant;
 use gatehouse_shared::id::RequestId;
 use gatehouse_shared::live::Generation;
 use gatehouse_shared::problem::Reason;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use pingora::proxy::Session;
 
 use super::normalize::Message;
@@ -94,7 +94,8 @@ impl Arrival {
     /// The client of this request: the connection's source, or whom trusted proxies name.
     #[must_use]
     pub fn client(&self, headers: &HeaderMap) -> SocketAddr {
-        self.policy.value.accept.trusted_proxies.client(&self.connection, headers)
+        let forwarded_for = headers.get_all("x-forwarded-for").iter().map(HeaderValue::as_bytes);
+        self.policy.value.accept.trusted_proxies.client(self.connection.source, forwarded_for)
     }
 }
 

@@ -48,7 +48,7 @@ pub fn compile(
         let listeners = &config.process.listener;
         errors.collect(Listener::compile_all(listeners, certificates.as_ref(), listeners_before, sources, positions))
     };
-    let trusted = TrustedProxies::compile(&config.client);
+    let trusted = TrustedProxies::new(&config.client);
     let bounds = errors.collect(Bounds::compile(&config.accept, trusted, listeners.unwrap_or_default(), positions));
     match bounds {
         Some(bounds) => errors.into_result(bounds),
