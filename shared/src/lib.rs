@@ -7,7 +7,7 @@
 pub mod clock;
 pub mod config;
 pub mod live;
-pub mod watch;
+//watch
 pub mod id;
 pub mod hop;
 pub mod problem;
@@ -15,5 +15,5 @@ pub mod cidr;
 pub mod balance;
 //telemetry
 //admin
-pub mod process;
+//process
 pub mod shutdown;
