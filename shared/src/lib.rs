@@ -13,7 +13,7 @@ pub mod hop;
 pub mod problem;
 pub mod cidr;
 pub mod balance;
-//telemetry
+pub mod telemetry;
 //admin
 pub mod process;
 pub mod shutdown;

@@ -75,9 +75,10 @@ mod tests {
 
     #[test]
     fn a_level_that_is_not_understood_is_named() {
-        let error = EnvFilter::builder().parse("info,=").map(|_| ()).map_err(|cause| {
-            LoggingError::Level { level: "info,=".to_owned(), cause }.to_string()
-        });
+        let error = EnvFilter::builder()
+            .parse("info,=")
+            .map(|_| ())
+            .map_err(|cause| LoggingError::Level { level: "info,=".to_owned(), cause }.to_string());
         assert_eq!(error, Err("the log level \"info,=\" is not understood".to_owned()));
     }
 }

@@ -198,9 +198,8 @@ impl Shared {
 
     /// Waits for lines, gathers for a moment, and swaps the buffers; `None` when closed and empty.
     fn take(&self, batch: &mut Vec<u8>) -> Option<u64> {
-        let must_wait = |pending: &mut Pending| {
-            pending.lines == 0 && !pending.is_closing && !self.reopen.load(Ordering::Acquire)
-        };
+        let must_wait =
+            |pending: &mut Pending| pending.lines == 0 && !pending.is_closing && !self.reopen.load(Ordering::Acquire);
         let pending = self.filled.wait_while(self.lock(), must_wait).unwrap_or_else(PoisonError::into_inner);
         let may_gather = |pending: &mut Pending| !pending.is_closing && pending.lines < self.queue / 2;
         let gathered = self.filled.wait_timeout_while(pending, GATHER, may_gather);
