@@ -7,13 +7,13 @@
 pub mod clock;
 pub mod config;
 pub mod live;
-pub mod watch;
+//watch
 pub mod id;
 pub mod hop;
 pub mod problem;
 pub mod cidr;
 pub mod balance;
 pub mod telemetry;
-//admin
-pub mod process;
+pub mod admin;
+//process
 pub mod shutdown;
