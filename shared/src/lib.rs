@@ -7,7 +7,7 @@
 pub mod clock;
 pub mod config;
 pub mod live;
-//watch
+pub mod watch;
 pub mod id;
 pub mod hop;
 pub mod problem;
@@ -15,5 +15,5 @@ pub mod cidr;
 pub mod balance;
 pub mod telemetry;
 pub mod admin;
-//process
+pub mod process;
 pub mod shutdown;

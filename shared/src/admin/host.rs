@@ -49,10 +49,13 @@ mod tests {
         let loopback: SocketAddr = "127.0.0.1:9180".parse().unwrap();
         let public: SocketAddr = "192.0.2.1:9180".parse().unwrap();
         let extra = ["Gate.Example.com".to_owned()];
-        for host in ["127.0.0.1:9180", "127.0.0.1", "localhost:9180", "LOCALHOST", "[::1]:9180", "gate.example.com:443"] {
+        for host in ["127.0.0.1:9180", "127.0.0.1", "localhost:9180", "LOCALHOST", "[::1]:9180", "gate.example.com:443"]
+        {
             assert!(host_is_allowed(host, loopback, &extra), "{host}");
         }
-        for host in ["", "evil.example", "localhost.evil.example", "localhost:x", "[::1", "[::1]9180", "127.0.0.1.evil.example"] {
+        for host in
+            ["", "evil.example", "localhost.evil.example", "localhost:x", "[::1", "[::1]9180", "127.0.0.1.evil.example"]
+        {
             assert!(!host_is_allowed(host, loopback, &extra), "{host}");
         }
         assert!(!host_is_allowed("localhost:9180", public, &[]));
