@@ -171,8 +171,7 @@ impl Shared {
     fn run(&self, mut sink: Sink) {
         let mut batch = Vec::new();
         let mut next_warning = clock::now();
-        loop {
-            let Some(lines) = self.take(&mut batch) else { break };
+        while let Some(lines) = self.take(&mut batch) {
             if self.reopen.swap(false, Ordering::AcqRel) {
                 sink.reopen();
             }
