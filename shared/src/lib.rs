@@ -1,1 +1,19 @@
-//! What both tiers share; knows neither Pingora nor axum nor Redis.
+//! What both tiers share; knows neither Pingora nor axum nor hyper nor Redis.
+//!
+//! From the outside in: [`config`] reads files, [`live`] and [`watch`] keep exactly one compiled generation of them,
+//! [`hop`] is what the tiers say to each other, [`problem`] is what they say to clients, [`balance`] chooses who serves,
+//! [`telemetry`] tells operators, [`admin`] decides which operator may do what, and [`shutdown`] ends it all in order.
+
+pub mod clock;
+pub mod config;
+//LIVE
+//watch
+//id
+//hop
+//problem
+//cidr
+//balance
+//telemetry
+//admin
+//process
+//shutdown

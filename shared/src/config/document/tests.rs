@@ -1,0 +1,200 @@
+use serde::Deserialize;
+
+use super::*;
+use crate::config::{ByteSize, HumanDuration, SecretSource};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only read through Debug")]
+struct Config {
+    process: Process,
+    #[serde(default)]
+    accept: Accept,
+    #[serde(default)]
+    route: Vec<Route>,
+    #[serde(default)]
+    keys: Vec<Key>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only read through Debug")]
+struct Process {
+    node: String,
+    threads: usize,
+    admin: std::net::SocketAddr,
+    #[serde(default)]
+    listener: Vec<Listener>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only read through Debug")]
+struct Listener {
+    address: std::net::SocketAddr,
+    #[serde(default)]
+    tls: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Accept {
+    head_max: ByteSize,
+    head_timeout: HumanDuration,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Strategy {
+    RoundRobin,
+    LeastConnections,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only read through Debug")]
+struct Route {
+    path_prefix: String,
+    cluster: String,
+    strategy: Option<Strategy>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only read through Debug")]
+struct Key {
+    id: String,
+    secret: SecretSource,
+}
+
+fn read(text: &str) -> Result<Document<Config>, ConfigErrors> {
+    parse(&SourceFile { path: "edge.toml".into(), text: text.to_owned() })
+}
+
+fn findings(text: &str) -> String {
+    read(text).unwrap_err().to_string()
+}
+
+const GOOD: &str = r#"
+[process]
+node = "edge-1"
+threads = 2
+admin = "127.0.0.1:9180"
+[[process.listener]]
+address = "0.0.0.0:8080"
+[[route]]
+path_prefix = "/"
+cluster = "business"
+strategy = "least_connections"
+[[route]]
+path_prefix = "/static"
+cluster = "static"
+"#;
+
+#[test]
+fn reads_a_good_file_and_knows_where_everything_is() {
+    let document = read(GOOD).unwrap();
+    assert_eq!(document.value.route.len(), 2);
+    let at = |path: &str| {
+        let error = document.positions.error(path, "", None);
+        (error.line, error.column)
+    };
+    assert_eq!(at("process"), (2, 1));
+    assert_eq!(at("process.threads"), (4, 11));
+    assert_eq!(at("process.listener[0].address"), (7, 11));
+    assert_eq!(at("route[1].cluster"), (14, 11));
+    assert_eq!(at("route[1].strategy"), (12, 1), "an item that is not written is where its table is");
+    assert_eq!(at("accept.head_max"), (1, 1));
+    assert!(document.positions.contains("route[0].strategy"));
+    assert!(!document.positions.contains("route[1].strategy"));
+}
+
+#[test]
+fn tells_every_error_at_once() {
+    let text = r#"
+colour = "red"
+[process]
+node = 5
+threads = "two"
+admin = "127.0.0.1:9180"
+nodes = 3
+[[process.listener]]
+adress = "0.0.0.0:8080"
+tls = "yes"
+[accept]
+head_max = "64KB"
+head_timeout = 10
+[[route]]
+path_prefix = "/"
+cluster = "business"
+strategy = "round-robin"
+[[route]]
+strategy = "least_connections"
+[[keys]]
+id = "a"
+secret = { fil = "hop.key" }
+"#;
+    assert_eq!(
+        findings(text),
+        r#"edge.toml:2:1: unknown key "colour" at the top level (known: "process", "accept", "route", "keys")
+edge.toml:4:8: "process.node" must be a string, not 5
+edge.toml:5:11: "process.threads" must be a whole number that is not negative, not "two"
+edge.toml:7:1: unknown key "nodes" in [process] (did you mean "node"?)
+edge.toml:8:1: missing key "address" in [process.listener]
+edge.toml:9:1: unknown key "adress" in [process.listener] (did you mean "address"?)
+edge.toml:10:7: "process.listener[0].tls" must be true or false, not "yes"
+edge.toml:12:12: "accept.head_max": "64KB" is not a size (a whole number with B, KiB, MiB or GiB, such as "64KiB")
+edge.toml:13:16: "accept.head_timeout" must be a duration with its unit, as a string, not 10
+edge.toml:17:12: "route[0].strategy" cannot be "round-robin" (did you mean "round_robin"?)
+edge.toml:18:1: missing key "cluster" in [route]
+edge.toml:18:1: missing key "path_prefix" in [route]
+edge.toml:22:12: unknown key "fil" in [keys.secret] (did you mean "file"?)"#
+    );
+}
+
+#[test]
+fn tells_missing_tables_and_keys() {
+    assert_eq!(findings(""), "edge.toml:1:1: missing key \"process\" at the top level");
+    assert_eq!(
+        findings("[process]\nthreads = 1\n"),
+        "edge.toml:1:1: missing key \"admin\" in [process]\nedge.toml:1:1: missing key \"node\" in [process]"
+    );
+}
+
+#[test]
+fn tells_every_syntax_error() {
+    let errors = findings("[process\nnode = \"edge\nthreads = = 2\n");
+    assert!(errors.lines().count() >= 3, "{errors}");
+    assert!(errors.contains("edge.toml:1:") && errors.contains("edge.toml:3:"), "{errors}");
+}
+
+#[test]
+fn a_wrong_value_does_not_hide_what_else_its_table_lacks() {
+    let text = "[process]\nnode = \"e\"\nthreads = 1\nadmin = \"nowhere\"\n[[route]]\npath_prefix = 1\n";
+    assert_eq!(
+        findings(text),
+        "edge.toml:4:9: \"process.admin\": invalid socket address syntax\n\
+         edge.toml:5:1: missing key \"cluster\" in [route]\n\
+         edge.toml:6:15: \"route[0].path_prefix\" must be a string, not 1"
+    );
+}
+
+#[test]
+fn gives_up_after_a_hundred_findings() {
+    let text: String = (0..300).map(|n| format!("k{n} = 1\n")).collect();
+    assert_eq!(read(&text).unwrap_err().len(), 100);
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_the_parser_panic(text in ".{0,200}") {
+        let _outcome = read(&text);
+    }
+
+    #[test]
+    fn no_damage_to_a_good_file_makes_the_parser_panic(at in 0..GOOD.len(), with in ".{0,3}") {
+        if let Some((before, after)) = GOOD.split_at_checked(at) {
+            let _outcome = read(&format!("{before}{with}{after}"));
+        }
+    }
+}

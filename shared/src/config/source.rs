@@ -1,0 +1,190 @@
+//! Files as read, and the hash over everything a load has read.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use ring::digest;
+
+use super::error::{ConfigError, ConfigErrors};
+use super::secret::{Secret, SecretSource};
+
+/// A configuration file larger than this is a mistake: a million list entries take 20 MB.
+const MAX_FILE_BYTES: u64 = 256 << 20;
+
+/// A configuration file as read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceFile {
+    /// The name for messages: relative to the configuration directory.
+    pub path: PathBuf,
+    /// The content.
+    pub text: String,
+}
+
+impl SourceFile {
+    /// Reads `name` in `dir`.
+    ///
+    /// # Errors
+    /// One finding when the file cannot be read, is larger than 256 MiB, or is not UTF-8 (with the position).
+    pub fn read(dir: &Path, name: &str) -> Result<Self, ConfigErrors> {
+        let bytes = read_bytes(dir, Path::new(name))?;
+        Self::from_bytes(Path::new(name), bytes)
+    }
+
+    fn from_bytes(name: &Path, bytes: Vec<u8>) -> Result<Self, ConfigErrors> {
+        match String::from_utf8(bytes) {
+            Ok(text) => Ok(Self { path: name.to_owned(), text }),
+            Err(error) => {
+                let good = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+                let good = String::from_utf8_lossy(good);
+                let (line, column) = line_and_column(&good, good.len());
+                let message = "the file is not UTF-8 text".to_owned();
+                let remedy = Some("save it as UTF-8".to_owned());
+                Err(ConfigError { file: name.display().to_string(), line, column, message, remedy }.into())
+            }
+        }
+    }
+
+    /// The name for messages.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+}
+
+fn read_bytes(dir: &Path, name: &Path) -> Result<Vec<u8>, ConfigErrors> {
+    let read = || {
+        let mut bytes = Vec::new();
+        File::open(dir.join(name))?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+        Ok::<_, std::io::Error>(bytes)
+    };
+    let finding = |message| ConfigErrors::from(ConfigError::about_file(name.display().to_string(), message));
+    let bytes = read().map_err(|error| finding(format!("cannot read the file: {error}")))?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_FILE_BYTES {
+        return Err(finding("the file is larger than 256 MiB".to_owned()));
+    }
+    Ok(bytes)
+}
+
+/// Line and column (in characters) of a byte offset, both from 1.
+pub(super) fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    (line, column)
+}
+
+/// Reads the files and secrets of one load and hashes them, so that an unchanged configuration is recognised whatever
+/// file changed its time stamp.
+pub struct Sources {
+    dir: PathBuf,
+    hash: digest::Context,
+    files: BTreeSet<PathBuf>,
+}
+
+impl Sources {
+    /// A load from this directory.
+    #[must_use]
+    pub fn new(dir: &Path) -> Self {
+        Self { dir: dir.to_owned(), hash: digest::Context::new(&digest::SHA256), files: BTreeSet::new() }
+    }
+
+    /// The directory that relative names are relative to.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Reads a text file; a relative name is relative to the directory.
+    ///
+    /// # Errors
+    /// As [`SourceFile::read`].
+    pub fn read(&mut self, name: impl AsRef<Path>) -> Result<SourceFile, ConfigErrors> {
+        let name = name.as_ref();
+        let bytes = self.read_bytes(name)?;
+        SourceFile::from_bytes(name, bytes)
+    }
+
+    /// Reads a file of any content, such as a certificate.
+    ///
+    /// # Errors
+    /// One finding when the file cannot be read or is larger than 256 MiB.
+    pub fn read_bytes(&mut self, name: impl AsRef<Path>) -> Result<Vec<u8>, ConfigErrors> {
+        let name = name.as_ref();
+        self.files.insert(self.dir.join(name));
+        let bytes = read_bytes(&self.dir, name)?;
+        self.include(&name.display().to_string(), &bytes);
+        Ok(bytes)
+    }
+
+    /// Reads a secret.
+    ///
+    /// # Errors
+    /// A sentence for the operator, as [`SecretSource::resolve`].
+    pub fn secret(&mut self, source: &SecretSource) -> Result<Secret, String> {
+        if let SecretSource::File(path) = source {
+            self.files.insert(self.dir.join(path));
+        }
+        let secret = source.resolve(&self.dir)?;
+        self.include(&source.to_string(), secret.expose());
+        Ok(secret)
+    }
+
+    /// Lets anything else count into the hash, such as a generated value.
+    pub fn include(&mut self, name: &str, bytes: &[u8]) {
+        for part in [name.as_bytes(), bytes] {
+            self.hash.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            self.hash.update(part);
+        }
+    }
+
+    /// The first 16 hexadecimal digits of the SHA-256 of everything read, in reading order, and the files read.
+    #[must_use]
+    pub fn finish(self) -> (String, Vec<PathBuf>) {
+        (short_hex(&self.hash.finish()), self.files.into_iter().collect())
+    }
+}
+
+/// The first 16 hexadecimal digits of a digest.
+pub(crate) fn short_hex(digest: &digest::Digest) -> String {
+    digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_at_the_first_bad_byte() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("edge.toml"), b"a = 1\nb\xc3\xb6 = \"\xff\"\n").unwrap();
+        let error = SourceFile::read(dir.path(), "edge.toml").unwrap_err();
+        assert_eq!(error.to_string(), "edge.toml:2:7: the file is not UTF-8 text (save it as UTF-8)");
+    }
+
+    #[test]
+    fn names_a_missing_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = SourceFile::read(dir.path(), "edge.toml").unwrap_err();
+        assert!(error.to_string().starts_with("edge.toml: cannot read the file: "), "{error}");
+    }
+
+    #[test]
+    fn the_hash_covers_names_and_contents_of_files_and_secrets() {
+        let dir = tempfile::tempdir().unwrap();
+        let hash = |first: &str, second: &str| {
+            std::fs::write(dir.path().join("a"), first).unwrap();
+            std::fs::write(dir.path().join("b"), second).unwrap();
+            let mut sources = Sources::new(dir.path());
+            sources.read("a").unwrap();
+            sources.secret(&SecretSource::File("b".into())).unwrap();
+            sources.finish().0
+        };
+        let hashes = [hash("12", "3"), hash("1", "23"), hash("12", "4"), hash("12", "3")];
+        assert_eq!(hashes[0], hashes[3]);
+        assert_ne!(hashes[0], hashes[1]);
+        assert_ne!(hashes[0], hashes[2]);
+        assert_eq!(hashes[0].len(), 16);
+    }
+}
