@@ -9,10 +9,10 @@ pub mod config;
 pub mod live;
 //watch
 pub mod id;
-//hop
-//problem
+pub mod hop;
+pub mod problem;
 pub mod cidr;
-//balance
+pub mod balance;
 //telemetry
 //admin
 //process

@@ -1,1 +1,5 @@
 //! The outer gate.
+
+pub mod config;
+pub mod policy;
+pub mod accept;
