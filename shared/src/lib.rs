@@ -6,14 +6,14 @@
 
 pub mod clock;
 pub mod config;
-//LIVE
+pub mod live;
 //watch
-//id
+pub mod id;
 //hop
 //problem
-//cidr
+pub mod cidr;
 //balance
 //telemetry
 //admin
 //process
-//shutdown
+pub mod shutdown;

@@ -1,0 +1,236 @@
+//! Networks: single ones, and small lists with a quick "is this address in it".
+//!
+//! An IPv4-mapped IPv6 address (`::ffff:192.0.2.1`) is the IPv4 address, everywhere.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+/// An IPv4 or IPv6 network; a single address is a network of one. Written `"10.0.0.0/8"` or `"2001:db8::1"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Network(IpNet);
+
+/// Why a network does not parse.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NetworkError {
+    /// Not an address, or not a prefix length.
+    #[error("\"{0}\" is not a network (such as \"10.0.0.0/8\" or \"2001:db8::1\")")]
+    Malformed(String),
+    /// Bits after the prefix are set: perhaps the prefix is too short.
+    #[error("\"{given}\" has bits set after its prefix; the network is \"{network}\"")]
+    HostBits {
+        /// What was written.
+        given: String,
+        /// The network that contains it.
+        network: String,
+    },
+}
+
+impl Network {
+    /// Whether the address belongs to the network.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.contains(&address.to_canonical())
+    }
+
+    /// The network as `ipnet` knows it.
+    #[must_use]
+    pub fn as_ipnet(&self) -> IpNet {
+        self.0
+    }
+}
+
+/// The network of this prefix length around an address, for counting clients by network.
+#[must_use]
+pub fn around(address: IpAddr, ipv4_prefix: u8, ipv6_prefix: u8) -> Network {
+    let net = match address.to_canonical() {
+        IpAddr::V4(address) => IpNet::V4(Ipv4Net::new_assert(address, ipv4_prefix.min(32))),
+        IpAddr::V6(address) => IpNet::V6(Ipv6Net::new_assert(address, ipv6_prefix.min(128))),
+    };
+    Network(net.trunc())
+}
+
+impl From<IpAddr> for Network {
+    fn from(address: IpAddr) -> Self {
+        Self(IpNet::from(address.to_canonical()))
+    }
+}
+
+impl FromStr for Network {
+    type Err = NetworkError;
+
+    fn from_str(text: &str) -> Result<Self, NetworkError> {
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Ok(Self::from(address));
+        }
+        let malformed = || NetworkError::Malformed(text.chars().take(60).collect());
+        let net: IpNet = text.parse().map_err(|_error| malformed())?;
+        if net.trunc() != net {
+            return Err(NetworkError::HostBits { given: text.to_owned(), network: net.trunc().to_string() });
+        }
+        Ok(Self(unmapped(net)))
+    }
+}
+
+/// `::ffff:10.0.0.0/104` is `10.0.0.0/8`.
+fn unmapped(net: IpNet) -> IpNet {
+    let IpNet::V6(six) = net else { return net };
+    match (six.addr().to_ipv4_mapped(), six.prefix_len().checked_sub(96)) {
+        (Some(four), Some(prefix)) => Ipv4Net::new(four, prefix).map_or(net, IpNet::V4),
+        _ => net,
+    }
+}
+
+impl TryFrom<String> for Network {
+    type Error = NetworkError;
+
+    fn try_from(text: String) -> Result<Self, NetworkError> {
+        text.parse()
+    }
+}
+
+impl From<Network> for String {
+    fn from(network: Network) -> String {
+        network.to_string()
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let single = self.0.prefix_len() == self.0.max_prefix_len();
+        if single { self.0.addr().fmt(f) } else { self.0.fmt(f) }
+    }
+}
+
+impl JsonSchema for Network {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Network".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "network" })
+    }
+}
+
+/// A compiled list of networks: sorted, merged ranges; a look-up is a binary search.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NetworkSet {
+    four: Box<[(Ipv4Addr, Ipv4Addr)]>,
+    six: Box<[(Ipv6Addr, Ipv6Addr)]>,
+}
+
+impl NetworkSet {
+    /// Whether any network contains the address.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match address.to_canonical() {
+            IpAddr::V4(address) => is_in(&self.four, address),
+            IpAddr::V6(address) => is_in(&self.six, address),
+        }
+    }
+
+    /// Whether the list is empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.four.is_empty() && self.six.is_empty()
+    }
+}
+
+impl FromIterator<Network> for NetworkSet {
+    fn from_iter<I: IntoIterator<Item = Network>>(networks: I) -> Self {
+        let (mut four, mut six) = (Vec::new(), Vec::new());
+        for Network(net) in networks {
+            match net {
+                IpNet::V4(net) => four.push((net.network(), net.broadcast())),
+                IpNet::V6(net) => six.push((net.network(), net.broadcast())),
+            }
+        }
+        Self { four: merged(four), six: merged(six) }
+    }
+}
+
+fn merged<A: Ord + Copy>(mut ranges: Vec<(A, A)>) -> Box<[(A, A)]> {
+    ranges.sort_unstable();
+    let mut merged: Vec<(A, A)> = Vec::with_capacity(ranges.len());
+    for (first, last) in ranges {
+        match merged.last_mut() {
+            Some((_, end)) if first <= *end => *end = (*end).max(last),
+            _ => merged.push((first, last)),
+        }
+    }
+    merged.into_boxed_slice()
+}
+
+fn is_in<A: Ord + Copy>(ranges: &[(A, A)], address: A) -> bool {
+    let after = ranges.partition_point(|(first, _)| *first <= address);
+    after.checked_sub(1).and_then(|index| ranges.get(index)).is_some_and(|(_, last)| address <= *last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::{any, proptest};
+
+    fn network(text: &str) -> Network {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_mapped_address_is_the_ipv4_address() {
+        assert_eq!(network("::ffff:10.0.0.0/104"), network("10.0.0.0/8"));
+        assert_eq!(network("::ffff:10.1.2.3").to_string(), "10.1.2.3");
+        let set: NetworkSet = [network("10.0.0.0/8")].into_iter().collect();
+        assert!(set.contains("::ffff:10.1.2.3".parse().unwrap()));
+        assert!(!set.contains("::a01:203".parse().unwrap()));
+    }
+
+    #[test]
+    fn refuses_what_is_not_a_network() {
+        for wrong in ["", "10.0.0.0/33", "10.0.0/8", "10.0.0.0/", "example.com", "10.0.0.0/8 ", "::/129", "1.2.3.4/-1"]
+        {
+            assert!(wrong.parse::<Network>().is_err(), "{wrong:?}");
+        }
+        assert_eq!(
+            "10.0.0.1/8".parse::<Network>().unwrap_err().to_string(),
+            "\"10.0.0.1/8\" has bits set after its prefix; the network is \"10.0.0.0/8\""
+        );
+    }
+
+    #[test]
+    fn groups_clients_by_network() {
+        assert_eq!(around("192.0.2.77".parse().unwrap(), 24, 64), network("192.0.2.0/24"));
+        assert_eq!(around("2001:db8:1:2:3::1".parse().unwrap(), 32, 64), network("2001:db8:1:2::/64"));
+    }
+
+    proptest! {
+        #[test]
+        fn printing_and_parsing_is_the_identity(address in any::<IpAddr>(), prefix in 0u8..=128) {
+            let network = around(address, prefix, prefix);
+            // A short prefix may turn a mapped address into a network that is not mapped any more; both print the same.
+            assert_eq!(network.to_string().parse::<Network>().map(|again| again.to_string()), Ok(network.to_string()));
+        }
+
+        #[test]
+        fn a_set_equals_the_naive_list(
+            networks in proptest::collection::vec((any::<u32>(), 0u8..=32), 0..40),
+            addresses in proptest::collection::vec(any::<u32>(), 0..40),
+        ) {
+            let list: Vec<Network> =
+                networks.iter().map(|(bits, prefix)| around(Ipv4Addr::from(*bits).into(), *prefix, 64)).collect();
+            let set: NetworkSet = list.iter().copied().collect();
+            let edges = list.iter().flat_map(|network| [network.0.network(), network.0.broadcast()]);
+            for address in addresses.iter().map(|bits| IpAddr::from(Ipv4Addr::from(*bits))).chain(edges) {
+                assert_eq!(set.contains(address), list.iter().any(|network| network.contains(address)), "{address}");
+            }
+        }
+    }
+}
