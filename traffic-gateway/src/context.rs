@@ -16,13 +16,13 @@ use gatehouse_shared::{
     hop::HopResult,
     id::{RequestId, TraceContext},
     problem::Reason,
-    shutdown::InFlight,
+    shutdown::InFlightGuard,
 };
 use http::HeaderValue;
 use pingora::{Error, ErrorType, OrErr, Result, proxy::Session};
 
 use crate::{
-    accept::{Arrival, Body, Connection},
+    accept::{Arrival, Body, Bounds, Connection},
     admit::Denial,
     balance::{Attempt, Route},
     observe::Observer,
@@ -32,10 +32,12 @@ use crate::{
 pub struct Context {
     /// What the way in knows of the request; `None` until it arrived.
     pub arrival: Option<Box<Arrival>>,
+    /// When Pingora had read its head, Unix milliseconds.
+    pub started_unix_ms: u64,
     /// Its id, told to the client and to tier two.
     pub request_id: RequestId,
-    /// Its place in a distributed trace.
-    pub trace: TraceContext,
+    /// Its place in a distributed trace; `None` until its head was looked at.
+    pub trace: Option<TraceContext>,
     /// The client as derived.
     pub client: SocketAddr,
     /// Where it goes.
@@ -49,7 +51,7 @@ pub struct Context {
     observer: Arc<Observer>,
     id_value: Option<HeaderValue>,
     continue_sent: bool,
-    in_flight: Option<InFlight>,
+    in_flight: Option<InFlightGuard>,
 }
 
 /// What became of a request, as far as it is known.
@@ -87,10 +89,12 @@ impl Context {
     /// The context of a request that has not arrived yet.
     #[must_use]
     pub fn new(observer: &Arc<Observer>) -> Self {
+        let started_unix_ms = clock::unix_ms();
         Self {
             arrival: None,
-            request_id: RequestId::generate(),
-            trace: TraceContext::default(),
+            request_id: RequestId::new(started_unix_ms),
+            started_unix_ms,
+            trace: None,
             client: SocketAddr::from(([0, 0, 0, 0], 0)),
             route: None,
             deadline: clock::now(),
@@ -138,12 +142,7 @@ impl Context {
     /// The connection's own bounds end an upload that is too slow; a short body gets no more than those would give it.
     pub fn begin_waiting(&mut self, timeout: Duration) {
         let Some(arrival) = self.arrival.as_deref() else { return };
-        let bounds = &arrival.policy.value.accept;
-        let upload = match arrival.message.body {
-            Body::None => Duration::ZERO,
-            Body::Length(length) => bounds.upload_time(length),
-            Body::Chunked => bounds.body_timeout,
-        };
+        let upload = upload_time(arrival.message.body, &arrival.policy.value.accept);
         self.deadline = clock::now() + timeout + upload;
     }
 
@@ -171,5 +170,17 @@ impl Context {
 impl Drop for Context {
     fn drop(&mut self) {
         self.record(None);
+    }
+}
+
+/// The longest that a body may take by the bounds of the way in: all of the body timeout when its length is unknown.
+fn upload_time(body: Body, bounds: &Bounds) -> Duration {
+    match body {
+        Body::None => Duration::ZERO,
+        Body::Chunked => bounds.body_timeout,
+        Body::Length(length) => {
+            let at_min_rate = length.checked_div(bounds.body_min_rate).map_or(bounds.body_timeout, Duration::from_secs);
+            bounds.body_timeout.min(bounds.body_idle_timeout.saturating_add(at_min_rate))
+        }
     }
 }

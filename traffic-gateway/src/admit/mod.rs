@@ -35,10 +35,7 @@ impl From<&'static Reason> for Denial {
 /// * Upgrade, WebSocket among them: tier two is not asked, since over h2c the request would lose its meaning.
 pub fn check(message: &Message) -> Result<(), Denial> {
     if message.method == http::Method::CONNECT {
-        return Err(Denial {
-            detail: Some("CONNECT is not offered".to_owned()),
-            ..Denial::from(&problem::METHOD_NOT_ALLOWED)
-        });
+        return Err(Denial::from(&problem::CONNECT_UNSUPPORTED));
     }
     if message.upgrade {
         return Err(Denial::from(&problem::UPGRADE_UNSUPPORTED));

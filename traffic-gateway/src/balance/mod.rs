@@ -40,7 +40,7 @@ pub async fn choose(context: &mut Context) -> Result<Box<HttpPeer>> {
     loop {
         let now = clock::now();
         if now >= context.deadline {
-            return refuse(context, Denial::from(&problem::UPSTREAM_TIMEOUT));
+            return refuse(context, Denial::from(&problem::DEADLINE_EXCEEDED));
         }
         if context.attempt.count() >= MOST_ATTEMPTS {
             return refuse(context, unavailable(&problem::NO_HEALTHY_UPSTREAM));
@@ -61,7 +61,7 @@ pub async fn choose(context: &mut Context) -> Result<Box<HttpPeer>> {
                 return Ok(peer);
             }
             Err(Refused::ConnectFailed) => context.outcome.cause = Some(Refused::ConnectFailed.to_string()),
-            Err(Refused::Full) => return refuse(context, unavailable(&problem::UPSTREAM_BUSY)),
+            Err(Refused::Full) => return refuse(context, unavailable(&problem::OVERLOADED)),
         }
     }
 }

@@ -34,27 +34,33 @@ fn denial_for(context: &mut Context, error: &Error) -> Option<Denial> {
         return Some(denial);
     }
     match error.esource() {
-        ErrorSource::Downstream => match error.etype() {
-            ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed | ErrorType::WriteTimedout => None,
-            ErrorType::H2Error => None,
-            ErrorType::ReadTimedout => Some(Denial::from(&problem::BODY_TIMEOUT)),
-            _ => Some(Denial::from(&problem::MALFORMED_REQUEST)),
-        },
+        ErrorSource::Downstream => downstream(error.etype()).map(Denial::from),
         ErrorSource::Upstream => Some(upstream(error.etype())),
-        ErrorSource::Internal | ErrorSource::Unset => Some(match error.etype() {
-            ErrorType::ReadTimedout => Denial::from(&problem::UPSTREAM_TIMEOUT),
-            _ => Denial::from(&problem::INTERNAL_ERROR),
-        }),
+        ErrorSource::Internal | ErrorSource::Unset => Some(Denial::from(&problem::INTERNAL_ERROR)),
+    }
+}
+
+fn downstream(error: &ErrorType) -> Option<&'static Reason> {
+    match error {
+        ErrorType::ReadTimedout => Some(&problem::BODY_TIMEOUT),
+        ErrorType::InvalidHTTPHeader => Some(&problem::HEADER_INVALID),
+        _ => None,
     }
 }
 
 fn upstream(error: &ErrorType) -> Denial {
     match error {
         ErrorType::ReadTimedout | ErrorType::WriteTimedout => Denial::from(&problem::UPSTREAM_TIMEOUT),
-        ErrorType::ConnectTimedout | ErrorType::ConnectRefused | ErrorType::ConnectNoRoute | ErrorType::ConnectError => {
-            unavailable(&problem::NO_HEALTHY_UPSTREAM)
+        ErrorType::ConnectTimedout
+        | ErrorType::ConnectRefused
+        | ErrorType::ConnectNoRoute
+        | ErrorType::ConnectError
+        | ErrorType::SocketError
+        | ErrorType::BindError => Denial::from(&problem::UPSTREAM_CONNECT_FAILED),
+        ErrorType::InvalidHTTPHeader | ErrorType::InvalidH2 | ErrorType::H2Downgrade | ErrorType::H1Error => {
+            Denial::from(&problem::UPSTREAM_PROTOCOL_ERROR)
         }
-        _ => Denial::from(&problem::UPSTREAM_FAILED),
+        _ => Denial::from(&problem::UPSTREAM_RESET),
     }
 }
 

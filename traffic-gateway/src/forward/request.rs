@@ -25,9 +25,6 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
-/// The hop is refused this long after it was signed (hop.md); the business tier allows for 5 s between the clocks.
-const HOP_LIFE_MS: u64 = 10_000;
-
 /// Turns the copy of the client's head into the head of the hand-off.
 ///
 /// # Errors
@@ -54,10 +51,12 @@ pub fn prepare(context: &mut Context, head: &mut RequestHeader) -> Result<()> {
     headers.insert(FORWARDED_FOR, client.clone());
     headers.insert(REAL_IP, client);
     headers.insert(REQUEST_ID, context.id_value());
-    if !context.trace.is_continued() {
-        headers.remove(TRACESTATE);
+    if let Some(trace) = &context.trace {
+        if !trace.is_continued() {
+            headers.remove(TRACESTATE);
+        }
+        headers.insert(TRACEPARENT, value_of(trace.to_header().as_str())?);
     }
-    headers.insert(TRACEPARENT, value_of(&context.trace.to_header())?);
     *head = RequestHeader::from(parts);
     Ok(())
 }
@@ -68,7 +67,7 @@ fn signed_hop(context: &Context, policy: &Policy, message: &Message, left: Durat
     let tls = connection.and_then(|connection| connection.tls.as_deref());
     let certificate = tls.and_then(|tls| tls.client.as_ref());
     let hop = Hop {
-        rid: context.request_id.as_str(),
+        request_id: context.request_id,
         client: context.client,
         scheme: if tls.is_some() { Scheme::Https } else { Scheme::Http },
         tls: tls.map(|tls| tls.version),
@@ -77,7 +76,6 @@ fn signed_hop(context: &Context, policy: &Policy, message: &Message, left: Durat
         path: message.canonical_path(),
         left,
         edge: &policy.node,
-        expires_unix_ms: now + HOP_LIFE_MS,
         held: false,
     };
     let text = policy.hop.sign(&hop, message.method.as_str(), message.authority(), &target_of(message), now);
