@@ -9,8 +9,8 @@ pub mod config;
 pub mod live;
 //watch
 pub mod id;
-//hop
-//problem
+pub mod hop;
+pub mod problem;
 pub mod cidr;
 //balance
 //telemetry

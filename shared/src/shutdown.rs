@@ -93,7 +93,6 @@ impl InFlight {
     }
 
     /// Counts one in until the guard is dropped.
-    #[must_use]
     pub fn enter(&self) -> InFlightGuard {
         self.inner.count.fetch_add(1, Ordering::AcqRel);
         InFlightGuard { inner: Arc::clone(&self.inner) }

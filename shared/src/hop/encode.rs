@@ -1,0 +1,116 @@
+//! Writing the hop header, without formatting machinery: it is written once per request.
+
+use std::net::{IpAddr, SocketAddr};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::Hop;
+
+/// The largest number RFC 9651 allows.
+const MAX_NUMBER: u64 = 999_999_999_999_999;
+
+/// Writes everything up to the signature.
+pub(super) fn write_fields(out: &mut String, hop: &Hop<'_>, key_id: &str, expires_unix_ms: u64) {
+    out.push_str("v=1, kid=\"");
+    out.push_str(key_id);
+    out.push_str("\", exp=");
+    push_number(out, expires_unix_ms);
+    out.push_str(", rid=\"");
+    out.push_str(hop.request_id.as_str());
+    out.push_str("\", client=\"");
+    push_address(out, hop.client);
+    out.push_str("\", scheme=");
+    out.push_str(hop.scheme.as_str());
+    push_optional_string(out, ", tls=\"", hop.tls);
+    if let Some(subject) = hop.subject {
+        out.push_str(", subject=%\"");
+        push_display(out, subject);
+        out.push('"');
+    }
+    push_optional_string(out, ", fp=\"", hop.fingerprint);
+    push_optional_string(out, ", path=\"", Some(hop.path));
+    out.push_str(", left=");
+    push_number(out, u64::try_from(hop.left.as_millis()).unwrap_or(u64::MAX).min(MAX_NUMBER));
+    push_optional_string(out, ", edge=\"", Some(hop.edge));
+    if hop.held {
+        out.push_str(", held");
+    }
+}
+
+/// What stands between the fields and the signature.
+pub(super) const SIGNATURE_START: &str = ", sig=:";
+
+/// Appends the signature.
+pub(super) fn write_signature(out: &mut String, signature: &[u8]) {
+    out.push_str(SIGNATURE_START);
+    STANDARD.encode_string(signature, out);
+    out.push(':');
+}
+
+fn push_number(out: &mut String, number: u64) {
+    let mut digits = [0_u8; 20];
+    let mut rest = number;
+    let mut length = 0;
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+        rest /= 10;
+        length += 1;
+        if rest == 0 {
+            break;
+        }
+    }
+    let start = digits.len() - length;
+    out.push_str(digits.get(start..).and_then(|digits| std::str::from_utf8(digits).ok()).unwrap_or_default());
+}
+
+fn push_address(out: &mut String, address: SocketAddr) {
+    match address.ip() {
+        IpAddr::V4(ip) => {
+            for (index, octet) in ip.octets().into_iter().enumerate() {
+                if index > 0 {
+                    out.push('.');
+                }
+                push_number(out, u64::from(octet));
+            }
+            out.push(':');
+            push_number(out, u64::from(address.port()));
+        }
+        // Without flow label and zone, which mean nothing on another machine.
+        IpAddr::V6(ip) => out.push_str(&SocketAddr::from((ip, address.port())).to_string()),
+    }
+}
+
+/// A quoted string; bytes it cannot hold are percent-encoded, which in a path means the same.
+fn push_optional_string(out: &mut String, start: &str, value: Option<&str>) {
+    let Some(value) = value else { return };
+    out.push_str(start);
+    if value.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
+        out.push_str(value);
+    } else {
+        for byte in value.bytes() {
+            match byte {
+                b'"' | b'\\' => out.extend(['\\', char::from(byte)]),
+                b' '..=b'~' => out.push(char::from(byte)),
+                byte => push_percent(out, byte),
+            }
+        }
+    }
+    out.push('"');
+}
+
+/// The inside of a display string (RFC 9651, section 3.3.8): any text, percent-encoded where it is not plain ASCII.
+fn push_display(out: &mut String, value: &str) {
+    for byte in value.bytes() {
+        match byte {
+            b'"' | b'%' => push_percent(out, byte),
+            b' '..=b'~' => out.push(char::from(byte)),
+            byte => push_percent(out, byte),
+        }
+    }
+}
+
+fn push_percent(out: &mut String, byte: u8) {
+    let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or('0');
+    out.extend(['%', digit(byte >> 4), digit(byte & 15)]);
+}

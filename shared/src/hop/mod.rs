@@ -1,0 +1,136 @@
+//! What the two tiers say to each other: a signed header in one direction, a result header in the other.
+//!
+//! The edge signs a [`Hop`] with [`HopKeys::sign`] and sends it as [`HOP_HEADER`]; the business tier takes it apart with
+//! [`HopKeys::verify`] and refuses the request when it cannot. The header is an RFC 9651 dictionary whose members come in
+//! one fixed order:
+//!
+//! ```text
+//! v=1, kid="a", exp=1700000010000, rid="0193…", client="192.0.2.1:4711", scheme=https, tls="1.3",
+//! subject=%"CN=shop", fp="9f86…", path="/orders/7", left=29990, edge="edge-1", held, sig=:BASE64:
+//! ```
+//!
+//! `tls`, `subject`, `fp` and `held` are there only when they apply. The signature is HMAC-SHA-256 over the header text
+//! up to `, sig=`, then `\n`, the method, `\n`, the authority, `\n` and the raw target: nothing of the request line and
+//! nothing the edge says about the client can be changed or reused for another request.
+
+mod encode;
+mod keys;
+mod parse;
+mod result;
+
+pub use keys::{HopKey, HopKeyConfig, HopKeys, HopKeysError};
+pub use parse::HopError;
+pub use result::{Auth, HopResult, Origin, Retry};
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::id::RequestId;
+
+/// The header from the edge to the business tier.
+pub const HOP_HEADER: &str = "x-gatehouse-hop";
+/// The header from the business tier back to the edge.
+pub const RESULT_HEADER: &str = "x-gatehouse-result";
+/// The protocol version written. A tier accepts this one and the previous one; there is no previous one yet.
+pub const VERSION: u8 = 1;
+/// A hop is refused this long after it was issued.
+pub const LIFETIME: Duration = Duration::from_secs(10);
+/// How far the clocks of two fleets may differ.
+pub const ALLOWED_SKEW: Duration = Duration::from_secs(5);
+
+/// How the client reached the edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// In clear.
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+impl Scheme {
+    /// `http` or `https`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        }
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What the edge says about a request, to be signed.
+#[derive(Clone, Copy, Debug)]
+pub struct Hop<'a> {
+    /// The request id.
+    pub request_id: RequestId,
+    /// The client's address as derived, with its port.
+    pub client: SocketAddr,
+    /// How the client reached the edge.
+    pub scheme: Scheme,
+    /// The TLS version, such as `1.3`.
+    pub tls: Option<&'a str>,
+    /// The subject of the verified client certificate.
+    pub subject: Option<&'a str>,
+    /// The SHA-256 fingerprint of the verified client certificate, in hexadecimal digits.
+    pub fingerprint: Option<&'a str>,
+    /// The canonical path: the only one that routing and permission look at.
+    pub path: &'a str,
+    /// What is left of the deadline at sending.
+    pub left: Duration,
+    /// The name of the edge node, for logs.
+    pub edge: &'a str,
+    /// The body is held back until it has been inspected: nothing may be charged before it flows.
+    pub held: bool,
+}
+
+/// A hop whose signature and time are right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedHop {
+    /// The request id.
+    pub request_id: RequestId,
+    /// The client's address as the edge derived it, with its port.
+    pub client: SocketAddr,
+    /// How the client reached the edge.
+    pub scheme: Scheme,
+    /// The TLS version, such as `1.3`.
+    pub tls: Option<Box<str>>,
+    /// The subject of the client certificate that the edge verified.
+    pub subject: Option<Box<str>>,
+    /// The SHA-256 fingerprint of that certificate, in hexadecimal digits.
+    pub fingerprint: Option<Box<str>>,
+    /// The canonical path.
+    pub path: Box<str>,
+    /// What was left of the deadline when the edge sent the request.
+    pub left: Duration,
+    /// The name of the edge node.
+    pub edge: Box<str>,
+    /// When the hop expires, in Unix milliseconds.
+    pub expires_unix_ms: u64,
+    /// The body is held back until the edge has inspected it.
+    pub held: bool,
+}
+
+/// Whether a header name belongs to the family that only the tiers may send: `x-gatehouse-…` in any case, with `_` for
+/// `-` too.
+#[must_use]
+pub fn is_internal(name: &str) -> bool {
+    const FAMILY: &[u8] = b"x-gatehouse";
+    let name = name.as_bytes();
+    let same = |(byte, expected): (&u8, &u8)| match byte {
+        b'_' => *expected == b'-',
+        byte => byte.to_ascii_lowercase() == *expected,
+    };
+    name.len() >= FAMILY.len()
+        && name.iter().zip(FAMILY).all(same)
+        && name.get(FAMILY.len()).is_none_or(|byte| matches!(byte, b'-' | b'_'))
+}
+
+#[cfg(test)]
+mod tests;

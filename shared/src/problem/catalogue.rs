@@ -1,0 +1,290 @@
+//! Every reason, once: a flat table.
+
+use super::Reason;
+
+/// Declares the reasons and lists them by section, so that none can be forgotten in the reference.
+macro_rules! catalogue {
+    ($($section:literal { $($name:ident = $code:literal, $status:literal, $title:literal, $meaning:literal, $remedy:literal;)+ })+) => {
+        $($(
+            #[doc = $meaning]
+            pub static $name: Reason =
+                Reason { code: $code, status: $status, title: $title, meaning: $meaning, remedy: $remedy };
+        )+)+
+
+        /// The reasons by section of the reference.
+        pub static SECTIONS: &[(&str, &[&Reason])] = &[$(($section, &[$(&$name),+])),+];
+    };
+}
+
+catalogue! {
+    "Malformed or ambiguous messages (edge)" {
+        REQUEST_LINE_INVALID = "request_line_invalid", 400, "Malformed request line",
+            "The request line is not `METHOD SP TARGET SP HTTP/1.x` with single spaces.",
+            "Send a request line by RFC 9112, section 3.";
+        LINE_ENDING_INVALID = "line_ending_invalid", 400, "Malformed line ending",
+            "A line of the head ends with a bare line feed, or contains a bare carriage return.",
+            "End every line with CR LF.";
+        LEADING_EMPTY_LINES = "leading_empty_lines", 400, "Empty lines before the request",
+            "More than one empty line precedes the request line.",
+            "Start with the request line.";
+        CONTROL_BYTE = "control_byte", 400, "Control byte in the head",
+            "The head contains a NUL or another control byte.",
+            "Remove control bytes from the target and the header values.";
+        HEADER_INVALID = "header_invalid", 400, "Malformed header",
+            "A header line has no colon, white space before the colon, or an empty name.",
+            "Send headers as `Name: value`.";
+        HEADER_FOLDED = "header_folded", 400, "Folded header",
+            "A header continues on the next line (obs-fold).",
+            "Send each header on one line.";
+        HEADER_NAME_INVALID = "header_name_invalid", 400, "Invalid header name",
+            "A header name contains characters outside the token characters of HTTP.",
+            "Use letters, digits and hyphens.";
+        HEADER_NAME_UNDERSCORE = "header_name_underscore", 400, "Underscore in a header name",
+            "A header name contains `_`, which many servers cannot tell from `-`.",
+            "Use hyphens, or set `header_underscores = true` in the edge configuration.";
+        HEADER_REPEATED = "header_repeated", 400, "Repeated header",
+            "A header that may appear only once appears again.",
+            "Send it once.";
+        CONNECTION_OPTION_INVALID = "connection_option_invalid", 400, "Invalid Connection option",
+            "`Connection` names a header that is not hop-by-hop, so that the next hop would lose it.",
+            "Name only hop-by-hop headers in `Connection`.";
+        FRAMING_CONFLICT = "framing_conflict", 400, "Conflicting body framing",
+            "Both Content-Length and Transfer-Encoding are present: a smuggling attempt or a broken client.",
+            "Send one of them.";
+        TRANSFER_ENCODING_INVALID = "transfer_encoding_invalid", 400, "Invalid Transfer-Encoding",
+            "Transfer-Encoding is not exactly `chunked`, or is repeated, or comes with HTTP/1.0 or HTTP/2.",
+            "Use `Transfer-Encoding: chunked` on HTTP/1.1 only.";
+        CONTENT_LENGTH_INVALID = "content_length_invalid", 400, "Invalid Content-Length",
+            "Content-Length is not a plain decimal number, has leading zeros or a sign, or is a list.",
+            "Send one decimal number.";
+        CONTENT_LENGTH_REPEATED = "content_length_repeated", 400, "Repeated Content-Length",
+            "Content-Length appears more than once.",
+            "Send it once.";
+        CONTENT_LENGTH_MISMATCH = "content_length_mismatch", 400, "Body does not match Content-Length",
+            "An HTTP/2 body is longer or shorter than its Content-Length says.",
+            "Send as many bytes as announced.";
+        CHUNK_INVALID = "chunk_invalid", 400, "Malformed chunk",
+            "A chunk size, extension or line ending of the body is malformed.",
+            "Send chunks by RFC 9112, section 7.1.";
+        TRAILER_INVALID = "trailer_invalid", 400, "Malformed trailer",
+            "A trailer is malformed, or names a field that must not be in trailers, or they exceed their cap.",
+            "Send few and small trailers, and none that frame, route or authenticate the message.";
+        BODY_INCOMPLETE = "body_incomplete", 400, "Incomplete body",
+            "The connection ended before the body did.",
+            "Send the whole body before closing.";
+        HOST_MISSING = "host_missing", 400, "No Host",
+            "There is no Host header (HTTP/2: neither `:authority` nor Host), or it is empty.",
+            "Send the host name of the service.";
+        HOST_REPEATED = "host_repeated", 400, "Repeated Host",
+            "Host appears more than once.",
+            "Send it once.";
+        HOST_INVALID = "host_invalid", 400, "Invalid Host",
+            "Host is not a host name or address with an optional port, or contains user info.",
+            "Send `name` or `name:port`.";
+        HOST_CONFLICT = "host_conflict", 400, "Host and target disagree",
+            "The authority of the target (HTTP/2: `:authority`) and the Host header name different hosts.",
+            "Send the same authority in both.";
+        TARGET_INVALID = "target_invalid", 400, "Invalid target",
+            "The target is neither origin form nor absolute form, or contains bytes that are not allowed in one, such as `#`, spaces or non-ASCII.",
+            "Percent-encode the path and the query.";
+        PSEUDO_HEADER_INVALID = "pseudo_header_invalid", 400, "Invalid HTTP/2 pseudo-header",
+            "An HTTP/2 pseudo-header is missing, repeated, empty or unknown.",
+            "Send `:method`, `:scheme`, `:path` and `:authority` once each.";
+        CONNECTION_HEADER_FORBIDDEN = "connection_header_forbidden", 400, "Connection header on HTTP/2",
+            "A header of HTTP/1 connections (such as Connection or Upgrade) came over HTTP/2.",
+            "Leave it out on HTTP/2.";
+        UPGRADE_WITH_BODY = "upgrade_with_body", 400, "Upgrade with a body",
+            "An Upgrade request has a body.",
+            "Ask for an upgrade without a body.";
+    }
+    "Paths (edge)" {
+        PATH_ENCODING_INVALID = "path_encoding_invalid", 400, "Invalid percent-encoding",
+            "A `%` in the path is not followed by two hexadecimal digits.",
+            "Encode a literal `%` as `%25`.";
+        PATH_DOUBLE_ENCODED = "path_double_encoded", 400, "Doubly encoded path",
+            "The path is percent-encoded twice, which hides what it names.",
+            "Encode the path once.";
+        PATH_ENCODED_SLASH = "path_encoded_slash", 400, "Encoded slash",
+            "The path contains `%2F` or `%5C`, or a backslash.",
+            "Use plain slashes, or set `encoded_slash = \"keep\"` in the edge configuration.";
+        PATH_NUL = "path_nul", 400, "NUL in the path",
+            "The path contains an encoded NUL or another encoded control byte.",
+            "Remove it.";
+        PATH_ABOVE_ROOT = "path_above_root", 400, "Path above the root",
+            "Dot segments of the path lead above the root.",
+            "Send a path without `..` beyond the root.";
+        PATH_PARAMETER_DOT_SEGMENT = "path_parameter_dot_segment", 400, "Hidden dot segment",
+            "A dot segment carries a path parameter, such as `..;x`, which servers read in different ways.",
+            "Send a path without it.";
+    }
+    "Methods and versions (edge)" {
+        METHOD_NOT_ALLOWED = "method_not_allowed", 405, "Method not allowed",
+            "The method is not in the configured set of the edge.",
+            "Use one of the methods in the `Allow` header.";
+        METHOD_INVALID = "method_invalid", 400, "Invalid method",
+            "The method contains characters that are not allowed in one.",
+            "Use a registered method in capital letters.";
+        CONNECT_UNSUPPORTED = "connect_unsupported", 405, "CONNECT is not supported",
+            "The gateway is no forward proxy.",
+            "Send requests for the site itself.";
+        VERSION_UNSUPPORTED = "version_unsupported", 505, "HTTP version not supported",
+            "The version is not HTTP/1.0, HTTP/1.1 or HTTP/2.",
+            "Use HTTP/1.1 or HTTP/2.";
+        UPGRADE_UNSUPPORTED = "upgrade_unsupported", 501, "Upgrade is not supported",
+            "The request asks for a protocol upgrade, such as WebSocket, which this version does not offer.",
+            "Use plain HTTP requests.";
+        EXPECTATION_UNSUPPORTED = "expectation_unsupported", 417, "Expectation not supported",
+            "`Expect` is something other than `100-continue`.",
+            "Remove the header.";
+        MISDIRECTED_REQUEST = "misdirected_request", 421, "Misdirected request",
+            "The host is not one this TLS connection was opened for.",
+            "Open a connection for that host.";
+        CLIENT_CERTIFICATE_REQUIRED = "client_certificate_required", 403, "Client certificate required",
+            "The listener or route demands a client certificate and none was presented.",
+            "Connect with a certificate of the configured authority.";
+        PROXY_PROTOCOL_INVALID = "proxy_protocol_invalid", 400, "Invalid PROXY protocol",
+            "The listener demands a PROXY protocol header and the connection sent none, a malformed one, or came from a source not allowed to send one. The connection is closed without an answer.",
+            "Check `proxy_protocol` of the listener and the load balancer in front.";
+    }
+    "Sizes and times (edge)" {
+        HEAD_TIMEOUT = "head_timeout", 408, "Head too slow",
+            "The head was not complete in time.",
+            "Send the whole head at once; see `head_timeout`.";
+        HEAD_TOO_LARGE = "head_too_large", 431, "Head too large",
+            "The request line and headers together exceed the cap.",
+            "Send fewer or shorter headers (cookies are the usual cause); see `head_max`.";
+        TOO_MANY_FIELDS = "too_many_fields", 431, "Too many headers",
+            "There are more header fields than the cap; on HTTP/2 every cookie crumb counts.",
+            "Send fewer headers; see `fields_max`.";
+        TARGET_TOO_LONG = "target_too_long", 414, "Target too long",
+            "The target exceeds the cap.",
+            "Send long arguments in the body; see `target_max`.";
+        BODY_TOO_LARGE = "body_too_large", 413, "Body too large",
+            "The body exceeds the cap, announced or sent.",
+            "Send less; see `body_max`.";
+        BODY_TIMEOUT = "body_timeout", 408, "Body took too long",
+            "The body did not arrive within its whole deadline, or paused for too long.",
+            "Send without long pauses; see `body_timeout` and `body_idle_timeout`.";
+        BODY_TOO_SLOW = "body_too_slow", 408, "Body too slow",
+            "The body arrived below the minimum rate.",
+            "Use a better connection or smaller requests; see `body_min_rate`.";
+        TOO_MANY_CONNECTIONS = "too_many_connections", 503, "Too many connections",
+            "The process holds as many connections as it may.",
+            "Try again; operators: see `max_connections`.";
+        TOO_MANY_CONNECTIONS_OF_CLIENT = "too_many_connections_of_client", 429, "Too many connections from one client",
+            "This client address holds as many connections as it may.",
+            "Reuse connections; see `connections_per_client`.";
+        TOO_MANY_STREAM_RESETS = "too_many_stream_resets", 429, "Too many reset streams",
+            "An HTTP/2 connection reset most of its streams early and was closed: the pattern of a rapid-reset attack.",
+            "Do not cancel most of the requests you send.";
+    }
+    "Routing and hand-off (edge)" {
+        ROUTE_NOT_FOUND = "route_not_found", 404, "No route",
+            "No route of the edge matches the host and the path.",
+            "Check the host and the path; operators: see `[[route]]`.";
+        NO_HEALTHY_UPSTREAM = "no_healthy_upstream", 503, "No business node available",
+            "The cluster has no node that can take the request.",
+            "Try again; operators: look at `/policy` for the health of the nodes.";
+        UPSTREAM_CONNECT_FAILED = "upstream_connect_failed", 502, "Business node unreachable",
+            "No connection to a business node could be made, on another node neither.",
+            "Try again; operators: check the nodes of the cluster and the network between.";
+        UPSTREAM_RESET = "upstream_reset", 502, "Business node gone",
+            "The connection to the business node ended before the answer began, and the request could not safely be sent again.",
+            "Try again if repeating the request does no harm.";
+        UPSTREAM_PROTOCOL_ERROR = "upstream_protocol_error", 502, "Invalid answer from a business node",
+            "What the business node sent is not valid HTTP.",
+            "Operators: check `protocol` of the cluster and the versions of both tiers.";
+        UPSTREAM_TIMEOUT = "upstream_timeout", 504, "Business node too slow",
+            "The business node did not answer in time.",
+            "Try again later; operators: see `timeout` of the route.";
+        DEADLINE_EXCEEDED = "deadline_exceeded", 504, "Out of time",
+            "The deadline of the request passed before it could be answered.",
+            "Try again later; operators: see `timeout` of the route and of the API.";
+    }
+    "The hop (business tier)" {
+        HOP_MISSING = "hop_missing", 401, "Not through the edge",
+            "The request did not come through the edge: it carries no hop header, or more than one.",
+            "Send requests to the edge.";
+        HOP_MALFORMED = "hop_malformed", 401, "Malformed hop",
+            "The hop header is not what this version of the protocol defines.",
+            "Operators: check that the versions of both tiers are at most one protocol version apart.";
+        HOP_KEY_UNKNOWN = "hop_key_unknown", 401, "Unknown hop key",
+            "The hop is signed with a key this node does not have.",
+            "Operators: give the business tier the new key before the edge signs with it.";
+        HOP_INVALID = "hop_invalid", 401, "Invalid hop signature",
+            "The signature of the hop does not match the request.",
+            "Operators: check that both tiers hold the same key, and that nothing between them changes method, host or target.";
+        HOP_EXPIRED = "hop_expired", 401, "Expired hop",
+            "The hop is too old or from the future.",
+            "Operators: synchronise the clocks of both tiers; they may differ by 5 s.";
+    }
+    "Catalog and services (business tier)" {
+        API_NOT_FOUND = "api_not_found", 404, "No such API",
+            "No API of the catalog matches the host and the path.",
+            "Check the host and the path against the API's documentation.";
+        API_METHOD_NOT_ALLOWED = "api_method_not_allowed", 405, "Method not allowed for this API",
+            "The path belongs to an API, but not with this method.",
+            "Use one of the methods in the `Allow` header.";
+        SERVICE_UNAVAILABLE = "service_unavailable", 503, "Service unavailable",
+            "No endpoint of the service can take the request.",
+            "Try again; operators: look at `/policy` for the health of the endpoints.";
+        SERVICE_BUSY = "service_busy", 503, "Service busy",
+            "All connections to the service were in use until the deadline.",
+            "Try again later; operators: see `connections_max` of the service.";
+        SERVICE_CONNECT_FAILED = "service_connect_failed", 502, "Service unreachable",
+            "No connection to the service could be made.",
+            "Try again; operators: check the endpoints of the service.";
+        SERVICE_RESET = "service_reset", 502, "Service gone",
+            "The connection to the service ended before its answer began, and the request could not safely be sent again.",
+            "Try again if repeating the request does no harm.";
+        SERVICE_PROTOCOL_ERROR = "service_protocol_error", 502, "Invalid answer from the service",
+            "What the service sent is not valid HTTP.",
+            "Operators: check `protocol` of the service.";
+        SERVICE_TIMEOUT = "service_timeout", 504, "Service too slow",
+            "The service did not answer in time.",
+            "Try again later; operators: see `timeout` of the API and of the service.";
+    }
+    "The gateway itself (both tiers)" {
+        OVERLOADED = "overloaded", 503, "Overloaded",
+            "This node has as much in flight as it may.",
+            "Try again later.";
+        DRAINING = "draining", 503, "Shutting down",
+            "This node is shutting down and takes no new requests.",
+            "Try again: another node answers.";
+        NOT_READY = "not_ready", 503, "Not ready",
+            "This node is draining or has no configuration; readiness is false.",
+            "Wait, or use another node.";
+        INTERNAL_ERROR = "internal_error", 500, "Internal error",
+            "Something inside the gateway failed; the request was lost, the node goes on.",
+            "Report it with the request id.";
+        CLIENT_CLOSED = "client_closed", 499, "Client went away",
+            "The client closed the connection before the answer; only logs and metrics show this.",
+            "Nothing, when clients give up on purpose.";
+    }
+    "Admin listeners (both tiers)" {
+        ADMIN_TOKEN_MISSING = "admin_token_missing", 401, "Token required",
+            "There is no `Authorization: Bearer` header.",
+            "Send an admin token; the first ones are in the state directory.";
+        ADMIN_TOKEN_WRONG = "admin_token_wrong", 401, "Unknown token",
+            "The token is not known.",
+            "Check it with `token list`.";
+        ADMIN_ROLE_INSUFFICIENT = "admin_role_insufficient", 403, "Role not sufficient",
+            "The role of the token does not allow this.",
+            "Use a token of a higher role.";
+        ADMIN_LOCKED_OUT = "admin_locked_out", 429, "Locked out",
+            "Too many attempts with wrong tokens from this address.",
+            "Wait as long as `Retry-After` says.";
+        ADMIN_HOST_REFUSED = "admin_host_refused", 403, "Host not allowed",
+            "The Host header is not an address or a name of this listener: perhaps a page in a browser is being tricked.",
+            "Use the address of the listener, or add the name to `admin_hosts`.";
+        ADMIN_ORIGIN_REFUSED = "admin_origin_refused", 403, "Origin not allowed",
+            "The request comes from a page of another site.",
+            "Call the admin listener from its own pages or from a command.";
+        ADMIN_NOT_FOUND = "admin_not_found", 404, "No such page",
+            "The admin listener has no such path.",
+            "Try /livez, /readyz, /metrics or /policy.";
+        ADMIN_METHOD_NOT_ALLOWED = "admin_method_not_allowed", 405, "Method not allowed",
+            "The path does not take this method.",
+            "Use one of the methods in the `Allow` header.";
+    }
+}
