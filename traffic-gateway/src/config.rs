@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use gatehouse_shared::config::{HumanDuration, SecretSource};
+use gatehouse_shared::{config::HumanDuration, hop::HopKeyConfig};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -87,17 +87,7 @@ impl Process {
 #[serde(deny_unknown_fields)]
 pub struct Hop {
     /// One or two keys; the first signs. To rotate: add the new one second on both tiers, then make it first here.
-    pub keys: Vec<HopKey>,
-}
-
-/// One key of the hop.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct HopKey {
-    /// Name by which both tiers know the key.
-    pub id: String,
-    /// At least 32 bytes: `{ file = "hop.key" }` or `{ env = "GATEHOUSE_HOP_KEY" }`.
-    pub secret: SecretSource,
+    pub keys: Vec<HopKeyConfig>,
 }
 
 /// `[drain]`: how the process ends on SIGTERM.

@@ -49,7 +49,7 @@ impl Load for Policy {
 
         let node = errors.collect(check_process(&config.process, &positions));
         let accept = errors.collect(accept::compile(&config, &mut sources, &positions));
-        let hop = errors.collect(hop_keys(&config, &mut sources, &positions));
+        let hop = errors.collect(HopKeys::compile(&config.hop.keys, "hop.keys", &positions, &mut sources));
         let clusters = errors.collect(clusters(&config, before, &positions));
         let routes = clusters
             .as_ref()
@@ -116,19 +116,6 @@ fn check_process(process: &Process, positions: &Positions) -> Result<Box<str>, C
 
 fn is_node_name(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
-}
-
-fn hop_keys(config: &Config, sources: &mut Sources, positions: &Positions) -> Result<HopKeys, ConfigErrors> {
-    let mut errors = ConfigErrors::new();
-    let mut keys = Vec::new();
-    for (index, key) in config.hop.keys.iter().enumerate() {
-        match sources.secret(&key.secret) {
-            Ok(secret) => keys.push((key.id.clone(), secret)),
-            Err(message) => errors.push(positions.error(&format!("hop.keys[{index}].secret"), message, None)),
-        }
-    }
-    errors.into_result(())?;
-    HopKeys::new(keys).map_err(|error| positions.error("hop.keys", error.to_string(), None).into())
 }
 
 fn clusters(config: &Config, before: Option<&Policy>, positions: &Positions) -> Result<Vec<Arc<Cluster>>, ConfigErrors> {

@@ -173,6 +173,12 @@ impl Cluster {
         self.nodes.get(index)
     }
 
+    /// Most connections to all nodes together.
+    #[must_use]
+    pub fn most_connections(&self) -> usize {
+        self.nodes.iter().map(|node| node.connections.bounds().connections).sum()
+    }
+
     /// Every node, in the order of the configuration and of the pool.
     #[must_use]
     pub fn nodes(&self) -> &[Node] {

@@ -196,3 +196,99 @@ fn name_of(config: &Config) -> Box<str> {
     let hosts = if config.hosts.is_empty() { "*".to_owned() } else { config.hosts.join(",") };
     format!("{hosts}{}", config.path_prefix).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gatehouse_shared::config::{self, SourceFile};
+
+    #[derive(Deserialize)]
+    struct File {
+        route: Vec<Config>,
+        cluster: Vec<crate::balance::cluster::Config>,
+    }
+
+    fn compile(routes: &str) -> Result<Table, String> {
+        let clusters = "[[cluster]]\nname = \"a\"\nnodes = [\"127.0.0.1:1\"]\n[[cluster]]\nname = \"b\"\nnodes = [\"127.0.0.1:2\"]\n";
+        let file = SourceFile { path: "edge.toml".into(), text: format!("{routes}\n{clusters}") };
+        let document = config::parse::<File>(&file).map_err(|errors| errors.to_string())?;
+        let clusters: Vec<_> = document
+            .value
+            .cluster
+            .iter()
+            .map(|cluster| Arc::new(Cluster::compile(cluster, None, &document.positions, "cluster[0]").unwrap()))
+            .collect();
+        Table::compile(&document.value.route, &clusters, &document.positions).map_err(|errors| errors.to_string())
+    }
+
+    fn found(table: &Table, host: &str, path: &str) -> Option<String> {
+        table.find(host, path).map(|route| route.name.to_string())
+    }
+
+    const ROUTES: &str = r#"
+        [[route]]
+        cluster = "a"
+        [[route]]
+        hosts = ["api.example.com"]
+        path_prefix = "/v1"
+        cluster = "a"
+        [[route]]
+        hosts = ["API.example.com"]
+        path_prefix = "/v1/orders/"
+        cluster = "b"
+        [[route]]
+        hosts = ["*.example.com"]
+        path_prefix = "/v2"
+        cluster = "b"
+        [[route]]
+        hosts = ["*.eu.example.com", "[::1]"]
+        cluster = "b"
+    "#;
+
+    #[test]
+    fn the_most_specific_route_wins() {
+        let table = compile(ROUTES).unwrap();
+        for (host, path, expected) in [
+            ("api.example.com", "/v1", "api.example.com/v1"),
+            ("api.example.com", "/v1/users", "api.example.com/v1"),
+            ("api.example.com", "/v1/orders", "API.example.com/v1/orders/"),
+            ("api.example.com", "/v1/orders/7", "API.example.com/v1/orders/"),
+            ("api.example.com", "/v1/ordersx", "api.example.com/v1"),
+            ("api.example.com", "/v2/x", "*.example.com/v2"),
+            ("api.example.com", "/v10", "*/"),
+            ("a.b.example.com", "/v2", "*.example.com/v2"),
+            ("x.eu.example.com", "/v2", "*.eu.example.com,[::1]/"),
+            ("example.com", "/v2", "*/"),
+            ("[::1]", "/", "*.eu.example.com,[::1]/"),
+            ("other", "*", "*/"),
+        ] {
+            assert_eq!(found(&table, host, path).as_deref(), Some(expected), "{host} {path}");
+        }
+    }
+
+    #[test]
+    fn without_a_fitting_route_there_is_none() {
+        let table = compile("[[route]]\nhosts = [\"a.com\"]\npath_prefix = \"/x\"\ncluster = \"a\"").unwrap();
+        assert_eq!(found(&table, "a.com", "/y"), None);
+        assert_eq!(found(&table, "b.com", "/x"), None);
+    }
+
+    #[test]
+    fn says_everything_that_is_wrong_with_the_routes() {
+        let error = compile(concat!(
+            "[[route]]\ncluster = \"nope\"\n",
+            "[[route]]\npath_prefix = \"v1\"\ncluster = \"a\"\n",
+            "[[route]]\nhosts = [\"a.com\", \"a com\", \"*.*.com\"]\ncluster = \"a\"\n",
+            "[[route]]\nhosts = [\"A.com\"]\ncluster = \"b\"\n",
+        ))
+        .unwrap_err();
+        assert_eq!(
+            error,
+            "edge.toml:2:11: there is no cluster named \"nope\" (name one of [[cluster]]: a, b)\n\
+             edge.toml:4:15: \"v1\" must start with a slash\n\
+             edge.toml:7:19: \"a com\" is not a host name, an address or `*.` and a host name\n\
+             edge.toml:7:28: \"*.*.com\" is not a host name, an address or `*.` and a host name\n\
+             edge.toml:10:10: another route already has A.com with path_prefix \"/\""
+        );
+    }
+}
