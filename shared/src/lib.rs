@@ -12,7 +12,7 @@ pub mod id;
 pub mod hop;
 pub mod problem;
 pub mod cidr;
-//balance
+pub mod balance;
 //telemetry
 //admin
 //process

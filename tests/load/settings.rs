@@ -1,0 +1,135 @@
+//! What a run is asked for through the environment, and what it finds on the machine.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use anyhow::{Context, bail};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Path and query every subject is asked for: a product list's shape, answered with 100 bytes.
+pub(crate) const TARGET: &str = "/bench?symbol=BTC-USD&limit=50";
+
+/// Header fields of every request: a browser's user agent and a cookie, as real clients send them.
+pub(crate) const FIELDS: [&str; 3] = [
+    "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36",
+    "Accept: application/json",
+    "Cookie: sid=0123456789abcdef; theme=dark",
+];
+
+/// Concurrent requests of the rounds.
+pub(crate) const CONCURRENCY: [usize; 2] = [16, 64];
+
+/// Descriptors the sweep needs at least: 2,000 clients, as many upstream connections, and some.
+const DESCRIPTORS: u64 = 8192;
+
+/// The settings of a run.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// Interleaved rounds (`BENCH_ROUNDS`, default 5).
+    pub(crate) rounds: usize,
+    /// Seconds of load a round gives a subject (`BENCH_SECONDS`, default 3; at most 12, as a signed hop lives 15).
+    pub(crate) seconds: u64,
+    /// Core of the servers under test (`BENCH_SUBJECT_CORE`, default 1).
+    pub(crate) subject_core: usize,
+    /// Core of load and sample service (`BENCH_LOAD_CORE`, default 0).
+    pub(crate) load_core: usize,
+    /// Only subjects whose name contains one of these words (`BENCH_ONLY`, separated by commas, default all). Figures that need a
+    /// subject left out are left out too.
+    only: Vec<String>,
+    /// Directory of the binaries of this workspace (`BENCH_BINARIES`, default where this program lies).
+    binaries: PathBuf,
+}
+
+impl Settings {
+    /// Reads the settings and makes sure that every tool is there.
+    ///
+    /// # Errors
+    ///
+    /// A variable that is not a number, or a missing tool or core.
+    pub(crate) fn from_environment() -> anyhow::Result<Self> {
+        let program = std::env::current_exe().context("no path of this program")?;
+        let beside = program.parent().context("this program has no directory")?;
+        let settings = Self {
+            rounds: number("BENCH_ROUNDS", 5)?,
+            seconds: number("BENCH_SECONDS", 3)?,
+            subject_core: number("BENCH_SUBJECT_CORE", 1)?,
+            load_core: number("BENCH_LOAD_CORE", 0)?,
+            only: std::env::var("BENCH_ONLY").unwrap_or_default().split(',').map(str::to_owned).collect(),
+            binaries: std::env::var_os("BENCH_BINARIES").map_or_else(|| beside.to_path_buf(), PathBuf::from),
+        };
+        if !(1..=12).contains(&settings.seconds) || settings.rounds == 0 {
+            bail!("BENCH_SECONDS is 1 to 12 and BENCH_ROUNDS at least 1");
+        }
+        let cores = std::thread::available_parallelism()?.get();
+        if settings.subject_core.max(settings.load_core) >= cores {
+            bail!(
+                "cores {} and {} are needed, there are {cores}: set BENCH_SUBJECT_CORE and BENCH_LOAD_CORE",
+                settings.subject_core,
+                settings.load_core
+            );
+        }
+        for (tool, package) in [
+            ("wrk", "wrk"),
+            ("h2load", "nghttp2-client"),
+            ("nginx", "nginx-light"),
+            ("haproxy", "haproxy"),
+            ("taskset", "util-linux"),
+        ] {
+            if tool_path(tool).is_none() {
+                bail!("{tool} is missing: apt-get install {package}");
+            }
+        }
+        Ok(settings)
+    }
+
+    /// Path of a binary of this workspace.
+    ///
+    /// # Errors
+    ///
+    /// It was not built.
+    pub(crate) fn binary(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let path = self.binaries.join(name);
+        if !path.is_file() {
+            bail!(
+                "{} is missing: build the whole workspace with the release profile, as make bench does",
+                path.display()
+            );
+        }
+        Ok(path)
+    }
+
+    /// Whether the subject is wanted.
+    pub(crate) fn wants(&self, subject: &str) -> bool {
+        self.only.iter().any(|word| subject.contains(word))
+    }
+}
+
+/// Where a program is found: `PATH`, then the directories of system programs that a user's `PATH` may lack.
+pub(crate) fn tool_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .map(|directory| directory.join(name))
+        .find(|file| file.is_file())
+}
+
+/// Lets this process and its children open as many files as the machine allows.
+///
+/// # Errors
+///
+/// The hard limit is too low for the sweep.
+pub(crate) fn raise_descriptor_limit() -> anyhow::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.maximum.is_some_and(|maximum| maximum < DESCRIPTORS) {
+        bail!("a process may open {} files at most, the sweep needs {DESCRIPTORS}", limit.maximum.unwrap_or_default());
+    }
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
+        .context("cannot raise the descriptor limit")
+}
+
+fn number<N: FromStr>(variable: &str, default: N) -> anyhow::Result<N> {
+    match std::env::var(variable) {
+        Err(_) => Ok(default),
+        Ok(text) => text.parse().ok().with_context(|| format!("{variable}={text} is not a number")),
+    }
+}
