@@ -25,6 +25,7 @@ use gatehouse_shared::{
     id::RequestId,
     live::Live,
     problem::{self, Reason},
+    process::Ports,
     shutdown::{InFlight, Shutdown},
 };
 use http::{Method, header};
@@ -37,7 +38,7 @@ use pingora::{
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use crate::{observe::metrics, policy::Policy, server::ports::Ports};
+use crate::{observe::metrics, policy::Policy};
 
 /// Connections served at once; more are closed unanswered.
 const MOST_CONNECTIONS: usize = 64;

@@ -4,12 +4,13 @@
 //! every file, compiles every part, checks them against each other, and returns either *all* errors or one complete
 //! policy. Health, counters and connections of what stays are carried over from the policy before it.
 
-use std::{net::SocketAddr, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use gatehouse_shared::{
     config::{self, ConfigErrors, Document, Positions, Sources},
     hop::HopKeys,
     live::{Load, Loaded},
+    process,
 };
 
 use crate::{
@@ -19,6 +20,9 @@ use crate::{
     observe::access_log,
     server::{limits, sockets::MOST_SOCKETS},
 };
+
+/// The kernel's bound on the path of a Unix socket, with its final NUL.
+const LONGEST_SOCKET_PATH: usize = 107;
 
 /// A compiled configuration.
 pub struct Policy {
@@ -48,7 +52,7 @@ impl Load for Policy {
         let mut errors = ConfigErrors::new();
 
         let node = errors.collect(check_process(&config.process, &positions));
-        let accept = errors.collect(accept::compile(&config, &mut sources, &positions));
+        let accept = errors.collect(accept::compile(&config, before.map(|before| &before.accept), &mut sources, &positions));
         let hop = errors.collect(HopKeys::compile(&config.hop.keys, "hop.keys", &positions, &mut sources));
         let clusters = errors.collect(clusters(&config, before, &positions));
         let routes = clusters
@@ -82,40 +86,32 @@ impl Load for Policy {
     }
 }
 
-impl Policy {
-    /// Addresses of the listeners, in the order of the configuration.
-    #[must_use]
-    pub fn listener_addresses(&self) -> Vec<SocketAddr> {
-        self.process.listener.iter().filter_map(|listener| listener.address.parse().ok()).collect()
-    }
-}
-
 /// Checks `[process]` and returns the node's name.
-fn check_process(process: &Process, positions: &Positions) -> Result<Box<str>, ConfigErrors> {
+fn check_process(config: &Process, positions: &Positions) -> Result<Box<str>, ConfigErrors> {
     let mut errors = ConfigErrors::new();
-    if process.threads == Some(0) {
+    if config.threads == Some(0) {
         errors.push(positions.error("process.threads", "threads must be at least 1", None));
     }
-    if process.listener.is_empty() {
+    if config.listener.is_empty() {
         errors.push(positions.error("process.listener", "there is no [[process.listener]]", None));
     }
-    if process.listener.len() >= MOST_SOCKETS {
+    if config.listener.len() >= MOST_SOCKETS {
         let message = format!("an upgrade can pass on {} listeners and the admin listener", MOST_SOCKETS - 1);
         errors.push(positions.error("process.listener", message, None));
     }
-    if let Err(message) = limits::connections(process.max_connections) {
+    if let Err(message) = limits::connections(config.max_connections) {
         errors.push(positions.error("process.max_connections", message, Some("raise LimitNOFILE or lower it".into())));
     }
-    let node = process.node.clone().or_else(limits::host_name).unwrap_or_else(|| "edge".to_owned());
-    if !is_node_name(&node) {
+    if config.upgrade_socket().as_os_str().len() > LONGEST_SOCKET_PATH {
+        let message = format!("the path of the upgrade socket is longer than {LONGEST_SOCKET_PATH} bytes");
+        errors.push(positions.error("process.upgrade_socket", message, Some("set upgrade_socket to a shorter one".into())));
+    }
+    let node = config.node.clone().unwrap_or_else(process::host_name);
+    if !process::is_node_name(&node) {
         let message = format!("\"{node}\" is not a node name: letters, digits, dots and dashes, at most 64");
         errors.push(positions.error("process.node", message, Some("set node".into())));
     }
     errors.into_result(node.into())
-}
-
-fn is_node_name(name: &str) -> bool {
-    (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
 }
 
 fn clusters(config: &Config, before: Option<&Policy>, positions: &Positions) -> Result<Vec<Arc<Cluster>>, ConfigErrors> {

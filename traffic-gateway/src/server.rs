@@ -6,12 +6,11 @@
 
 pub mod limits;
 pub mod sockets;
-pub mod ports;
 pub mod drain;
 pub mod upgrade;
 
 use std::{
-    io,
+    fs, io,
     net::SocketAddr,
     path::Path,
     sync::Arc,
@@ -22,9 +21,10 @@ use gatehouse_shared::{
     admin::{Tokens, TokensError},
     config::ConfigErrors,
     live::Live,
+    process::Ports,
     shutdown::{InFlight, Shutdown},
     telemetry::access_log::LineWriter,
-    watch::Watcher,
+    watch::{self, Timing},
 };
 use pingora::{
     proxy::http_proxy,
@@ -42,7 +42,6 @@ use crate::{
     policy::Policy,
 };
 use drain::Signals;
-use ports::Ports;
 use sockets::{BindError, Listening, Socket};
 
 /// Where the listening sockets come from.
@@ -115,8 +114,9 @@ pub fn run(dir: &Path, start: Start) -> Result<(), StartError> {
     server.add_service(Listening::new("admin", admin_service, vec![admin], 1));
     server.add_service(background_service("probes", Prober::new(Arc::clone(&live))));
 
-    let watcher = Watcher::start(Arc::clone(&live));
-    let poke = watcher.poker();
+    let watcher = watch::watch(Arc::clone(&live), Timing::default())
+        .map_err(|source| StartError::Io { doing: "watch the configuration", source })?;
+    let poke = watcher.poke_handle();
     let log = observer.log();
     let signals = Signals {
         live: Arc::clone(&live),
@@ -124,7 +124,9 @@ pub fn run(dir: &Path, start: Start) -> Result<(), StartError> {
         upgrade_socket: process.upgrade_socket(),
         on_reload: Box::new(move || {
             poke.poke();
-            log.reopen();
+            if let Some(log) = &log {
+                log.reopen();
+            }
         }),
     };
     ports.write(&process.state_dir).map_err(|source| StartError::Io { doing: "write ports.json", source })?;
@@ -137,8 +139,17 @@ pub fn run(dir: &Path, start: Start) -> Result<(), StartError> {
     let ended = drain::wait_for_the_end(phases, &live, &shutdown, &in_flight);
     watcher.stop();
     observer.close();
-    ports.withdraw(&process.state_dir);
+    withdraw(&ports, &process.state_dir);
     ended.map_err(|source| StartError::Io { doing: "wait for signals", source })
+}
+
+/// Removes `ports.json`, unless a newer process has written its own meanwhile.
+fn withdraw(ports: &Ports, state_dir: &Path) {
+    if Ports::read(state_dir).is_ok_and(|current| current == *ports)
+        && let Err(error) = fs::remove_file(Ports::path(state_dir))
+    {
+        tracing::warn!(%error, "ports.json not removed");
+    }
 }
 
 fn announce(ports: &Ports) {
@@ -152,7 +163,7 @@ fn announce(ports: &Ports) {
 fn find_sockets(process: &Process, start: Start) -> Result<(Vec<Socket>, Socket), BindError> {
     let before = match start {
         Start::Fresh => None,
-        Start::Upgrade => Ports::read(&process.state_dir),
+        Start::Upgrade => Ports::read(&process.state_dir).ok(),
     };
     let known: Vec<SocketAddr> = before.iter().flat_map(|ports| ports.listeners.iter().copied()).collect();
     let listeners = process

@@ -1,10 +1,10 @@
 //! The attempts of one request: which nodes it tried, the place it holds at the present one, what that one did.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{net::SocketAddr, time::Instant};
 
 use gatehouse_shared::balance::{Lease, Outcome};
 
-use super::{Cluster, Ticket};
+use super::Ticket;
 
 /// Attempts at most, Pingora's `max_retries`: the first, one elsewhere, and one more for a pooled connection that turned
 /// out to be dead.
@@ -24,7 +24,6 @@ pub struct Attempt {
 
 #[derive(Debug)]
 struct Place {
-    cluster: Arc<Cluster>,
     lease: Lease,
     ticket: Ticket,
 }
@@ -64,8 +63,8 @@ impl Attempt {
     }
 
     /// The chosen node has room for the request.
-    pub fn hold(&mut self, cluster: &Arc<Cluster>, lease: Lease, ticket: Ticket) {
-        self.place = Some(Place { cluster: Arc::clone(cluster), lease, ticket });
+    pub fn hold(&mut self, lease: Lease, ticket: Ticket) {
+        self.place = Some(Place { lease, ticket });
     }
 
     /// Pingora found (`reused`) or opened the connection.
@@ -91,7 +90,7 @@ impl Attempt {
     /// Tells the balancer what the present node did.
     pub fn answered(&mut self, outcome: Outcome, now: Instant) {
         if let Some(place) = &self.place {
-            place.cluster.pool.report(place.lease.index(), outcome, now);
+            place.lease.report(outcome, now);
         }
     }
 

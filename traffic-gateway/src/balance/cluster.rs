@@ -3,10 +3,15 @@
 //! Which node is chosen, and when one is left out, is decided by [`gatehouse_shared::balance::Pool`]; how many
 //! connections there may be by [`super::connections`]. Both outlive a reload for every node whose address stays.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use gatehouse_shared::{
-    balance::{self, Pool, Strategy},
+    balance::{Ejection, EndpointStatus, Pool, PoolConfig, Strategy},
+    clock,
     config::{ByteSize, ConfigErrors, HumanDuration, Positions},
 };
 use pingora::{
@@ -62,7 +67,7 @@ pub struct Config {
     pub connection_window: ByteSize,
     /// When a node is left out for failing.
     #[serde(default)]
-    pub ejection: balance::Ejection,
+    pub ejection: Ejection,
     /// How nodes are asked whether they are ready.
     #[serde(default)]
     pub probe: probe::Config,
@@ -121,6 +126,31 @@ pub struct Cluster {
     nodes: Vec<Node>,
 }
 
+/// A cluster as shown at `/policy`.
+#[derive(Debug, Serialize)]
+pub struct Description<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// How requests are handed over.
+    pub protocol: Protocol,
+    /// Its nodes, in the order of the configuration.
+    pub nodes: Vec<NodeDescription>,
+}
+
+/// A node as shown at `/policy`.
+#[derive(Debug, Serialize)]
+pub struct NodeDescription {
+    /// Address, health and counts.
+    #[serde(flatten)]
+    pub health: EndpointStatus,
+    /// Most connections to it.
+    pub connections_max: usize,
+    /// Connections opened to it since it was first configured.
+    pub connections_opened_total: u64,
+    /// Requests that had to wait because every connection was full.
+    pub waited_total: u64,
+}
+
 /// One node of a cluster.
 #[derive(Debug)]
 pub struct Node {
@@ -145,15 +175,14 @@ impl Cluster {
     ) -> Result<Self, ConfigErrors> {
         let mut errors = check(config, positions, path);
         let bounds = bounds(config);
-        let pool = Pool::compile(
-            &balance::Config {
-                endpoints: config.nodes.clone(),
-                strategy: config.strategy,
-                ejection: config.ejection.clone(),
-            },
-            before.map(|before| &before.pool),
-        );
-        let probe = errors.collect(probe::Probe::compile(&config.probe, positions, &format!("{path}.probe")));
+        errors.collect(config.ejection.check(&format!("{path}.ejection"), positions));
+        let probe = errors.collect(probe::Probe::compile(&config.probe, positions, &format!("{path}.probe"))).flatten();
+        let pool = PoolConfig {
+            strategy: config.strategy,
+            ejection: config.ejection.clone(),
+            probe: probe.as_ref().map(|probe| probe.thresholds),
+        };
+        let pool = Pool::compile(&pool, &config.nodes, before.map(|before| &before.pool), clock::now());
         let nodes = config
             .nodes
             .iter()
@@ -164,13 +193,26 @@ impl Cluster {
             })
             .collect();
         let protocol = config.protocol;
-        errors.into_result(Self { name: config.name.as_str().into(), protocol, pool, probe: probe.flatten(), nodes })
+        errors.into_result(Self { name: config.name.as_str().into(), protocol, pool, probe, nodes })
     }
 
     /// The node at a position of the pool.
     #[must_use]
     pub fn node(&self, index: usize) -> Option<&Node> {
         self.nodes.get(index)
+    }
+
+    /// What operators see of the cluster: its nodes, their health and their connections.
+    #[must_use]
+    pub fn describe(&self, now: Instant) -> Description<'_> {
+        let status = self.pool.status(now);
+        let nodes = self.nodes.iter().zip(status).map(|(node, health)| NodeDescription {
+            health,
+            connections_max: node.connections.bounds().connections,
+            connections_opened_total: node.connections.opened(),
+            waited_total: node.connections.waited(),
+        });
+        Description { name: &self.name, protocol: self.protocol, nodes: nodes.collect() }
     }
 
     /// Most connections to all nodes together.

@@ -15,10 +15,8 @@ pub use cluster::Cluster;
 pub use connections::Ticket;
 pub use route::Route;
 
-use std::sync::Arc;
-
 use gatehouse_shared::{clock, problem};
-use pingora::{Error, ErrorType, OrErr, Result, upstreams::peer::HttpPeer};
+use pingora::{Error, ErrorType, OkOrErr, Result, upstreams::peer::HttpPeer};
 
 use crate::{
     admit::Denial,
@@ -35,7 +33,7 @@ use connections::Refused;
 /// answer with is noted in the context.
 pub async fn choose(context: &mut Context) -> Result<Box<HttpPeer>> {
     context.attempt.leave();
-    let route = Arc::clone(context.route.as_ref().or_err(ErrorType::InternalError, "request without a route")?);
+    let route = context.route.clone().or_err(ErrorType::InternalError, "request without a route")?;
     let cluster = &route.cluster;
     loop {
         let now = clock::now();
@@ -56,7 +54,7 @@ pub async fn choose(context: &mut Context) -> Result<Box<HttpPeer>> {
             Ok(ticket) => {
                 let wait = context.deadline.saturating_duration_since(clock::now());
                 let peer = node.peer(&ticket, wait);
-                context.attempt.hold(cluster, lease, ticket);
+                context.attempt.hold(lease, ticket);
                 context.outcome.handed_on.get_or_insert(now);
                 return Ok(peer);
             }

@@ -13,6 +13,7 @@ use std::{
 
 use async_trait::async_trait;
 use gatehouse_shared::{
+    balance::ProbeThresholds,
     clock,
     config::{ConfigErrors, HumanDuration, Positions},
     live::Live,
@@ -76,10 +77,8 @@ pub struct Probe {
     path: Box<str>,
     interval: Duration,
     timeout: Duration,
-    /// Good answers in a row after which a node is used again.
-    pub rise: u32,
-    /// Bad answers in a row after which a node is left out.
-    pub fall: u32,
+    /// What several answers in a row mean.
+    pub thresholds: ProbeThresholds,
 }
 
 impl Probe {
@@ -105,8 +104,7 @@ impl Probe {
             path: config.path.as_str().into(),
             interval: config.interval.get(),
             timeout: config.timeout.get(),
-            rise: config.rise,
-            fall: config.fall,
+            thresholds: ProbeThresholds { rise: config.rise, fall: config.fall },
         }))
     }
 }
@@ -192,11 +190,9 @@ async fn probe_node(cluster: &Cluster, index: usize, address: SocketAddr, check:
         }
     };
     let result = check.check(&backend).await;
-    let is_ready = result.is_ok();
-    if let Some(probe) = &cluster.probe
-        && cluster.pool.probed(index, is_ready, probe.rise, probe.fall, clock::now())
-    {
+    if let Some(change) = cluster.pool.probed(index, result.is_ok()) {
         let cause = result.err().map(|error| error.to_string()).unwrap_or_default();
+        let is_ready = change.is_healthy;
         tracing::warn!(cluster = %cluster.name, node = %address, is_ready, cause, "node changed its readiness");
     }
 }

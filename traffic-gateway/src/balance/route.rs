@@ -102,10 +102,11 @@ impl Table {
                 let place = format!("route[{index}].hosts[{host_index}]");
                 match table.list_for(host) {
                     Err(problem) => errors.push(positions.error(&place, problem, None)),
-                    Ok(list) if !insert(list, &route) => {
-                        errors.push(positions.error(&place, duplicate(host, &config.path_prefix), None));
+                    Ok(list) => {
+                        if !insert(list, &route) {
+                            errors.push(positions.error(&place, duplicate(host, &config.path_prefix), None));
+                        }
                     }
-                    Ok(_) => {}
                 }
             }
         }

@@ -12,7 +12,7 @@ use gatehouse_shared::{
     hop::{Hop, Scheme},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use pingora::{Error, ErrorType, OrErr, Result, http::RequestHeader};
+use pingora::{Error, ErrorType, OkOrErr, OrErr, Result, http::RequestHeader};
 
 use super::response::internal_names;
 use crate::{accept::Message, answer::REQUEST_ID, context::Context, policy::Policy};

@@ -1,9 +1,6 @@
-//! What the machine allows: descriptors, processors, the host's name.
+//! What the machine allows: descriptors and processors.
 
-use rustix::{
-    process::{Resource, Rlimit, getrlimit, setrlimit},
-    system::uname,
-};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Descriptors kept for everything that is not a client connection: upstream connections, logs, admin, the upgrade.
 const RESERVE: u64 = 1_024;
@@ -46,10 +43,4 @@ pub fn raise_descriptors() {
 #[must_use]
 pub fn threads(wanted: Option<usize>) -> usize {
     wanted.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
-}
-
-/// The name of this machine.
-#[must_use]
-pub fn host_name() -> Option<String> {
-    uname().nodename().to_str().ok().map(str::to_owned)
 }

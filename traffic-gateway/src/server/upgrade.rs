@@ -20,10 +20,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gatehouse_shared::clock;
+use gatehouse_shared::{clock, process::Ports};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
-use super::ports::Ports;
+
 
 /// Longest wait for each step of the new process.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -70,6 +70,7 @@ pub enum UpgradeError {
 /// See [`UpgradeError`]; unless the new process failed after it had the sockets, the running one keeps serving.
 pub fn replace(config_dir: &Path, state_dir: &Path, upgrade_socket: &Path) -> Result<u32, UpgradeError> {
     let old = Ports::read(state_dir)
+        .ok()
         .and_then(|ports| Pid::from_raw(ports.pid.try_into().ok()?))
         .filter(|pid| test_kill_process(*pid).is_ok())
         .ok_or_else(|| UpgradeError::NotRunning { state_dir: state_dir.display().to_string() })?;
@@ -82,7 +83,7 @@ pub fn replace(config_dir: &Path, state_dir: &Path, upgrade_socket: &Path) -> Re
     }
     // From here on the old process drains, so the new one is left alone however long it takes.
     let id = new.id();
-    wait_until(&mut new, "take the sockets", || Ports::read(state_dir).is_some_and(|ports| ports.pid == id))?;
+    wait_until(&mut new, "take the sockets", || Ports::read(state_dir).is_ok_and(|ports| ports.pid == id))?;
     Ok(id)
 }
 
