@@ -213,10 +213,7 @@ impl http_body::Body for Generated {
         if let Some(sleep) = self.sleep.as_mut() {
             ready!(sleep.as_mut().poll(cx));
             self.sleep = None;
-            if self.cut.as_ref().is_some_and(|cut| self.sent >= cut.after) {
-                let Some(cut) = self.cut.take() else {
-                    return Poll::Pending;
-                };
+            if let Some(cut) = self.cut.as_ref().filter(|cut| self.sent >= cut.after) {
                 cut.connection.end(cut.ending);
                 return Poll::Pending;
             }

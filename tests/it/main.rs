@@ -1,0 +1,28 @@
+//! The gates as users meet them: every test starts the real binaries on free ports.
+//!
+//! One module per concern, in the order in which a request meets it. `cargo build --workspace --bins` comes first; `make
+//! test` does both.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test fails by panicking, wherever it stands"
+)]
+
+mod harness;
+
+/// What a test returns: an error fails it where it arises, while its site still stands and can show its logs.
+type Passed = Result<(), Failure>;
+
+/// The error of a failed test; never returned, because making one panics.
+#[derive(Debug)]
+struct Failure;
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    #[track_caller]
+    fn from(error: E) -> Self {
+        panic!("{:#}", error.into());
+    }
+}

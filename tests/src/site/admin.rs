@@ -1,0 +1,94 @@
+//! The admin listener of a node.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, bail};
+use http::Method;
+use http::header::AUTHORIZATION;
+use serde_json::Value;
+
+use crate::client::{Answer, Target, empty};
+use crate::metrics::Metrics;
+
+/// The admin listener of one node, with the token of one role.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    address: SocketAddr,
+    token: String,
+}
+
+impl Admin {
+    /// The listener at `address`, asked with `token`.
+    #[must_use]
+    pub fn new(address: SocketAddr, token: String) -> Self {
+        Self { address, token }
+    }
+
+    /// Where it listens, for requests without a token.
+    #[must_use]
+    pub fn target(&self) -> Target {
+        Target::plain(self.address)
+    }
+
+    /// The token.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// `GET path` with the token.
+    ///
+    /// # Errors
+    /// There was no answer.
+    pub async fn get(&self, path: &str) -> anyhow::Result<Answer> {
+        let target = self.target();
+        let request = target
+            .request(Method::GET, path)?
+            .header(AUTHORIZATION, format!("Bearer {}", self.token));
+        target.exchange(request.body(empty())?).await
+    }
+
+    /// The policy shown.
+    ///
+    /// # Errors
+    /// There was no good answer.
+    pub async fn policy(&self) -> anyhow::Result<Value> {
+        let answer = self.get("/policy").await?;
+        if answer.status != 200 {
+            bail!("/policy answered {}: {}", answer.status, answer.text());
+        }
+        answer.json()
+    }
+
+    /// The number of the running generation.
+    ///
+    /// # Errors
+    /// There was no good answer.
+    pub async fn generation(&self) -> anyhow::Result<u64> {
+        let policy = self.policy().await?;
+        policy
+            .get("generation")
+            .and_then(Value::as_u64)
+            .with_context(|| format!("no generation in {policy}"))
+    }
+
+    /// The metrics.
+    ///
+    /// # Errors
+    /// There was no good answer.
+    pub async fn metrics(&self) -> anyhow::Result<Metrics> {
+        let answer = self.get("/metrics").await?;
+        if answer.status != 200 {
+            bail!("/metrics answered {}: {}", answer.status, answer.text());
+        }
+        Ok(Metrics::parse(&answer.text()))
+    }
+
+    /// Whether the node says it is ready.
+    pub async fn is_ready(&self) -> bool {
+        self.target()
+            .get("/readyz")
+            .await
+            .is_ok_and(|answer| answer.status == 200)
+    }
+}
