@@ -7,13 +7,13 @@
 pub mod clock;
 pub mod config;
 pub mod live;
-//watch
+pub mod watch;
 pub mod id;
 pub mod hop;
 pub mod problem;
 pub mod cidr;
 pub mod balance;
-//telemetry
-//admin
-//process
+pub mod telemetry;
+pub mod admin;
+pub mod process;
 pub mod shutdown;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use ring::digest;
@@ -118,7 +118,8 @@ impl<T: Load> Watching<T> {
     fn run(mut self, signals: &Receiver<Signal>) {
         self.notifier = self.notifier();
         self.follow();
-        let mut seen = self.fingerprint();
+        // Nothing seen yet: a change between the first load and now is found by the first check.
+        let mut seen = Vec::new();
         let mut next_check = clock::now() + self.timing.check;
         loop {
             let wait = next_check.saturating_duration_since(clock::now());
@@ -129,7 +130,7 @@ impl<T: Load> Watching<T> {
                     Quiet::Stopped => return,
                 },
                 Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) => self.fingerprint() != seen,
+                Err(RecvTimeoutError::Timeout) => self.has_changed_unseen(&seen),
             };
             if is_due {
                 // Taken before the reload: a change while it runs is seen at the next check.
@@ -141,6 +142,17 @@ impl<T: Load> Watching<T> {
                 next_check = clock::now() + self.timing.check;
             }
         }
+    }
+
+    /// Compares the content of all files; when it changed without an event, the watches are made anew, because the
+    /// directory itself may have been replaced.
+    fn has_changed_unseen(&mut self, seen: &[u8]) -> bool {
+        let is_changed = self.fingerprint() != seen;
+        if is_changed && !seen.is_empty() {
+            self.watched.clear();
+            self.notifier = self.notifier();
+        }
+        is_changed
     }
 
     fn reload(&self) {
@@ -189,14 +201,16 @@ impl<T: Load> Watching<T> {
         let dir = self.live.dir().to_owned();
         let mut wanted: BTreeSet<PathBuf> = BTreeSet::from([dir.clone()]);
         for file in self.live.files() {
-            wanted.extend(file.parent().filter(|parent| parent.is_dir()).map(Path::to_owned));
+            let parent = file.parent().filter(|parent| !parent.starts_with(&dir) && parent.is_dir());
+            wanted.extend(parent.map(Path::to_owned));
         }
         for gone in self.watched.difference(&wanted) {
             // It may have been deleted, which ended the watch.
             let _unwatched = notifier.unwatch(gone).is_ok();
         }
         for new in wanted.difference(&self.watched) {
-            if let Err(error) = notifier.watch(new, RecursiveMode::NonRecursive) {
+            let mode = if *new == dir { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive };
+            if let Err(error) = notifier.watch(new, mode) {
                 tracing::warn!(directory = %new.display(), %error, "changes here are seen only by the periodic check");
             }
         }
@@ -204,7 +218,7 @@ impl<T: Load> Watching<T> {
     }
 
     /// A hash over the content of every file in the directory and every file that was read.
-    fn fingerprint(&self) -> Option<digest::Digest> {
+    fn fingerprint(&self) -> Vec<u8> {
         let mut files: BTreeSet<PathBuf> = self.live.files().into_iter().collect();
         collect_files(self.live.dir(), 0, &mut files);
         let mut hash = digest::Context::new(&digest::SHA256);
@@ -215,11 +229,38 @@ impl<T: Load> Watching<T> {
                 Err(error) => hash.update(error.kind().to_string().as_bytes()),
             }
         }
-        Some(hash.finish())
+        hash.finish().as_ref().to_vec()
     }
 }
 
+/// How waiting for quiet ended.
 enum Quiet {
     Reached,
     Stopped,
 }
+
+/// Directories below the configuration directory that are looked into.
+const MAX_DEPTH: usize = 4;
+/// Files looked at; a directory with more is not a configuration directory.
+const MAX_FILES: usize = 10_000;
+
+/// Adds the files of a directory and below, except hidden ones (editors' copies, the targets of Kubernetes' links).
+fn collect_files(dir: &Path, depth: usize, files: &mut BTreeSet<PathBuf>) {
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if entry.file_name().as_encoded_bytes().starts_with(b".") || files.len() >= MAX_FILES {
+            continue;
+        }
+        match fs::metadata(&path) {
+            Ok(metadata) if metadata.is_file() => {
+                files.insert(path);
+            }
+            Ok(metadata) if metadata.is_dir() && depth < MAX_DEPTH => collect_files(&path, depth + 1, files),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

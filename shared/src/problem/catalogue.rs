@@ -177,6 +177,10 @@ catalogue! {
         TOO_MANY_STREAM_RESETS = "too_many_stream_resets", 429, "Too many reset streams",
             "An HTTP/2 connection reset most of its streams early and was closed: the pattern of a rapid-reset attack.",
             "Do not cancel most of the requests you send.";
+        TOO_MANY_CONTROL_FRAMES = "too_many_control_frames", 429, "Too many control frames",
+            "An HTTP/2 connection carried far more frames without use (settings, pings, resets, empty data) than requests \
+             and was closed.",
+            "Use a current HTTP/2 library; none sends such numbers by itself.";
     }
     "Routing and hand-off (edge)" {
         ROUTE_NOT_FOUND = "route_not_found", 404, "No route",

@@ -1,0 +1,234 @@
+//! Lines for the access log, written by a thread of their own.
+//!
+//! [`LineWriter::push`] copies a line into a bounded buffer and never waits for the sink: when the buffer is full, because
+//! the sink is slow, blocked or full, the line is dropped and counted. The thread takes the whole buffer at a time, so that
+//! many lines cost one system call and one wake-up.
+
+mod sink;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::clock;
+use sink::Sink;
+
+/// The access log as configured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where lines go: `"stdout"`, `"off"`, or the path of a file or pipe, which is reopened on SIGHUP.
+    #[schemars(example = "/var/log/gatehouse/edge-access.log")]
+    pub sink: String,
+    /// Lines that may wait for a slow sink; beyond it they are dropped and counted. 1 to 1000000.
+    #[schemars(example = 8192)]
+    pub queue: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { sink: "stdout".to_owned(), queue: 8192 }
+    }
+}
+
+/// Bytes that may wait for each line of the queue, on average.
+const BYTES_PER_LINE: usize = 1024;
+/// Lines are gathered for this long before they are written.
+const GATHER: Duration = Duration::from_millis(20);
+/// How long closing waits for a sink that does not take what is left.
+const CLOSE_WAIT: Duration = Duration::from_secs(2);
+
+/// What the pushing side and the thread share.
+#[derive(Debug)]
+struct Shared {
+    queue: usize,
+    /// Held while a line is copied or the buffers are swapped, never while something is written.
+    pending: Mutex<Pending>,
+    filled: Condvar,
+    closed: Condvar,
+    reopen: AtomicBool,
+    dropped: AtomicU64,
+    written: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    bytes: Vec<u8>,
+    lines: usize,
+    /// Nothing is taken any more.
+    is_closing: bool,
+    /// The thread has ended.
+    is_closed: bool,
+}
+
+/// A handle to the writer; clones share it.
+#[derive(Clone, Debug)]
+pub struct LineWriter {
+    shared: Arc<Shared>,
+    thread: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+impl LineWriter {
+    /// Opens the sink and starts the thread.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or the thread not be started. A pipe is opened by the thread, because opening one
+    /// waits for a reader.
+    pub fn start(config: &Config) -> io::Result<Self> {
+        let sink = Sink::open(&config.sink)?;
+        let shared = Arc::new(Shared {
+            queue: config.queue.clamp(1, 1_000_000),
+            pending: Mutex::default(),
+            filled: Condvar::new(),
+            closed: Condvar::new(),
+            reopen: AtomicBool::new(false),
+            dropped: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+        });
+        let for_thread = Arc::clone(&shared);
+        let thread = std::thread::Builder::new().name("access-log".to_owned()).spawn(move || for_thread.run(sink))?;
+        Ok(Self { shared, thread: Arc::new(Mutex::new(Some(thread))) })
+    }
+
+    /// Hands a line over, without its line feed; false when it was dropped. Never waits for the sink.
+    pub fn push(&self, line: impl AsRef<[u8]>) -> bool {
+        let line = line.as_ref();
+        let shared = &*self.shared;
+        let mut pending = shared.lock();
+        let is_full = pending.lines >= shared.queue
+            || pending.bytes.len().saturating_add(line.len()) > shared.queue.saturating_mul(BYTES_PER_LINE);
+        if is_full || pending.is_closing {
+            drop(pending);
+            shared.dropped.fetch_add(1, Ordering::Relaxed);
+            return false;
+        }
+        let was_empty = pending.lines == 0;
+        pending.bytes.extend_from_slice(line);
+        pending.bytes.push(b'\n');
+        pending.lines += 1;
+        drop(pending);
+        if was_empty {
+            shared.filled.notify_one();
+        }
+        true
+    }
+
+    /// Lines dropped: the queue was full, or the sink refused them.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.shared.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Lines the sink has taken.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.shared.written.load(Ordering::Relaxed)
+    }
+
+    /// Lines waiting.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.shared.lock().lines
+    }
+
+    /// Opens the file anew before the next write: after log rotation has renamed it.
+    pub fn reopen(&self) {
+        self.shared.reopen.store(true, Ordering::Release);
+        self.shared.filled.notify_one();
+    }
+
+    /// Takes no more lines and writes what waits; gives up after two seconds when the sink does not take it.
+    pub fn close(&self) {
+        let mut pending = self.shared.lock();
+        pending.is_closing = true;
+        self.shared.filled.notify_one();
+        let is_open = |pending: &mut Pending| !pending.is_closed;
+        let waited = self.shared.closed.wait_timeout_while(pending, CLOSE_WAIT, is_open);
+        let is_closed = waited.unwrap_or_else(PoisonError::into_inner).0.is_closed;
+        if !is_closed {
+            let left = self.waiting();
+            tracing::warn!(lines = left, "the access log sink is blocked: waiting lines are lost");
+            return;
+        }
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the access log thread had panicked");
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self, mut sink: Sink) {
+        let mut batch = Vec::new();
+        let mut next_warning = clock::now();
+        while let Some(lines) = self.take(&mut batch) {
+            if self.reopen.swap(false, Ordering::AcqRel) {
+                sink.reopen();
+            }
+            if lines == 0 {
+                continue;
+            }
+            match sink.write(&batch) {
+                Ok(()) => {
+                    self.written.fetch_add(lines, Ordering::Relaxed);
+                }
+                Err(error) => {
+                    self.dropped.fetch_add(lines, Ordering::Relaxed);
+                    if clock::now() >= next_warning {
+                        next_warning = clock::now() + Duration::from_secs(60);
+                        tracing::warn!(%error, sink = sink.name(), lines, "access log lines are lost");
+                    }
+                }
+            }
+        }
+        self.lock().is_closed = true;
+        self.closed.notify_all();
+    }
+
+    /// Waits for lines, gathers for a moment, and swaps the buffers; `None` when closed and empty.
+    fn take(&self, batch: &mut Vec<u8>) -> Option<u64> {
+        let must_wait =
+            |pending: &mut Pending| pending.lines == 0 && !pending.is_closing && !self.reopen.load(Ordering::Acquire);
+        let pending = self.filled.wait_while(self.lock(), must_wait).unwrap_or_else(PoisonError::into_inner);
+        let may_gather = |pending: &mut Pending| !pending.is_closing && pending.lines < self.queue / 2;
+        let gathered = self.filled.wait_timeout_while(pending, GATHER, may_gather);
+        let mut pending = gathered.unwrap_or_else(PoisonError::into_inner).0;
+        if pending.lines == 0 && pending.is_closing {
+            return None;
+        }
+        batch.clear();
+        std::mem::swap(batch, &mut pending.bytes);
+        Some(u64::try_from(std::mem::take(&mut pending.lines)).unwrap_or(u64::MAX))
+    }
+}
+
+/// Where lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Destination {
+    Stdout,
+    Off,
+    File(PathBuf),
+}
+
+impl Destination {
+    fn new(sink: &str) -> Self {
+        match sink {
+            "stdout" => Destination::Stdout,
+            "off" => Destination::Off,
+            path => Destination::File(PathBuf::from(path)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+//! One client connection: its guards, where it comes from, its TLS and its protocol.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use gatehouse_shared::id::RequestId;
+use gatehouse_shared::live::Generation;
+use gatehouse_shared::problem::Reason;
+use http::{HeaderMap, HeaderValue};
+use pingora::proxy::Session;
+
+use super::normalize::Message;
+use crate::policy::Policy;
+
+/// What is known of a client connection once its protocol is chosen; the same for all its requests.
+#[derive(Debug)]
+pub struct Connection {
+    /// The socket's other end: the client, or the load balancer before us.
+    pub peer: SocketAddr,
+    /// The source the PROXY protocol states, or `peer` where it is not spoken. IPv4-mapped IPv6 is written as IPv4.
+    pub source: SocketAddr,
+    /// The address the client connected to, by the PROXY protocol or by the socket.
+    pub local: SocketAddr,
+    /// Position of the listener in `[[process.listener]]`.
+    pub listener: usize,
+    /// What the TLS handshake settled; `None` on plain connections.
+    pub tls: Option<Box<TlsFacts>>,
+    /// When the connection was taken from the listener.
+    pub accepted_at: Instant,
+    /// Whether HTTP/2 is spoken here.
+    pub is_http2: bool,
+    pub(super) requests: AtomicU64,
+}
+
+impl Connection {
+    /// Requests begun on this connection so far.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Whether the client came over TLS.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+}
+
+/// What a TLS handshake settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFacts {
+    /// `"1.2"` or `"1.3"`.
+    pub version: &'static str,
+    /// The name the client asked for, lower case.
+    pub server_name: Option<Box<str>>,
+    /// The verified client certificate, where one was shown.
+    pub client: Option<ClientCertificate>,
+}
+
+/// A verified client certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The subject as RFC 4514 text.
+    pub subject: Box<str>,
+    /// SHA-256 of the certificate, lower-case hexadecimal.
+    pub fingerprint: Box<str>,
+}
+
+/// What the way in hands over with one well-formed request. On HTTP/1 the gateway receives it (boxed, as `Any`) in
+/// `ProxyHttp::on_connection_reuse`, on HTTP/2 through [`Arrival::of_http2`].
+pub struct Arrival {
+    /// The one configuration generation this request sees.
+    pub policy: Arc<Generation<Policy>>,
+    /// The connection it came on.
+    pub connection: Arc<Connection>,
+    /// What the head says, judged and normalised.
+    pub message: Message,
+    /// When the first byte of the head was read.
+    pub received_at: Instant,
+    /// 1 for the first request of the connection.
+    pub request_index: u64,
+}
+
+impl Arrival {
+    /// The arrival of an HTTP/2 request, taken out of the stream's digest: the first call returns it.
+    pub fn of_http2(session: &mut Session) -> Option<Box<Self>> {
+        let digest = session.as_downstream_mut().digest_mut()?;
+        let carried = Arc::into_inner(digest.proxy_digest.take()?)?;
+        carried.user_data?.downcast::<Self>().ok()
+    }
+
+    /// The client of this request: the connection's source, or whom trusted proxies name.
+    #[must_use]
+    pub fn client(&self, headers: &HeaderMap) -> SocketAddr {
+        let forwarded_for = headers.get_all("x-forwarded-for").iter().map(HeaderValue::as_bytes);
+        self.policy.value.accept.trusted_proxies.client(self.connection.source, forwarded_for)
+    }
+}
+
+/// Where refusals made before the gateway sees a request are recorded: access log and metrics.
+pub trait Refusals: Send + Sync {
+    /// `head` is what was read of the request (at most 2,048 bytes, unescaped), empty where none was.
+    fn refused(&self, connection: &Connection, reason: &'static Reason, request_id: RequestId, head: &[u8]);
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A plain HTTP/1 connection from `source`.
+    pub(in crate::accept) fn connection_from(source: &str) -> Connection {
+        let source = source.parse().unwrap();
+        Connection {
+            peer: source,
+            source,
+            local: SocketAddr::from(([127, 0, 0, 1], 80)),
+            listener: 0,
+            tls: None,
+            accepted_at: gatehouse_shared::clock::now(),
+            is_http2: false,
+            requests: AtomicU64::new(0),
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Who is calling, and is the message well formed? The way in to the edge.
+//!
+//! A connection passes these files in this order: `entrance` takes its guards, reads the PROXY protocol, does TLS and
+//! chooses the protocol; `head` reads an HTTP/1 head within its bounds; `normalize` judges it strictly and finds the
+//! one canonical path; `wire` is the stream as Pingora sees it, which checks the body's framing as it passes; `http2` is
+//! the loop for HTTP/2. [`client`] finds the real client address behind trusted proxies.
+//!
+//! Invariant: Pingora never reads head bytes from a socket, and never sees a byte that these files did not accept.
+
+pub mod config;
+pub mod listener;
+pub mod tls;
+pub mod connection;
+mod proxy_protocol;
+pub mod client;
+pub mod normalize;
+mod authority;
+mod bytes;
+mod field;
+mod path;
+
+pub use client::TrustedProxies;
+pub use config::{Bounds, Config, Http2Bounds};
+pub use connection::{Arrival, Connection, Refusals, TlsFacts};
+pub use listener::{Listener, ListenerConfig};
+pub use normalize::{Body, Message};
+
+use gatehouse_shared::config::{ConfigErrors, Positions, Sources};
+
+/// Compiles everything of one configuration that the way in needs; `before` is the running generation's.
+///
+/// # Errors
+/// All findings in `[accept]`, `[client]`, `[[certificate]]` and `[[process.listener]]`.
+pub fn compile(
+    config: &crate::config::Config,
+    before: Option<&Bounds>,
+    sources: &mut Sources,
+    positions: &Positions,
+) -> Result<Bounds, ConfigErrors> {
+    let mut errors = ConfigErrors::new();
+    let certificates = errors.collect(tls::Certificates::compile(&config.certificate, positions, sources));
+    let has_failed = certificates.is_none();
+    let listeners_before = before.map_or([].as_slice(), |before| &before.listeners);
+    let listeners = if has_failed {
+        None
+    } else {
+        let certificates = certificates.flatten();
+        let listeners = &config.process.listener;
+        errors.collect(Listener::compile_all(listeners, certificates.as_ref(), listeners_before, sources, positions))
+    };
+    let trusted = TrustedProxies::new(&config.client);
+    let bounds = errors.collect(Bounds::compile(&config.accept, trusted, listeners.unwrap_or_default(), positions));
+    match bounds {
+        Some(bounds) => errors.into_result(bounds),
+        None => Err(errors),
+    }
+}
