@@ -27,6 +27,7 @@ use gatehouse_shared::{
     problem::{self, Reason},
     process::Ports,
     shutdown::{InFlight, Shutdown},
+    telemetry::metrics,
 };
 use http::{Method, header};
 use pingora::{
@@ -38,7 +39,7 @@ use pingora::{
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use crate::{observe::metrics, policy::Policy};
+use crate::{observe::Observer, policy::Policy};
 
 /// Connections served at once; more are closed unanswered.
 const MOST_CONNECTIONS: usize = 64;
@@ -53,6 +54,7 @@ pub struct Admin {
     ports: Ports,
     shutdown: Shutdown,
     in_flight: InFlight,
+    observer: Arc<Observer>,
     room: Semaphore,
 }
 
@@ -61,7 +63,7 @@ struct Answer {
     status: u16,
     content_type: &'static str,
     body: Bytes,
-    retry_after: Option<Duration>,
+    retry_after: Option<u64>,
 }
 
 impl Answer {
@@ -84,8 +86,15 @@ impl Answer {
 impl Admin {
     /// The admin listener of a process that listens on `ports`.
     #[must_use]
-    pub fn new(live: Arc<Live<Policy>>, tokens: Tokens, ports: Ports, shutdown: Shutdown, in_flight: InFlight) -> Self {
-        Self { live, tokens, ports, shutdown, in_flight, room: Semaphore::new(MOST_CONNECTIONS) }
+    pub fn new(
+        live: Arc<Live<Policy>>,
+        tokens: Tokens,
+        ports: Ports,
+        shutdown: Shutdown,
+        in_flight: InFlight,
+        observer: Arc<Observer>,
+    ) -> Self {
+        Self { live, tokens, ports, shutdown, in_flight, observer, room: Semaphore::new(MOST_CONNECTIONS) }
     }
 
     fn answer(&self, session: &ServerSession) -> Answer {
@@ -108,13 +117,13 @@ impl Admin {
             _ => return Answer::problem(&problem::ADMIN_NOT_FOUND),
         }
         if let Err(denial) = self.tokens.authorize(text(header::AUTHORIZATION), Role::Read, peer_of(session), clock::now()) {
-            return Answer { retry_after: denial.retry_after(), ..Answer::problem(denial.reason()) };
+            return Answer { retry_after: denial.retry_after_seconds(), ..Answer::problem(denial.reason()) };
         }
         if path == "/policy" {
             return Answer::json(&self.policy());
         }
-        let body = metrics::render(&self.live, &self.in_flight).into();
-        Answer { status: 200, content_type: "text/plain; version=0.0.4", body, retry_after: None }
+        let body = self.observer.metrics().render().into();
+        Answer { status: 200, content_type: metrics::CONTENT_TYPE, body, retry_after: None }
     }
 
     fn policy(&self) -> Value {
@@ -160,7 +169,7 @@ impl Admin {
             head.insert_header(header::WWW_AUTHENTICATE, "Bearer")?;
         }
         if let Some(delay) = answer.retry_after {
-            head.insert_header(header::RETRY_AFTER, delay.as_secs().max(1))?;
+            head.insert_header(header::RETRY_AFTER, delay)?;
         }
         let has_body = session.req_header().method != Method::HEAD;
         session.write_response_header(Box::new(head)).await?;

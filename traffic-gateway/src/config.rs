@@ -8,11 +8,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use gatehouse_shared::{config::HumanDuration, hop::HopKeyConfig};
+use gatehouse_shared::{config::HumanDuration, hop::HopKeyConfig, telemetry::access_log};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::{accept, balance, observe::access_log};
+use crate::{accept, balance};
 
 /// Name of the file in the configuration directory.
 pub const FILE: &str = "edge.toml";

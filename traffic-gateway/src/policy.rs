@@ -11,13 +11,13 @@ use gatehouse_shared::{
     hop::HopKeys,
     live::{Load, Loaded},
     process,
+    telemetry::access_log,
 };
 
 use crate::{
     accept,
     balance::{Cluster, route},
     config::{Config, Drain, FILE, Process},
-    observe::access_log,
     server::{limits, sockets::MOST_SOCKETS},
 };
 

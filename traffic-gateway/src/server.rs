@@ -18,27 +18,35 @@ use std::{
 };
 
 use gatehouse_shared::{
-    admin::{Tokens, TokensError},
+    admin::{TokenError, Tokens},
     config::ConfigErrors,
     live::Live,
     process::Ports,
     shutdown::{InFlight, Shutdown},
-    telemetry::access_log::LineWriter,
+    telemetry::{
+        access_log::{self, LineWriter},
+        metrics::MetricError,
+    },
     watch::{self, Timing},
 };
 use pingora::{
+    listeners::L4BufferSettings,
     proxy::http_proxy,
     server::{RunArgs, Server, configuration::{Opt, ServerConf}},
     services::background::background_service,
 };
 
 use crate::{
-    accept::Entrance,
+    accept::{
+        Refusals,
+        entrance::{Bound, CurrentPolicy, Entrance, socket_buffers},
+        guard::Connections,
+    },
     admin::Admin,
     balance::{MOST_ATTEMPTS, probe::Prober},
     config::Process,
     gateway::Gateway,
-    observe::Observer,
+    observe::{Observer, metrics::Metrics},
     policy::Policy,
 };
 use drain::Signals;
@@ -61,10 +69,16 @@ pub enum StartError {
     Config(#[from] ConfigErrors),
     /// The state directory does not serve.
     #[error("{0}")]
-    Tokens(#[from] TokensError),
+    Tokens(#[from] TokenError),
     /// A port is not to be had.
     #[error("{0}")]
     Bind(#[from] BindError),
+    /// The descriptors do not suffice.
+    #[error("{0}")]
+    Limit(String),
+    /// A metric cannot be declared: a mistake in the code.
+    #[error("{0}")]
+    Metric(#[from] MetricError),
     /// The access log cannot be opened.
     #[error("cannot open the access log")]
     AccessLog(#[source] io::Error),
@@ -96,9 +110,12 @@ pub fn run(dir: &Path, start: Start) -> Result<(), StartError> {
         listeners: listeners.iter().map(|socket| socket.address).collect(),
         admin: admin.address,
     };
-    let log = LineWriter::start(&policy.value.access_log.to_sink(&process.state_dir)).map_err(StartError::AccessLog)?;
+    let log = open_log(&policy.value).map_err(StartError::AccessLog)?;
     let (shutdown, in_flight) = (Shutdown::new(), InFlight::new());
-    let observer = Observer::new(policy.value.node.clone(), log, in_flight.clone());
+    let connections = Connections::new(limits::connections(process.max_connections).map_err(StartError::Limit)?);
+    let metrics = Metrics::new()?;
+    metrics.watch(&live, log.as_ref(), &in_flight, &connections)?;
+    let observer = Observer::new(policy.value.node.clone(), log, in_flight.clone(), metrics);
 
     let mut server = Server::new_with_opt_and_conf(
         Opt { upgrade: start == Start::Upgrade, ..Opt::default() },
@@ -107,17 +124,30 @@ pub fn run(dir: &Path, start: Start) -> Result<(), StartError> {
     // Waits for the sockets of the old process and ends this one when none come.
     server.bootstrap();
     let proxy = Arc::new(http_proxy(&server.configuration, Gateway::new(Arc::clone(&observer))));
-    let entrance = Entrance::new(proxy, Arc::clone(&live), &ports.listeners, Arc::clone(&observer) as _, shutdown.clone(), in_flight.clone());
+    let entrance = Entrance::new(
+        proxy,
+        current_policy(&live),
+        Arc::clone(&observer) as Arc<dyn Refusals>,
+        Arc::clone(&connections),
+        bound(&policy.value, &ports.listeners),
+    );
     let threads = limits::threads(process.threads);
-    server.add_service(Listening::new("entrance", entrance, listeners, threads));
-    let admin_service = Admin::new(Arc::clone(&live), tokens, ports.clone(), shutdown.clone(), in_flight.clone());
-    server.add_service(Listening::new("admin", admin_service, vec![admin], 1));
+    server.add_service(Listening::new("entrance", entrance, listeners, socket_buffers(), threads));
+    let admin_service = Admin::new(
+        Arc::clone(&live),
+        tokens,
+        ports.clone(),
+        shutdown.clone(),
+        in_flight.clone(),
+        Arc::clone(&observer),
+    );
+    server.add_service(Listening::new("admin", admin_service, vec![admin], L4BufferSettings::default().read(0), 1));
     server.add_service(background_service("probes", Prober::new(Arc::clone(&live))));
 
     let watcher = watch::watch(Arc::clone(&live), Timing::default())
         .map_err(|source| StartError::Io { doing: "watch the configuration", source })?;
     let poke = watcher.poke_handle();
-    let log = observer.log();
+    let log = observer.log().cloned();
     let signals = Signals {
         live: Arc::clone(&live),
         shutdown: shutdown.clone(),
@@ -136,11 +166,33 @@ pub fn run(dir: &Path, start: Start) -> Result<(), StartError> {
         .name("server".to_owned())
         .spawn(move || server.run(RunArgs { shutdown_signal: Box::new(signals) }))
         .map_err(|source| StartError::Io { doing: "start a thread", source })?;
-    let ended = drain::wait_for_the_end(phases, &live, &shutdown, &in_flight);
+    let ended = drain::wait_for_the_end(phases, &live, &shutdown, &in_flight, &connections);
     watcher.stop();
     observer.close();
     withdraw(&ports, &process.state_dir);
     ended.map_err(|source| StartError::Io { doing: "wait for signals", source })
+}
+
+/// Opens the access log, a relative path in the state directory; none when it is off.
+fn open_log(policy: &Policy) -> io::Result<Option<LineWriter>> {
+    let config = &policy.access_log;
+    let sink = match config.sink.as_str() {
+        "off" => return Ok(None),
+        "stdout" => config.sink.clone(),
+        path => policy.process.state_dir.join(path).to_string_lossy().into_owned(),
+    };
+    LineWriter::start(&access_log::Config { sink, ..config.clone() }).map(Some)
+}
+
+fn current_policy(live: &Arc<Live<Policy>>) -> CurrentPolicy {
+    let live = Arc::clone(live);
+    Arc::new(move || live.current())
+}
+
+/// The listeners of the start, with the addresses they really have.
+fn bound(policy: &Policy, addresses: &[SocketAddr]) -> Vec<Bound> {
+    let listeners = policy.accept.listeners.iter().zip(addresses).enumerate();
+    listeners.map(|(index, (listener, &address))| Bound { index, address, listener: Arc::clone(listener) }).collect()
 }
 
 /// Removes `ports.json`, unless a newer process has written its own meanwhile.

@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Cluster;
+use crate::observe::metrics::RouteCell;
 
 /// One `[[route]]`: requests that match it go to its cluster.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -47,6 +48,8 @@ pub struct Route {
     pub cluster: Arc<Cluster>,
     /// Longest wait for the response, see [`Config::timeout`].
     pub timeout: Duration,
+    /// Its counters.
+    pub metrics: RouteCell,
     prefix: Box<str>,
 }
 
@@ -92,6 +95,7 @@ impl Table {
                 name: name_of(config),
                 cluster: Arc::clone(cluster),
                 timeout: config.timeout.get(),
+                metrics: RouteCell::default(),
                 prefix: config.path_prefix.trim_end_matches('/').into(),
             });
             table.all.push(Arc::clone(&route));

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use gatehouse_shared::telemetry;
+use gatehouse_shared::telemetry::{self, LogFormat};
 
 use super::{ConfigDir, fail, refuse};
 use crate::server::{self, Start, StartError};
@@ -19,7 +19,9 @@ pub struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    telemetry::init_logging();
+    if let Err(error) = telemetry::init_logging(LogFormat::Auto, "info") {
+        return fail(&error);
+    }
     let start = if arguments.upgrade { Start::Upgrade } else { Start::Fresh };
     match server::run(&arguments.config.dir, start) {
         Ok(()) => ExitCode::SUCCESS,

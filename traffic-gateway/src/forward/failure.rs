@@ -5,7 +5,7 @@ use std::time::Duration;
 use gatehouse_shared::problem::{self, Reason};
 use pingora::{Error, ErrorSource, ErrorType, proxy::{FailToProxy, Session}};
 
-use crate::{admit::Denial, answer, context::Context};
+use crate::{accept::wire::violation_of, admit::Denial, answer, context::Context};
 
 /// Answers a failed request, unless its response has begun or its client is gone, and notes why for the access log.
 pub async fn render(context: &mut Context, session: &mut Session, error: &Error) -> FailToProxy {
@@ -34,7 +34,7 @@ fn denial_for(context: &mut Context, error: &Error) -> Option<Denial> {
         return Some(denial);
     }
     match error.esource() {
-        ErrorSource::Downstream => downstream(error.etype()).map(Denial::from),
+        ErrorSource::Downstream => violation_of(error).or_else(|| downstream(error.etype())).map(Denial::from),
         ErrorSource::Upstream => Some(upstream(error.etype())),
         ErrorSource::Internal | ErrorSource::Unset => Some(Denial::from(&problem::INTERNAL_ERROR)),
     }

@@ -4,40 +4,7 @@
 //! [`gatehouse_shared::telemetry::access_log`]; the request path neither waits nor does I/O. Whatever a client can
 //! influence is escaped, so that a line is always one line of valid JSON. Fields that do not apply are left out.
 
-use std::{
-    cell::RefCell,
-    fmt::Write as _,
-    net::SocketAddr,
-    path::PathBuf,
-    time::Duration,
-};
-
-use schemars::JsonSchema;
-use serde::Deserialize;
-
-/// `[access_log]`: where the lines go.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Config {
-    /// `"stdout"`, `"off"` or the path of a file, which is opened again on SIGHUP. Relative to the state directory.
-    pub sink: String,
-    /// Most lines that may wait for the writer; more are dropped and counted, never waited for.
-    pub queue: usize,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self { sink: "stdout".to_owned(), queue: 8192 }
-    }
-}
-
-impl Config {
-    /// The file the lines go to, unless they go to standard output or nowhere.
-    #[must_use]
-    pub fn file(&self) -> Option<PathBuf> {
-        (!matches!(self.sink.as_str(), "stdout" | "off")).then(|| PathBuf::from(&self.sink))
-    }
-}
+use std::{cell::RefCell, fmt::Write as _, net::SocketAddr, time::Duration};
 
 /// What one line says.
 #[derive(Debug)]
@@ -95,12 +62,21 @@ pub struct Entry<'a> {
 }
 
 impl Entry<'_> {
-    /// The line, without a line feed.
-    #[must_use]
-    pub fn to_line(&self) -> String {
-        let mut line = Line(String::with_capacity(640));
+    /// Calls `take` with the line, without its line feed. The buffer belongs to the thread and is used again.
+    pub fn with_line<T>(&self, take: impl FnOnce(&str) -> T) -> T {
+        thread_local! {
+            static LINE: RefCell<String> = RefCell::new(String::with_capacity(1024));
+        }
+        LINE.with_borrow_mut(|text| {
+            text.clear();
+            self.write(&mut Line(text));
+            take(text)
+        })
+    }
+
+    fn write(&self, line: &mut Line<'_>) {
         line.0.push_str("{\"time\":\"");
-        push_time(&mut line.0, self.time_unix_ms);
+        push_time(line.0, self.time_unix_ms);
         line.0.push('"');
         line.text("request_id", self.request_id);
         line.optional("trace_id", self.trace_id);
@@ -116,7 +92,7 @@ impl Entry<'_> {
         line.text("target", self.target);
         if let Some(agent) = self.user_agent {
             line.key("user_agent");
-            push_escaped(&mut line.0, agent);
+            push_escaped(line.0, agent);
         }
         line.number("status", u64::from(self.status));
         line.optional("reason", self.reason);
@@ -136,13 +112,12 @@ impl Entry<'_> {
         line.optional("auth", self.auth);
         line.optional("error", self.error);
         line.0.push('}');
-        line.0
     }
 }
 
-struct Line(String);
+struct Line<'a>(&'a mut String);
 
-impl Line {
+impl Line<'_> {
     fn key(&mut self, key: &str) {
         self.0.push_str(",\"");
         self.0.push_str(key);
@@ -151,7 +126,7 @@ impl Line {
 
     fn text(&mut self, key: &str, value: &str) {
         self.key(key);
-        push_escaped(&mut self.0, value.as_bytes());
+        push_escaped(self.0, value.as_bytes());
     }
 
     fn optional(&mut self, key: &str, value: Option<&str>) {
@@ -167,16 +142,16 @@ impl Line {
 
     fn number(&mut self, key: &str, value: u64) {
         self.key(key);
-        push_number(&mut self.0, value);
+        push_number(self.0, value);
     }
 
     /// Milliseconds with three decimals.
     fn millis(&mut self, key: &str, value: Duration) {
         self.key(key);
         let micros = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
-        push_number(&mut self.0, micros / 1000);
+        push_number(self.0, micros / 1000);
         self.0.push('.');
-        push_padded(&mut self.0, micros % 1000, 3);
+        push_padded(self.0, micros % 1000, 3);
     }
 
     fn write(&mut self, arguments: std::fmt::Arguments<'_>) {
@@ -318,7 +293,7 @@ mod tests {
 
     #[test]
     fn is_one_line_of_json() {
-        let line = entry().to_line();
+        let line = entry().with_line(str::to_owned);
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["time"], "2026-11-20T10:18:00.042Z");
         assert_eq!(value["duration_ms"], 1.042);
@@ -329,7 +304,7 @@ mod tests {
     #[test]
     fn escapes_whatever_a_client_may_send() {
         let agent = b"a\"b\\c\r\n{\"status\":200}\x00\x7f\xff\xe2\x80\xa8";
-        let line = Entry { user_agent: Some(agent), target: "/\"}\n", ..entry() }.to_line();
+        let line = Entry { user_agent: Some(agent), target: "/\"}\n", ..entry() }.with_line(str::to_owned);
         assert!(!line.contains(['\n', '\r', '\u{2028}']));
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["status"], 200);

@@ -13,7 +13,7 @@ use gatehouse_shared::{
 use http::header;
 use pingora::proxy::Session;
 
-use super::{access_log::Entry, metrics};
+use super::{access_log::Entry, metrics::Metrics};
 use crate::{
     accept::{Connection, Refusals},
     context::Context,
@@ -22,15 +22,22 @@ use crate::{
 /// Where requests are recorded.
 pub struct Observer {
     node: Box<str>,
-    log: Option<Arc<LineWriter>>,
+    log: Option<LineWriter>,
     in_flight: InFlight,
+    metrics: Metrics,
 }
 
 impl Observer {
     /// An observer for the node of this name; without a log, only counters are kept.
     #[must_use]
-    pub fn new(node: Box<str>, log: Option<LineWriter>, in_flight: InFlight) -> Arc<Self> {
-        Arc::new(Self { node, log: log.map(Arc::new), in_flight })
+    pub fn new(node: Box<str>, log: Option<LineWriter>, in_flight: InFlight, metrics: Metrics) -> Arc<Self> {
+        Arc::new(Self { node, log, in_flight, metrics })
+    }
+
+    /// The metrics.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Counts a request in until the guard is dropped.
@@ -40,8 +47,8 @@ impl Observer {
 
     /// The access log, to open it again.
     #[must_use]
-    pub fn log(&self) -> Option<Arc<LineWriter>> {
-        self.log.clone()
+    pub fn log(&self) -> Option<&LineWriter> {
+        self.log.as_ref()
     }
 
     /// Writes what is still queued; nothing is recorded afterwards.
@@ -70,8 +77,8 @@ impl Observer {
         if sent.status < 200 {
             sent.status = problem::CLIENT_CLOSED.status;
         }
-        metrics::METRICS.request(context.route.as_deref(), sent.status, reason, duration);
-        metrics::METRICS.attempts(context.attempt.count());
+        self.metrics.request(context.route.as_deref(), sent.status, reason, duration);
+        self.metrics.attempts(context.attempt.count());
         let Some(log) = &self.log else { return };
         let connection = &arrival.connection;
         let trace_id = context.trace.as_ref().map(gatehouse_shared::id::TraceContext::trace_id);
@@ -102,14 +109,14 @@ impl Observer {
             auth: outcome.result.as_ref().map(|result| auth(result.auth)),
             error: outcome.cause.as_deref(),
         };
-        log.push(entry.to_line());
+        entry.with_line(|line| log.push(line));
     }
 }
 
 impl Refusals for Observer {
     fn refused(&self, connection: &Connection, reason: &'static Reason, request_id: RequestId, head: &[u8]) {
         let status = reason.status;
-        metrics::METRICS.request(None, status, Some(reason), std::time::Duration::ZERO);
+        self.metrics.request(None, status, Some(reason), std::time::Duration::ZERO);
         let Some(log) = &self.log else { return };
         let text = String::from_utf8_lossy(head);
         let mut words = text.lines().next().unwrap_or_default().split(' ');
@@ -140,7 +147,7 @@ impl Refusals for Observer {
             auth: None,
             error: None,
         };
-        log.push(entry.to_line());
+        entry.with_line(|line| log.push(line));
     }
 }
 

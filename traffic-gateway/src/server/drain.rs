@@ -31,7 +31,10 @@ use tokio::{
 };
 
 use super::upgrade;
-use crate::policy::Policy;
+use crate::{accept::guard::Connections, policy::Policy};
+
+/// Longest wait, once nothing is in flight, for connections to close in good order.
+const CLOSING: Duration = Duration::from_millis(500);
 
 /// Called on SIGHUP.
 pub type OnReload = Box<dyn Fn() + Send + Sync>;
@@ -125,6 +128,7 @@ pub fn wait_for_the_end(
     live: &Live<Policy>,
     shutdown: &Shutdown,
     in_flight: &InFlight,
+    connections: &Connections,
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -144,8 +148,10 @@ pub fn wait_for_the_end(
             _ = interrupt.recv() => false,
         };
         if idle {
-            // What was written last is in the kernel's hands after this.
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            let closed = clock::now() + CLOSING;
+            while connections.open() > 0 && clock::now() < closed {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
         } else {
             tracing::warn!(in_flight = in_flight.count(), "ending with requests in flight");
         }

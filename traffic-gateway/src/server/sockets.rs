@@ -70,14 +70,13 @@ pub struct Listening<A> {
 }
 
 impl<A: ServerApp + Send + Sync + 'static> Listening<A> {
-    /// A service named `name` that runs `app` for each connection on `sockets`, on `threads` threads.
-    ///
-    /// Connections have no read buffer of Pingora's own (64 KiB each); the small write buffer that gathers writes stays.
-    pub fn new(name: &str, app: A, sockets: Vec<Socket>, threads: usize) -> Self {
+    /// A service named `name` that runs `app` for each connection on `sockets`, on `threads` threads. `buffers` are those
+    /// that Pingora gives each connection; its read buffer of 64 KiB is what makes idle connections dear.
+    pub fn new(name: &str, app: A, sockets: Vec<Socket>, buffers: L4BufferSettings, threads: usize) -> Self {
         let mut inner = listening::Service::new(name.to_owned(), app);
         for socket in &sockets {
             let address = socket.address.to_string();
-            inner.add_listener(ListenerConfig::tcp(address).l4_buffer(L4BufferSettings::default().read(0)));
+            inner.add_listener(ListenerConfig::tcp(address).l4_buffer(buffers));
         }
         inner.threads = Some(threads);
         Self { inner, sockets: Mutex::new(sockets), threads }
