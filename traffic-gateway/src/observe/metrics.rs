@@ -69,8 +69,8 @@ impl Metrics {
         let seconds = catalogue.histograms(
             "gatehouse_edge_request_seconds",
             "Time from the first byte of a request to the last byte of its answer.",
-            &[route],
             SECONDS,
+            &[route],
         )?;
         let refused = catalogue.counters(
             "gatehouse_edge_refused_total",
