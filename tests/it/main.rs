@@ -12,6 +12,21 @@
 )]
 
 mod harness;
+mod architecture;
+mod documents;
+mod config;
+mod accept;
+mod tls;
+mod client_address;
+mod connections;
+mod http2;
+mod bodies;
+mod hop;
+mod failover;
+mod lifecycle;
+mod admin;
+mod observe;
+mod local;
 
 /// What a test returns: an error fails it where it arises, while its site still stands and can show its logs.
 type Passed = Result<(), Failure>;

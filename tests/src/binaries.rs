@@ -16,10 +16,7 @@ pub fn find(name: &str) -> anyhow::Result<PathBuf> {
     let directory = directory()?;
     let program = directory.join(name);
     if !program.is_file() {
-        bail!(
-            "{} is missing: build it with `cargo build --workspace --bins`",
-            program.display()
-        );
+        bail!("{} is missing: build it with `cargo build --workspace --bins`", program.display());
     }
     Ok(program)
 }
@@ -27,9 +24,7 @@ pub fn find(name: &str) -> anyhow::Result<PathBuf> {
 /// The root of the repository.
 #[must_use]
 pub fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap_or_else(|| Path::new("."))
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or_else(|| Path::new("."))
 }
 
 fn directory() -> anyhow::Result<PathBuf> {
@@ -38,13 +33,7 @@ fn directory() -> anyhow::Result<PathBuf> {
     }
     // target/debug/deps/it-0123456789abcdef, or target/debug/bench
     let this = env::current_exe().context("cannot find the running program")?;
-    let directory = this
-        .parent()
-        .context("the running program has no directory")?;
-    let directory = if directory.ends_with("deps") {
-        directory.parent().unwrap_or(directory)
-    } else {
-        directory
-    };
+    let directory = this.parent().context("the running program has no directory")?;
+    let directory = if directory.ends_with("deps") { directory.parent().unwrap_or(directory) } else { directory };
     Ok(directory.to_owned())
 }

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
@@ -32,10 +32,7 @@ impl Authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.distinguished_name.push(DnType::CommonName, name);
-        Ok(Self(CertifiedIssuer::self_signed(
-            params,
-            KeyPair::generate()?,
-        )?))
+        Ok(Self(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?))
     }
 
     /// The authority's own certificate as PEM.
@@ -57,11 +54,7 @@ impl Authority {
     pub fn server(&self, names: &[&str]) -> anyhow::Result<Identity> {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let subject = names.first().cloned().unwrap_or_default();
-        self.sign(
-            CertificateParams::new(names)?,
-            &subject,
-            ExtendedKeyUsagePurpose::ServerAuth,
-        )
+        self.sign(CertificateParams::new(names)?, &subject, ExtendedKeyUsagePurpose::ServerAuth)
     }
 
     /// A certificate for a client called `name`.
@@ -69,11 +62,7 @@ impl Authority {
     /// # Errors
     /// No key pair could be made.
     pub fn client(&self, name: &str) -> anyhow::Result<Identity> {
-        self.sign(
-            CertificateParams::new(Vec::new())?,
-            name,
-            ExtendedKeyUsagePurpose::ClientAuth,
-        )
+        self.sign(CertificateParams::new(Vec::new())?, name, ExtendedKeyUsagePurpose::ClientAuth)
     }
 
     fn sign(
@@ -109,9 +98,6 @@ impl Identity {
     /// The certificate and its key as rustls takes them.
     #[must_use]
     pub fn for_rustls(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
-        (
-            vec![self.certificate.clone()],
-            PrivatePkcs8KeyDer::from(self.key.clone()).into(),
-        )
+        (vec![self.certificate.clone()], PrivatePkcs8KeyDer::from(self.key.clone()).into())
     }
 }

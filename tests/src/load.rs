@@ -38,6 +38,8 @@ pub struct Load {
     pub path: String,
     /// Requests in all; `None` until stopped.
     pub total: Option<u64>,
+    /// Whether a client keeps its connection for its next request.
+    pub keeps_connections: bool,
 }
 
 impl Load {
@@ -51,6 +53,7 @@ impl Load {
             post_every: 0,
             path: path.to_owned(),
             total: None,
+            keeps_connections: true,
         }
     }
 
@@ -65,6 +68,20 @@ impl Load {
     #[must_use]
     pub fn total(mut self, total: u64) -> Self {
         self.total = Some(total);
+        self
+    }
+
+    /// The same with a new connection for every request.
+    #[must_use]
+    pub fn without_keepalive(mut self) -> Self {
+        self.keeps_connections = false;
+        self
+    }
+
+    /// The same with the clients spread over `targets` in turn.
+    #[must_use]
+    pub fn over(mut self, targets: Vec<Target>) -> Self {
+        self.targets = targets;
         self
     }
 
@@ -127,13 +144,7 @@ impl Running {
 
     /// Waits until the load has sent its total, and reports.
     pub async fn finish(self) -> Report {
-        let sent = self
-            .clients
-            .join_all()
-            .await
-            .into_iter()
-            .flatten()
-            .collect();
+        let sent = self.clients.join_all().await.into_iter().flatten().collect();
         Report { sent }
     }
 }
@@ -174,9 +185,7 @@ pub struct Report {
 impl Report {
     /// Requests without a whole answer or with a status outside `200..400`.
     pub fn failed(&self) -> impl Iterator<Item = &Sent> {
-        self.sent
-            .iter()
-            .filter(|sent| !matches!(sent.outcome, Ok(200..400)))
+        self.sent.iter().filter(|sent| !matches!(sent.outcome, Ok(200..400)))
     }
 
     /// The failures as text: each kind once, with its number.
@@ -184,15 +193,9 @@ impl Report {
     pub fn failures(&self) -> String {
         let mut kinds = std::collections::BTreeMap::<String, usize>::new();
         for sent in self.failed() {
-            *kinds
-                .entry(format!("{} {:?}", sent.method, sent.outcome))
-                .or_default() += 1;
+            *kinds.entry(format!("{} {:?}", sent.method, sent.outcome)).or_default() += 1;
         }
-        kinds
-            .iter()
-            .map(|(kind, count)| format!("{count} × {kind}"))
-            .collect::<Vec<_>>()
-            .join("\n")
+        kinds.iter().map(|(kind, count)| format!("{count} × {kind}")).collect::<Vec<_>>().join("\n")
     }
 
     /// Requests that were sent once more.
@@ -206,42 +209,30 @@ impl Report {
     pub fn quantile(&self, share: f64) -> Duration {
         let mut latencies: Vec<Duration> = self.sent.iter().map(|sent| sent.latency).collect();
         latencies.sort_unstable();
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "an index within the list"
-        )]
-        let index =
-            (latencies.len().saturating_sub(1) as f64 * share.clamp(0.0, 1.0)).round() as usize;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index within the list")]
+        let index = (latencies.len().saturating_sub(1) as f64 * share.clamp(0.0, 1.0)).round() as usize;
         latencies.get(index).copied().unwrap_or_default()
     }
 
     /// How many requests each service process answered.
     #[must_use]
     pub fn by_service(&self) -> std::collections::BTreeMap<String, usize> {
-        self.sent
-            .iter()
-            .fold(std::collections::BTreeMap::new(), |mut counts, sent| {
-                *counts.entry(sent.served_by.clone()).or_default() += 1;
-                counts
-            })
+        self.sent.iter().fold(std::collections::BTreeMap::new(), |mut counts, sent| {
+            *counts.entry(sent.served_by.clone()).or_default() += 1;
+            counts
+        })
     }
 }
 
 async fn run_client(plan: Arc<Plan>, client: usize) -> Vec<Sent> {
-    let Some(target) = plan
-        .load
-        .targets
-        .get(client % plan.load.targets.len().max(1))
-    else {
+    let Some(target) = plan.load.targets.get(client % plan.load.targets.len().max(1)) else {
         return Vec::new();
     };
     let mut sent = Vec::new();
     let mut connection = None;
     let mut index = client as u64;
     while plan.load.total.is_none_or(|total| index < total) {
-        let due =
-            plan.start + Duration::from_secs_f64(index as f64 / f64::from(plan.load.rate.max(1)));
+        let due = plan.start + Duration::from_secs_f64(index as f64 / f64::from(plan.load.rate.max(1)));
         sleep_until(due).await;
         if plan.stop.load(Ordering::Relaxed) {
             break;
@@ -251,46 +242,19 @@ async fn run_client(plan: Arc<Plan>, client: usize) -> Vec<Sent> {
             _ => Method::GET,
         };
         let id = format!("{}-{index}", plan.number);
-        let mut exchange = Exchange {
-            target,
-            path: &plan.load.path,
-            method,
-            id,
-            repeated: false,
-        };
+        let mut exchange = Exchange { target, path: &plan.load.path, method, id, repeated: false };
         let done = timeout(PATIENCE, exchange.run(&mut connection)).await;
         let (outcome, served_by) = match done {
-            Ok(Ok(answer)) => (
-                Ok(answer.status.as_u16()),
-                answer.header(SERVED_BY.as_str()).to_owned(),
-            ),
+            Ok(Ok(answer)) => (Ok(answer.status.as_u16()), answer.header(SERVED_BY.as_str()).to_owned()),
             Ok(Err(failure)) => (Err(failure), String::new()),
-            Err(_elapsed) => (
-                Err(Failure {
-                    had_begun: false,
-                    cause: "no answer in a minute".into(),
-                }),
-                String::new(),
-            ),
+            Err(_elapsed) => (Err(Failure { had_begun: false, cause: "no answer in a minute".into() }), String::new()),
         };
-        if outcome.is_err() {
+        if outcome.is_err() || !plan.load.keeps_connections {
             connection = None;
         }
         plan.answered.fetch_add(1, Ordering::Relaxed);
-        let Exchange {
-            method,
-            id,
-            repeated,
-            ..
-        } = exchange;
-        sent.push(Sent {
-            id,
-            method,
-            latency: due.elapsed(),
-            outcome,
-            served_by,
-            repeated,
-        });
+        let Exchange { method, id, repeated, .. } = exchange;
+        sent.push(Sent { id, method, latency: due.elapsed(), outcome, served_by, repeated });
         index += plan.load.clients as u64;
     }
     sent
@@ -310,56 +274,34 @@ impl Exchange<'_> {
         if let Some(connection) = kept.as_mut().filter(|connection| !connection.is_closed()) {
             match connection.send(self.request()?).await {
                 Ok(response) => {
-                    return Answer::read(response)
-                        .await
-                        .map_err(|error| Failure::after_head(&error));
+                    return Answer::read(response).await.map_err(|error| Failure::after_head(&error));
                 }
                 Err(error) if error.message().is_some() => {}
                 Err(_cut_off) if self.method == Method::GET => self.repeated = true,
                 Err(error) => return Err(Failure::before_head(&error.into_error().into())),
             }
         }
-        let mut fresh = Connection::open(self.target)
-            .await
-            .map_err(|error| Failure::before_head(&error))?;
+        let mut fresh = Connection::open(self.target).await.map_err(|error| Failure::before_head(&error))?;
         let response = fresh.send(self.request()?).await;
-        let response =
-            response.map_err(|error| Failure::before_head(&error.into_error().into()))?;
+        let response = response.map_err(|error| Failure::before_head(&error.into_error().into()))?;
         *kept = Some(fresh);
-        Answer::read(response)
-            .await
-            .map_err(|error| Failure::after_head(&error))
+        Answer::read(response).await.map_err(|error| Failure::after_head(&error))
     }
 
     fn request(&self) -> Result<Request<Body>, Failure> {
-        let body = if self.method == Method::POST {
-            full(Bytes::from_static(b"ledger"))
-        } else {
-            empty()
-        };
-        let builder = self
-            .target
-            .request(self.method.clone(), self.path)
-            .map_err(|error| Failure::before_head(&error))?;
-        builder
-            .header(LEDGER_ID, &self.id)
-            .body(body)
-            .map_err(|error| Failure::before_head(&error.into()))
+        let body = if self.method == Method::POST { full(Bytes::from_static(b"ledger")) } else { empty() };
+        let builder =
+            self.target.request(self.method.clone(), self.path).map_err(|error| Failure::before_head(&error))?;
+        builder.header(LEDGER_ID, &self.id).body(body).map_err(|error| Failure::before_head(&error.into()))
     }
 }
 
 impl Failure {
     fn before_head(error: &anyhow::Error) -> Self {
-        Self {
-            had_begun: false,
-            cause: format!("{error:#}"),
-        }
+        Self { had_begun: false, cause: format!("{error:#}") }
     }
 
     fn after_head(error: &anyhow::Error) -> Self {
-        Self {
-            had_begun: true,
-            cause: format!("{error:#}"),
-        }
+        Self { had_begun: true, cause: format!("{error:#}") }
     }
 }

@@ -21,28 +21,16 @@ impl Metrics {
     /// Reads a scrape; lines that are no samples are skipped.
     #[must_use]
     pub fn parse(text: &str) -> Self {
-        Self(
-            text.lines()
-                .filter(|line| !line.starts_with('#'))
-                .filter_map(Sample::parse)
-                .collect(),
-        )
+        Self(text.lines().filter(|line| !line.starts_with('#')).filter_map(Sample::parse).collect())
     }
 
     /// The sum over all samples called `name` that carry every one of `labels`.
     #[must_use]
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let carries = |sample: &&Sample| {
-            labels
-                .iter()
-                .all(|(label, value)| sample.labels.get(*label).map(String::as_str) == Some(*value))
+            labels.iter().all(|(label, value)| sample.labels.get(*label).map(String::as_str) == Some(*value))
         };
-        self.0
-            .iter()
-            .filter(|sample| sample.name == name)
-            .filter(carries)
-            .map(|sample| sample.value)
-            .sum()
+        self.0.iter().filter(|sample| sample.name == name).filter(carries).map(|sample| sample.value).sum()
     }
 
     /// Whether there is a sample called `name`.
@@ -63,11 +51,7 @@ impl Sample {
         let (series, value) = line.rsplit_once(' ')?;
         let value = value.parse().ok()?;
         let Some((name, labels)) = series.split_once('{') else {
-            return Some(Self {
-                name: series.to_owned(),
-                labels: BTreeMap::new(),
-                value,
-            });
+            return Some(Self { name: series.to_owned(), labels: BTreeMap::new(), value });
         };
         // Label values of the gateways hold neither quotes nor `",`.
         let labels = labels
@@ -76,11 +60,7 @@ impl Sample {
             .filter_map(|pair| pair.split_once("=\""))
             .map(|(label, value)| (label.to_owned(), value.trim_end_matches('"').to_owned()))
             .collect();
-        Some(Self {
-            name: name.to_owned(),
-            labels,
-            value,
-        })
+        Some(Self { name: name.to_owned(), labels, value })
     }
 }
 
@@ -94,10 +74,7 @@ mod tests {
             "# HELP a b\nrequests_total{node=\"x\",code=\"200\"} 3\nrequests_total{node=\"y\",code=\"200\"} 4\nup 1\n",
         );
         assert!((metrics.sum("requests_total", &[("code", "200")]) - 7.0).abs() < f64::EPSILON);
-        assert!(
-            (metrics.sum("requests_total", &[("node", "y"), ("code", "200")]) - 4.0).abs()
-                < f64::EPSILON
-        );
+        assert!((metrics.sum("requests_total", &[("node", "y"), ("code", "200")]) - 4.0).abs() < f64::EPSILON);
         assert!(metrics.has("up"));
     }
 }

@@ -28,25 +28,31 @@ impl Process {
     ///
     /// # Errors
     /// The log cannot be opened or the program cannot be started.
-    pub fn start<A: AsRef<OsStr>>(
+    pub fn start<A: AsRef<OsStr>>(name: &str, program: &Path, arguments: &[A], log: &Path) -> anyhow::Result<Self> {
+        Self::start_with(name, program, arguments, &[], log)
+    }
+
+    /// The same with further environment variables.
+    ///
+    /// # Errors
+    /// The log cannot be opened or the program cannot be started.
+    pub fn start_with<A: AsRef<OsStr>>(
         name: &str,
         program: &Path,
         arguments: &[A],
+        environment: &[(String, String)],
         log: &Path,
     ) -> anyhow::Result<Self> {
         let output = File::options().create(true).append(true).open(log)?;
         let child = Command::new(program)
             .args(arguments)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
             .spawn()
             .with_context(|| format!("cannot start {}", program.display()))?;
-        Ok(Self {
-            name: name.to_owned(),
-            child,
-            log: log.to_owned(),
-        })
+        Ok(Self { name: name.to_owned(), child, log: log.to_owned() })
     }
 
     /// The process id.
@@ -85,10 +91,7 @@ impl Process {
     /// # Errors
     /// It still runs after `within`.
     pub async fn wait_for_exit(&mut self, within: Duration) -> anyhow::Result<ExitStatus> {
-        until(format!("the end of {}", self.name), within, async || {
-            self.exit_status()
-        })
-        .await
+        until(format!("the end of {}", self.name), within, async || self.exit_status()).await
     }
 
     /// An error when the process has ended.
@@ -112,15 +115,8 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let state = self
-                .exit_status()
-                .map_or_else(|| "running".to_owned(), |status| status.to_string());
-            eprintln!(
-                "---- {} ({state}), end of {}\n{}",
-                self.name,
-                self.log.display(),
-                tail(&self.log)
-            );
+            let state = self.exit_status().map_or_else(|| "running".to_owned(), |status| status.to_string());
+            eprintln!("---- {} ({state}), end of {}\n{}", self.name, self.log.display(), tail(&self.log));
         }
         drop(self.kill());
     }
@@ -131,10 +127,7 @@ impl Drop for Process {
 /// # Errors
 /// There is no such process.
 pub fn send(id: u32, signal: Signal) -> anyhow::Result<()> {
-    let id = i32::try_from(id)
-        .ok()
-        .and_then(Pid::from_raw)
-        .context("not a process id")?;
+    let id = i32::try_from(id).ok().and_then(Pid::from_raw).context("not a process id")?;
     Ok(kill_process(id, signal)?)
 }
 
@@ -144,12 +137,7 @@ pub fn send(id: u32, signal: Signal) -> anyhow::Result<()> {
 /// The process is gone.
 pub fn private_bytes(id: u32) -> anyhow::Result<u64> {
     let rollup = fs::read_to_string(format!("/proc/{id}/smaps_rollup"))?;
-    Ok(rollup
-        .lines()
-        .filter(|line| line.starts_with("Private_"))
-        .filter_map(kibibytes)
-        .sum::<u64>()
-        * 1024)
+    Ok(rollup.lines().filter(|line| line.starts_with("Private_")).filter_map(kibibytes).sum::<u64>() * 1024)
 }
 
 /// The most memory a process ever had resident, in bytes.
@@ -158,11 +146,23 @@ pub fn private_bytes(id: u32) -> anyhow::Result<u64> {
 /// The process is gone.
 pub fn peak_resident_bytes(id: u32) -> anyhow::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{id}/status"))?;
-    let peak = status
-        .lines()
-        .find(|line| line.starts_with("VmHWM:"))
-        .and_then(kibibytes);
+    let peak = status.lines().find(|line| line.starts_with("VmHWM:")).and_then(kibibytes);
     Ok(peak.context("no VmHWM")? * 1024)
+}
+
+/// Connections established to the local TCP port `port` of this machine, seen from the side that accepted them.
+///
+/// # Errors
+/// The kernel's table cannot be read.
+pub fn connections_to_port(port: u16) -> anyhow::Result<usize> {
+    let table = fs::read_to_string("/proc/net/tcp")?;
+    let local = format!(":{port:04X}");
+    // Columns: number, local address, remote address, state (01 is established).
+    let is_ours = |line: &&str| {
+        let mut columns = line.split_ascii_whitespace().skip(1);
+        columns.next().is_some_and(|address| address.ends_with(&local)) && columns.nth(1) == Some("01")
+    };
+    Ok(table.lines().filter(is_ours).count())
 }
 
 fn kibibytes(line: &str) -> Option<u64> {
@@ -173,8 +173,5 @@ fn tail(log: &Path) -> String {
     let text = fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().collect();
-    lines
-        .get(lines.len().saturating_sub(TAIL_LINES)..)
-        .unwrap_or_default()
-        .join("\n")
+    lines.get(lines.len().saturating_sub(TAIL_LINES)..).unwrap_or_default().join("\n")
 }

@@ -15,10 +15,7 @@ impl Settings {
     /// # Errors
     /// `text` is not TOML.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
-        Ok(Self(
-            text.parse()
-                .with_context(|| format!("in the settings\n{text}"))?,
-        ))
+        Ok(Self(text.parse().with_context(|| format!("in the settings\n{text}"))?))
     }
 
     /// Lays `fragment` over this document: tables are merged, everything else is replaced.
@@ -35,8 +32,7 @@ impl Settings {
     /// # Errors
     /// The file cannot be written.
     pub fn write(&self, path: &Path) -> anyhow::Result<()> {
-        std::fs::write(path, self.to_string())
-            .with_context(|| format!("cannot write {}", path.display()))
+        std::fs::write(path, self.to_string()).with_context(|| format!("cannot write {}", path.display()))
     }
 }
 
@@ -63,13 +59,9 @@ mod tests {
 
     #[test]
     fn lays_a_fragment_over_a_document() {
-        let mut settings =
-            Settings::parse("[accept]\nhead_timeout = \"10s\"\nfields_max = 100\n").unwrap();
-        settings
-            .overlay("[accept]\nhead_timeout = \"1s\"\n[drain]\ndelay = \"0s\"\n")
-            .unwrap();
-        let expected =
-            "[accept]\nfields_max = 100\nhead_timeout = \"1s\"\n\n[drain]\ndelay = \"0s\"\n";
+        let mut settings = Settings::parse("[accept]\nhead_timeout = \"10s\"\nfields_max = 100\n").unwrap();
+        settings.overlay("[accept]\nhead_timeout = \"1s\"\n[drain]\ndelay = \"0s\"\n").unwrap();
+        let expected = "[accept]\nfields_max = 100\nhead_timeout = \"1s\"\n\n[drain]\ndelay = \"0s\"\n";
         let expected = Settings::parse(expected).unwrap();
         assert_eq!(settings.to_string(), expected.to_string());
     }

@@ -31,10 +31,7 @@ pub struct Tally {
 /// Compares a report with what the services executed.
 #[must_use]
 pub fn compare(report: &Report, executions: &Executions) -> Tally {
-    let mut tally = Tally {
-        sent: report.sent.len(),
-        ..Tally::default()
-    };
+    let mut tally = Tally { sent: report.sent.len(), ..Tally::default() };
     for sent in &report.sent {
         let executed = executions.get(&sent.id).copied().unwrap_or(0);
         let is_get = sent.method == Method::GET;
@@ -69,24 +66,12 @@ mod tests {
 
     fn sent(id: &str, method: Method, outcome: Result<u16, Failure>) -> Sent {
         let served_by = String::new();
-        Sent {
-            id: id.into(),
-            method,
-            latency: Duration::ZERO,
-            outcome,
-            served_by,
-            repeated: false,
-        }
+        Sent { id: id.into(), method, latency: Duration::ZERO, outcome, served_by, repeated: false }
     }
 
     #[test]
     fn tells_lost_duplicated_and_failed_requests_apart() {
-        let cut_off = || {
-            Err(Failure {
-                had_begun: false,
-                cause: "reset".into(),
-            })
-        };
+        let cut_off = || Err(Failure { had_begun: false, cause: "reset".into() });
         let report = Report {
             sent: vec![
                 sent("fine", Method::GET, Ok(200)),
@@ -97,11 +82,7 @@ mod tests {
                 sent("unsure", Method::POST, cut_off()),
             ],
         };
-        let executions = Executions::from([
-            ("fine".into(), 2),
-            ("twice".into(), 2),
-            ("unsure".into(), 1),
-        ]);
+        let executions = Executions::from([("fine".into(), 2), ("twice".into(), 2), ("unsure".into(), 1)]);
         let tally = compare(&report, &executions);
         assert_eq!((tally.sent, tally.answered), (6, 3));
         assert_eq!((tally.failed_gets, tally.failed_others), (2, 1));

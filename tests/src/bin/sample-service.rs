@@ -31,17 +31,10 @@ struct Arguments {
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let sample = Arc::new(
-        Sample::new(&arguments.name, arguments.ledger.as_deref()).context("cannot start")?,
-    );
+    let sample = Arc::new(Sample::new(&arguments.name, arguments.ledger.as_deref()).context("cannot start")?);
     let runtime = match arguments.threads.get() {
-        1 => tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build(),
-        threads => tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(threads)
-            .enable_all()
-            .build(),
+        1 => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+        threads => tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build(),
     }
     .context("cannot start the runtime")?;
     runtime.block_on(async {

@@ -1,16 +1,20 @@
 //! Requests and answers over one HTTP/1.1 or HTTP/2 connection.
 
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use ::http::{HeaderMap, Request, Response, StatusCode, Version};
 use anyhow::Context as _;
 use bytes::Bytes;
+use http_body::Frame;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
+use tokio::sync::mpsc;
 
 use super::{Protocol, Target};
 
@@ -26,9 +30,25 @@ pub fn empty() -> Body {
 /// A body of one piece.
 #[must_use]
 pub fn full(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into())
-        .map_err(|never| match never {})
-        .boxed()
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed()
+}
+
+/// A body that is sent piece by piece; it ends when the sender is dropped.
+#[must_use]
+pub fn streamed() -> (mpsc::Sender<Bytes>, Body) {
+    let (sender, receiver) = mpsc::channel(1);
+    (sender, Pieces(receiver).boxed())
+}
+
+struct Pieces(mpsc::Receiver<Bytes>);
+
+impl http_body::Body for Pieces {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        self.0.poll_recv(cx).map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
+    }
 }
 
 /// A whole answer.
@@ -53,27 +73,15 @@ impl Answer {
     /// The body broke off.
     pub async fn read(response: Response<Incoming>) -> anyhow::Result<Self> {
         let (head, body) = response.into_parts();
-        let body = body
-            .collect()
-            .await
-            .context("the answer's body broke off")?;
+        let body = body.collect().await.context("the answer's body broke off")?;
         let trailers = body.trailers().cloned();
-        Ok(Self {
-            status: head.status,
-            version: head.version,
-            headers: head.headers,
-            body: body.to_bytes(),
-            trailers,
-        })
+        Ok(Self { status: head.status, version: head.version, headers: head.headers, body: body.to_bytes(), trailers })
     }
 
     /// The value of the header `name`, empty when there is none.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
     /// The body as text.
@@ -87,17 +95,13 @@ impl Answer {
     /// # Errors
     /// It is none.
     pub fn json(&self) -> anyhow::Result<Value> {
-        serde_json::from_slice(&self.body)
-            .with_context(|| format!("{}: no JSON: {}", self.status, self.text()))
+        serde_json::from_slice(&self.body).with_context(|| format!("{}: no JSON: {}", self.status, self.text()))
     }
 
     /// The `code` of a problem document, empty when the body is none.
     #[must_use]
     pub fn code(&self) -> String {
-        self.json()
-            .ok()
-            .and_then(|problem| Some(problem.get("code")?.as_str()?.to_owned()))
-            .unwrap_or_default()
+        self.json().ok().and_then(|problem| Some(problem.get("code")?.as_str()?.to_owned())).unwrap_or_default()
     }
 }
 
@@ -117,12 +121,8 @@ impl Connection {
     /// # Errors
     /// The connection or the handshake failed.
     pub async fn open(target: &Target) -> anyhow::Result<Self> {
-        let stream = TokioIo::new(
-            target
-                .connect()
-                .await
-                .with_context(|| format!("cannot connect to {}", target.address))?,
-        );
+        let stream =
+            TokioIo::new(target.connect().await.with_context(|| format!("cannot connect to {}", target.address))?);
         Ok(Self(match target.protocol {
             Protocol::Http1 => {
                 let (sender, connection) = http1::handshake(stream).await?;
@@ -145,10 +145,7 @@ impl Connection {
     ///
     /// # Errors
     /// No head came. The request is in the error when nothing of it was sent.
-    pub async fn send(
-        &mut self,
-        request: Request<Body>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<Body>>> {
+    pub async fn send(&mut self, request: Request<Body>) -> Result<Response<Incoming>, TrySendError<Request<Body>>> {
         match &mut self.0 {
             Sender::Http1(sender) => {
                 // A connection that is over gives the request back below.

@@ -11,7 +11,7 @@ use ::http::{HeaderName, Method, Request, Uri, request};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
-pub use http::{Answer, Body, Connection, empty, full};
+pub use http::{Answer, Body, Connection, empty, full, streamed};
 pub use raw::Raw;
 pub use tls::Tls;
 
@@ -105,11 +105,7 @@ impl Target {
     /// # Errors
     /// The connection was refused.
     pub async fn connect_tcp(&self) -> io::Result<TcpStream> {
-        let socket = if self.address.is_ipv4() {
-            TcpSocket::new_v4()?
-        } else {
-            TcpSocket::new_v6()?
-        };
+        let socket = if self.address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         if let Some(from) = self.from {
             socket.bind(SocketAddr::new(from, 0))?;
         }
@@ -138,17 +134,13 @@ impl Target {
     pub fn request(&self, method: Method, path: &str) -> anyhow::Result<request::Builder> {
         let builder = Request::builder().method(method);
         Ok(match self.protocol {
-            Protocol::Http1 => builder
-                .uri(path.parse::<Uri>()?)
-                .header(HeaderName::from_static("host"), &self.authority),
+            Protocol::Http1 => {
+                builder.uri(path.parse::<Uri>()?).header(HeaderName::from_static("host"), &self.authority)
+            }
             Protocol::Http2 => {
                 let scheme = if self.tls.is_some() { "https" } else { "http" };
                 builder.uri(
-                    Uri::builder()
-                        .scheme(scheme)
-                        .authority(self.authority.as_str())
-                        .path_and_query(path)
-                        .build()?,
+                    Uri::builder().scheme(scheme).authority(self.authority.as_str()).path_and_query(path).build()?,
                 )
             }
         })
@@ -159,8 +151,7 @@ impl Target {
     /// # Errors
     /// There was no whole answer.
     pub async fn fetch(&self, method: Method, path: &str) -> anyhow::Result<Answer> {
-        self.exchange(self.request(method, path)?.body(empty())?)
-            .await
+        self.exchange(self.request(method, path)?.body(empty())?).await
     }
 
     /// `GET path` on a connection of its own.

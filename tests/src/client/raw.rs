@@ -38,10 +38,7 @@ impl RawAnswer {
     /// The value of the first header called `name`, in any case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(key, _)| key.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
     /// The body as text.
@@ -54,11 +51,7 @@ impl RawAnswer {
     #[must_use]
     pub fn code(&self) -> String {
         let problem: serde_json::Value = serde_json::from_slice(&self.body).unwrap_or_default();
-        problem
-            .get("code")
-            .and_then(|code| code.as_str())
-            .unwrap_or_default()
-            .to_owned()
+        problem.get("code").and_then(|code| code.as_str()).unwrap_or_default().to_owned()
     }
 }
 
@@ -77,14 +70,8 @@ impl Raw {
     /// # Errors
     /// The connection failed.
     pub async fn open(target: &Target) -> anyhow::Result<Self> {
-        let stream = target
-            .connect()
-            .await
-            .with_context(|| format!("cannot connect to {}", target.address))?;
-        Ok(Self {
-            stream,
-            unread: Vec::new(),
-        })
+        let stream = target.connect().await.with_context(|| format!("cannot connect to {}", target.address))?;
+        Ok(Self { stream, unread: Vec::new() })
     }
 
     /// Sends `bytes`.
@@ -132,11 +119,7 @@ impl Raw {
     /// There was no whole answer, or it is not well formed.
     pub async fn answer(&mut self) -> anyhow::Result<RawAnswer> {
         let mut answer = self.head().await?;
-        answer.body = match (
-            answer.status,
-            answer.header("content-length"),
-            answer.header("transfer-encoding"),
-        ) {
+        answer.body = match (answer.status, answer.header("content-length"), answer.header("transfer-encoding")) {
             (100..=199 | 204 | 304, _, _) => Vec::new(),
             (_, _, Some("chunked")) => {
                 let (body, trailers) = self.chunks().await?;
@@ -159,11 +142,7 @@ impl Raw {
     /// There was no head, or it is not well formed.
     pub async fn head(&mut self) -> anyhow::Result<RawAnswer> {
         let end = loop {
-            if let Some(at) = self
-                .unread
-                .windows(4)
-                .position(|window| window == b"\r\n\r\n")
-            {
+            if let Some(at) = self.unread.windows(4).position(|window| window == b"\r\n\r\n") {
                 break at + 4;
             }
             self.read_more().await?;
@@ -171,15 +150,9 @@ impl Raw {
         let head: Vec<u8> = self.unread.drain(..end).collect();
         let text = String::from_utf8(head).context("the head is not text")?;
         let mut lines = text.trim_end().split("\r\n");
-        let status = lines
-            .next()
-            .and_then(|line| line.split(' ').nth(1))
-            .and_then(|status| status.parse().ok());
+        let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|status| status.parse().ok());
         let headers = lines
-            .map(|line| {
-                line.split_once(':')
-                    .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
-            })
+            .map(|line| line.split_once(':').map(|(name, value)| (name.to_owned(), value.trim().to_owned())))
             .collect::<Option<_>>();
         Ok(RawAnswer {
             status: status.with_context(|| format!("no status in {text:?}"))?,
@@ -242,8 +215,7 @@ impl Raw {
         loop {
             let line = self.line().await?;
             let size = line.split(';').next().unwrap_or_default();
-            let size =
-                usize::from_str_radix(size, 16).with_context(|| format!("chunk size {line:?}"))?;
+            let size = usize::from_str_radix(size, 16).with_context(|| format!("chunk size {line:?}"))?;
             if size == 0 {
                 break;
             }
@@ -266,9 +238,8 @@ impl Raw {
         if self.unread.len() > MOST_BYTES {
             bail!("an answer of more than {MOST_BYTES} bytes");
         }
-        let read = timeout(PATIENCE, self.stream.read_buf(&mut self.unread))
-            .await
-            .context("nothing came for a minute")?;
+        let read =
+            timeout(PATIENCE, self.stream.read_buf(&mut self.unread)).await.context("nothing came for a minute")?;
         match read {
             Ok(0) => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
             Ok(_) => Ok(()),

@@ -33,11 +33,7 @@ impl Tls {
     ///
     /// # Errors
     /// A certificate is not usable.
-    pub fn with_identity(
-        name: &str,
-        authority: &Authority,
-        identity: &Identity,
-    ) -> anyhow::Result<Self> {
+    pub fn with_identity(name: &str, authority: &Authority, identity: &Identity) -> anyhow::Result<Self> {
         Self::build(name, authority, Some(identity), rustls::ALL_VERSIONS)
     }
 
@@ -68,22 +64,13 @@ impl Tls {
                 builder.with_client_auth_cert(chain, key)?
             }
         };
-        Ok(Self {
-            name: name.to_owned(),
-            config: Arc::new(config),
-            offers: None,
-        })
+        Ok(Self { name: name.to_owned(), config: Arc::new(config), offers: None })
     }
 
     /// Offers exactly these protocols by ALPN.
     #[must_use]
     pub fn offering(mut self, protocols: &[&str]) -> Self {
-        self.offers = Some(
-            protocols
-                .iter()
-                .map(|protocol| protocol.as_bytes().to_vec())
-                .collect(),
-        );
+        self.offers = Some(protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect());
         self
     }
 
@@ -97,11 +84,7 @@ impl Tls {
     ///
     /// # Errors
     /// The handshake failed.
-    pub async fn handshake(
-        &self,
-        stream: TcpStream,
-        protocol: Protocol,
-    ) -> io::Result<TlsStream<TcpStream>> {
+    pub async fn handshake(&self, stream: TcpStream, protocol: Protocol) -> io::Result<TlsStream<TcpStream>> {
         let mut config = ClientConfig::clone(&self.config);
         config.alpn_protocols = self.offers.clone().unwrap_or_else(|| match protocol {
             Protocol::Http1 => vec![b"http/1.1".to_vec()],
@@ -109,9 +92,7 @@ impl Tls {
         });
         let name = ServerName::try_from(self.name.clone())
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        TlsConnector::from(Arc::new(config))
-            .connect(name, stream)
-            .await
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await
     }
 }
 
@@ -124,9 +105,5 @@ pub fn server_certificate(stream: &TlsStream<TcpStream>) -> Option<CertificateDe
 /// The protocol the server chose by ALPN.
 #[must_use]
 pub fn chosen_protocol(stream: &TlsStream<TcpStream>) -> Option<String> {
-    stream
-        .get_ref()
-        .1
-        .alpn_protocol()
-        .map(|protocol| String::from_utf8_lossy(protocol).into_owned())
+    stream.get_ref().1.alpn_protocol().map(|protocol| String::from_utf8_lossy(protocol).into_owned())
 }

@@ -31,8 +31,7 @@ const PIECE: usize = PERIOD * 256;
 /// The largest download generated: 16 GiB.
 const MOST_BYTES: u64 = 16 << 30;
 
-static PATTERN: LazyLock<Bytes> =
-    LazyLock::new(|| (0..=250_u8).cycle().take(PIECE).collect::<Vec<_>>().into());
+static PATTERN: LazyLock<Bytes> = LazyLock::new(|| (0..=250_u8).cycle().take(PIECE).collect::<Vec<_>>().into());
 
 /// One piece of the body that `/stream/{bytes}` sends: byte `i` of the whole is `i % 251`.
 #[must_use]
@@ -50,10 +49,7 @@ pub fn fixed(bytes: impl Into<Bytes>) -> Body {
 #[must_use]
 pub fn json_answer(value: &Value) -> Response<Body> {
     let mut answer = Response::new(fixed(value.to_string()));
-    answer.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer
 }
 
@@ -62,11 +58,7 @@ pub fn json_answer(value: &Value) -> Response<Body> {
 #[must_use]
 pub fn download(bytes: u64, query: Query<'_>, connection: &Arc<Connection>) -> Response<Body> {
     let left = bytes.min(MOST_BYTES);
-    let ending = if query.text("with") == Some("close") {
-        Ending::Close
-    } else {
-        Ending::Reset
-    };
+    let ending = if query.text("with") == Some("close") { Ending::Close } else { Ending::Reset };
     let cut = query.text("cut").map(|_| Cut {
         after: query.number("cut", 0, MOST_BYTES),
         ending,
@@ -75,19 +67,14 @@ pub fn download(bytes: u64, query: Query<'_>, connection: &Arc<Connection>) -> R
     let generated = Generated {
         left,
         sent: 0,
-        piece: usize::try_from(query.number("piece", PIECE as u64, PIECE as u64))
-            .unwrap_or(PIECE)
-            .max(1),
+        piece: usize::try_from(query.number("piece", PIECE as u64, PIECE as u64)).unwrap_or(PIECE).max(1),
         length_known: !query.is_set("chunked"),
         pause: Duration::from_millis(query.number("pause_ms", 0, 60_000)),
         sleep: None,
         cut,
     };
     let mut answer = Response::new(Either::Right(generated.boxed()));
-    answer.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/octet-stream"),
-    );
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     answer
 }
 
@@ -128,13 +115,9 @@ pub async fn upload(request: Request<Incoming>) -> Result<Response<Body>, hyper:
 #[must_use]
 pub fn mirror(request: Request<Incoming>) -> Response<Body> {
     let content_type = request.headers().get(header::CONTENT_TYPE).cloned();
-    let mut answer = Response::new(Either::Right(
-        request.into_body().map_err(io::Error::other).boxed(),
-    ));
+    let mut answer = Response::new(Either::Right(request.into_body().map_err(io::Error::other).boxed()));
     if let Some(content_type) = content_type {
-        answer
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, content_type);
+        answer.headers_mut().insert(header::CONTENT_TYPE, content_type);
     }
     answer
 }
@@ -142,20 +125,10 @@ pub fn mirror(request: Request<Incoming>) -> Response<Body> {
 /// `/trailers`: sends the body back while it comes in, then the trailers `grpc-status: 0` and `x-body-bytes`.
 #[must_use]
 pub fn with_trailers(request: Request<Incoming>) -> Response<Body> {
-    let echo = Trailing {
-        body: request.into_body(),
-        bytes: 0,
-        is_over: false,
-    };
+    let echo = Trailing { body: request.into_body(), bytes: 0, is_over: false };
     let mut answer = Response::new(Either::Right(echo.boxed()));
-    answer.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/grpc"),
-    );
-    answer.headers_mut().insert(
-        header::TRAILER,
-        HeaderValue::from_static("grpc-status, x-body-bytes"),
-    );
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    answer.headers_mut().insert(header::TRAILER, HeaderValue::from_static("grpc-status, x-body-bytes"));
     answer
 }
 
@@ -192,13 +165,8 @@ impl Generated {
     const BEFORE_CUT: Duration = Duration::from_millis(50);
 
     fn next_length(&self) -> usize {
-        let until_cut = self
-            .cut
-            .as_ref()
-            .map_or(u64::MAX, |cut| cut.after.saturating_sub(self.sent));
-        usize::try_from(self.left.min(until_cut))
-            .unwrap_or(usize::MAX)
-            .min(self.piece)
+        let until_cut = self.cut.as_ref().map_or(u64::MAX, |cut| cut.after.saturating_sub(self.sent));
+        usize::try_from(self.left.min(until_cut)).unwrap_or(usize::MAX).min(self.piece)
     }
 }
 
@@ -206,10 +174,7 @@ impl http_body::Body for Generated {
     type Data = Bytes;
     type Error = io::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         if let Some(sleep) = self.sleep.as_mut() {
             ready!(sleep.as_mut().poll(cx));
             self.sleep = None;
@@ -241,11 +206,7 @@ impl http_body::Body for Generated {
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.length_known {
-            SizeHint::with_exact(self.left)
-        } else {
-            SizeHint::default()
-        }
+        if self.length_known { SizeHint::with_exact(self.left) } else { SizeHint::default() }
     }
 }
 
@@ -260,10 +221,7 @@ impl http_body::Body for Trailing {
     type Data = Bytes;
     type Error = io::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         if self.is_over {
             return Poll::Ready(None);
         }

@@ -32,12 +32,7 @@ pub struct Connection {
 
 impl Connection {
     pub(super) fn new(number: u64, peer: SocketAddr) -> Self {
-        Self {
-            number,
-            peer,
-            reset: AtomicBool::new(false),
-            ended: Notify::new(),
-        }
+        Self { number, peer, reset: AtomicBool::new(false), ended: Notify::new() }
     }
 
     /// The connection's number, counted from 1 since the service started.
@@ -88,21 +83,13 @@ impl Drop for Socket {
 }
 
 impl AsyncRead for Socket {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Socket {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 

@@ -39,10 +39,7 @@ pub async fn faulty(query: Query<'_>, connection: &Arc<Connection>) -> Response<
 /// `/status/{code}`: an answer with that status, 200 to 599; 404 otherwise. It has no body where the status forbids one.
 #[must_use]
 pub fn with_status(code: &str) -> Response<Body> {
-    let status = code
-        .parse::<u16>()
-        .ok()
-        .filter(|code| (200..600).contains(code));
+    let status = code.parse::<u16>().ok().filter(|code| (200..600).contains(code));
     let Some(status) = status.and_then(|code| StatusCode::from_u16(code).ok()) else {
         let mut answer = bodies::json_answer(&json!({ "error": "no such status" }));
         *answer.status_mut() = StatusCode::NOT_FOUND;
@@ -53,9 +50,7 @@ pub fn with_status(code: &str) -> Response<Body> {
         _ => bodies::json_answer(&json!({ "status": status.as_u16() })),
     };
     if status == StatusCode::NOT_MODIFIED {
-        answer
-            .headers_mut()
-            .insert(header::ETAG, HeaderValue::from_static("\"sample\""));
+        answer.headers_mut().insert(header::ETAG, HeaderValue::from_static("\"sample\""));
     }
     *answer.status_mut() = status;
     answer

@@ -34,15 +34,8 @@ impl Ledger {
     /// # Errors
     /// The file cannot be opened for appending.
     pub fn open(path: Option<&Path>) -> io::Result<Self> {
-        let file = path
-            .map(|path| OpenOptions::new().create(true).append(true).open(path))
-            .transpose()?;
-        Ok(Self {
-            pages: Mutex::new(Pages {
-                file,
-                ..Pages::default()
-            }),
-        })
+        let file = path.map(|path| OpenOptions::new().create(true).append(true).open(path)).transpose()?;
+        Ok(Self { pages: Mutex::new(Pages { file, ..Pages::default() }) })
     }
 
     /// Notes one execution of `id`.
@@ -74,19 +67,11 @@ impl Ledger {
         let pages = self.pages();
         let mut lines = Vec::with_capacity(pages.counts.len() * 40);
         for (id, count) in &pages.counts {
-            lines.extend_from_slice(
-                serde_json::json!({ "id": id, "count": count })
-                    .to_string()
-                    .as_bytes(),
-            );
+            lines.extend_from_slice(serde_json::json!({ "id": id, "count": count }).to_string().as_bytes());
             lines.push(b'\n');
         }
         if pages.overflow > 0 {
-            lines.extend_from_slice(
-                serde_json::json!({ "overflow": pages.overflow })
-                    .to_string()
-                    .as_bytes(),
-            );
+            lines.extend_from_slice(serde_json::json!({ "overflow": pages.overflow }).to_string().as_bytes());
             lines.push(b'\n');
         }
         lines.into()

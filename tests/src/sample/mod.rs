@@ -61,8 +61,7 @@ impl Counters {
     /// Connections open now.
     #[must_use]
     pub fn live(&self) -> u64 {
-        self.opened()
-            .saturating_sub(self.closed.load(Ordering::Relaxed))
+        self.opened().saturating_sub(self.closed.load(Ordering::Relaxed))
     }
 
     /// Requests begun since the start, those for the ledger and for these counters not included.
@@ -78,14 +77,8 @@ impl Sample {
     /// # Errors
     /// The name is not a header value, or the ledger file cannot be opened for appending.
     pub fn new(name: &str, ledger: Option<&Path>) -> io::Result<Self> {
-        let name = HeaderValue::from_str(name)
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        Ok(Self {
-            name,
-            ledger: Ledger::open(ledger)?,
-            counters: Counters::default(),
-            shop: Shop::new(),
-        })
+        let name = HeaderValue::from_str(name).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        Ok(Self { name, ledger: Ledger::open(ledger)?, counters: Counters::default(), shop: Shop::new() })
     }
 
     /// Accepts connections until the task is dropped. A connection that cannot be accepted is skipped.
@@ -99,11 +92,7 @@ impl Sample {
             let number = self.counters.opened.fetch_add(1, Ordering::Relaxed) + 1;
             let connection = Arc::new(Connection::new(number, peer));
             let socket = Socket::new(stream, Arc::clone(&connection));
-            tokio::spawn(Arc::clone(&self).serve_connection(
-                Arc::clone(&builder),
-                socket,
-                connection,
-            ));
+            tokio::spawn(Arc::clone(&self).serve_connection(Arc::clone(&builder), socket, connection));
         }
     }
 

@@ -14,20 +14,13 @@ impl<'a> Query<'a> {
     /// The value of the first argument called `name`.
     #[must_use]
     pub fn text(self, name: &str) -> Option<&'a str> {
-        self.0.split('&').find_map(|pair| {
-            pair.split_once('=')
-                .filter(|(key, _)| *key == name)
-                .map(|(_, value)| value)
-        })
+        self.0.split('&').find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name).map(|(_, value)| value))
     }
 
     /// The value of `name` as a whole number, `default` when it is missing or is none, never above `most`.
     #[must_use]
     pub fn number(self, name: &str, default: u64, most: u64) -> u64 {
-        self.text(name)
-            .and_then(|value| value.parse().ok())
-            .unwrap_or(default)
-            .min(most)
+        self.text(name).and_then(|value| value.parse().ok()).unwrap_or(default).min(most)
     }
 
     /// Whether the argument `name` is there with the value `1`.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
@@ -22,49 +22,27 @@ const BENCH: &[u8] =
 const MOST_ORDER_BYTES: usize = 64 << 10;
 
 /// Answers one request.
-pub async fn answer(
-    sample: &Sample,
-    connection: &Arc<Connection>,
-    request: Request<Incoming>,
-) -> Response<Body> {
+pub async fn answer(sample: &Sample, connection: &Arc<Connection>, request: Request<Incoming>) -> Response<Body> {
     let path = request.uri().path();
     if path.starts_with("/_") {
         return about_itself(sample, &request);
     }
-    sample
-        .counters
-        .requests
-        .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    if let Some(id) = request
-        .headers()
-        .get(LEDGER_ID)
-        .and_then(|id| id.to_str().ok())
-    {
+    sample.counters.requests.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    if let Some(id) = request.headers().get(LEDGER_ID).and_then(|id| id.to_str().ok()) {
         sample.ledger.note(id);
     }
-    let mut answer = if path == "/bench" {
-        bench()
-    } else {
-        route(sample, connection, request).await
-    };
+    let mut answer = if path == "/bench" { bench() } else { route(sample, connection, request).await };
     answer.headers_mut().insert(SERVED_BY, sample.name.clone());
     answer
 }
 
 fn bench() -> Response<Body> {
     let mut answer = Response::new(bodies::fixed(Bytes::from_static(BENCH)));
-    answer.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer
 }
 
-async fn route(
-    sample: &Sample,
-    connection: &Arc<Connection>,
-    request: Request<Incoming>,
-) -> Response<Body> {
+async fn route(sample: &Sample, connection: &Arc<Connection>, request: Request<Incoming>) -> Response<Body> {
     let uri = request.uri().clone();
     let query = Query::of(&uri);
     let mut segments = uri.path().trim_start_matches('/').splitn(2, '/');
@@ -82,6 +60,7 @@ async fn route(
         ("mirror", _) => bodies::mirror(request),
         ("trailers", _) => bodies::with_trailers(request),
         ("stream", Some(bytes)) => bodies::download(bytes.parse().unwrap_or(0), query, connection),
+        ("header", Some(name)) => with_header(name, query),
         ("status", Some(code)) => faults::with_status(code),
         ("slow", _) => faults::slow(query).await,
         ("faulty", _) => faults::faulty(query, connection).await,
@@ -109,14 +88,8 @@ fn about_itself(sample: &Sample, request: &Request<Incoming>) -> Response<Body> 
 }
 
 async fn take_order(sample: &Sample, request: Request<Incoming>) -> Response<Body> {
-    let Ok(body) = Limited::new(request.into_body(), MOST_ORDER_BYTES)
-        .collect()
-        .await
-    else {
-        return refused(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "the body ended early or is too long",
-        );
+    let Ok(body) = Limited::new(request.into_body(), MOST_ORDER_BYTES).collect().await else {
+        return refused(StatusCode::PAYLOAD_TOO_LARGE, "the body ended early or is too long");
     };
     match sample.shop.take_order(&body.to_bytes()) {
         Ok(order) => {
@@ -124,19 +97,23 @@ async fn take_order(sample: &Sample, request: Request<Incoming>) -> Response<Bod
             *answer.status_mut() = StatusCode::CREATED;
             answer
         }
-        Err(Refusal::NotAnOrder) => refused(
-            StatusCode::BAD_REQUEST,
-            "expected {\"product\":N,\"quantity\":N}",
-        ),
+        Err(Refusal::NotAnOrder) => refused(StatusCode::BAD_REQUEST, "expected {\"product\":N,\"quantity\":N}"),
         Err(Refusal::NoSuchProduct) => refused(StatusCode::NOT_FOUND, "no such product"),
     }
 }
 
+/// `/header/{name}?value=V&status=N`: an answer with that header.
+fn with_header(name: &str, query: Query<'_>) -> Response<Body> {
+    let mut answer = faults::with_status(query.text("status").unwrap_or("200"));
+    let value = HeaderValue::from_str(query.text("value").unwrap_or_default());
+    if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), value) {
+        answer.headers_mut().insert(name, value);
+    }
+    answer
+}
+
 /// Tells what arrived: everything a gateway may have changed on the way.
-async fn echo(
-    connection: &Connection,
-    request: Request<Incoming>,
-) -> Result<Response<Body>, hyper::Error> {
+async fn echo(connection: &Connection, request: Request<Incoming>) -> Result<Response<Body>, hyper::Error> {
     let (head, body) = request.into_parts();
     let headers: Vec<_> = head
         .headers
@@ -159,10 +136,7 @@ async fn echo(
 }
 
 fn found(value: Option<Value>) -> Response<Body> {
-    value.map_or_else(
-        || refused(StatusCode::NOT_FOUND, "nothing here"),
-        |value| json_answer(&value),
-    )
+    value.map_or_else(|| refused(StatusCode::NOT_FOUND, "nothing here"), |value| json_answer(&value))
 }
 
 fn refused(status: StatusCode, why: &str) -> Response<Body> {

@@ -25,54 +25,17 @@ struct User {
 }
 
 const PRODUCTS: [Product; 5] = [
-    Product {
-        id: 1,
-        name: "oak desk",
-        price_cents: 41_900,
-        stock: 12,
-    },
-    Product {
-        id: 2,
-        name: "desk lamp",
-        price_cents: 5_950,
-        stock: 140,
-    },
-    Product {
-        id: 3,
-        name: "office chair",
-        price_cents: 28_500,
-        stock: 31,
-    },
-    Product {
-        id: 4,
-        name: "bookshelf",
-        price_cents: 16_200,
-        stock: 8,
-    },
-    Product {
-        id: 5,
-        name: "coat rack",
-        price_cents: 7_400,
-        stock: 55,
-    },
+    Product { id: 1, name: "oak desk", price_cents: 41_900, stock: 12 },
+    Product { id: 2, name: "desk lamp", price_cents: 5_950, stock: 140 },
+    Product { id: 3, name: "office chair", price_cents: 28_500, stock: 31 },
+    Product { id: 4, name: "bookshelf", price_cents: 16_200, stock: 8 },
+    Product { id: 5, name: "coat rack", price_cents: 7_400, stock: 55 },
 ];
 
 const USERS: [User; 3] = [
-    User {
-        id: 1,
-        name: "Ada",
-        city: "London",
-    },
-    User {
-        id: 2,
-        name: "Grace",
-        city: "New York",
-    },
-    User {
-        id: 3,
-        name: "Konrad",
-        city: "Berlin",
-    },
+    User { id: 1, name: "Ada", city: "London" },
+    User { id: 2, name: "Grace", city: "New York" },
+    User { id: 3, name: "Konrad", city: "Berlin" },
 ];
 
 #[derive(Debug, Clone, Serialize)]
@@ -110,21 +73,9 @@ impl Shop {
     /// A shop with two orders.
     #[must_use]
     pub fn new() -> Self {
-        let first = Order {
-            id: 1,
-            product: 2,
-            quantity: 2,
-            total_cents: 11_900,
-        };
-        let second = Order {
-            id: 2,
-            product: 3,
-            quantity: 1,
-            total_cents: 28_500,
-        };
-        Self {
-            orders: Mutex::new(BTreeMap::from([(1, first), (2, second)])),
-        }
+        let first = Order { id: 1, product: 2, quantity: 2, total_cents: 11_900 };
+        let second = Order { id: 2, product: 3, quantity: 1, total_cents: 28_500 };
+        Self { orders: Mutex::new(BTreeMap::from([(1, first), (2, second)])) }
     }
 
     /// All products.
@@ -136,19 +87,13 @@ impl Shop {
     /// One product.
     #[must_use]
     pub fn product(&self, id: u64) -> Option<Value> {
-        PRODUCTS
-            .iter()
-            .find(|product| product.id == id)
-            .map(|product| json!(product))
+        PRODUCTS.iter().find(|product| product.id == id).map(|product| json!(product))
     }
 
     /// One user.
     #[must_use]
     pub fn user(&self, id: u64) -> Option<Value> {
-        USERS
-            .iter()
-            .find(|user| user.id == id)
-            .map(|user| json!(user))
+        USERS.iter().find(|user| user.id == id).map(|user| json!(user))
     }
 
     /// The orders kept, oldest first.
@@ -179,12 +124,7 @@ impl Shop {
         let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
         let id = orders.last_key_value().map_or(1, |(last, _)| last + 1);
         let total_cents = product.price_cents.saturating_mul(wish.quantity);
-        let order = Order {
-            id,
-            product: wish.product,
-            quantity: wish.quantity,
-            total_cents,
-        };
+        let order = Order { id, product: wish.product, quantity: wish.quantity, total_cents };
         let answer = json!(order);
         orders.insert(id, order);
         if orders.len() > MOST_ORDERS {
@@ -216,9 +156,6 @@ mod tests {
     fn refuses_what_is_no_order() {
         let shop = Shop::new();
         assert_eq!(shop.take_order(b"{}"), Err(Refusal::NotAnOrder));
-        assert_eq!(
-            shop.take_order(br#"{"product":77,"quantity":3}"#),
-            Err(Refusal::NoSuchProduct)
-        );
+        assert_eq!(shop.take_order(br#"{"product":77,"quantity":3}"#), Err(Refusal::NoSuchProduct));
     }
 }

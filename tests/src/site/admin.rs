@@ -42,9 +42,7 @@ impl Admin {
     /// There was no answer.
     pub async fn get(&self, path: &str) -> anyhow::Result<Answer> {
         let target = self.target();
-        let request = target
-            .request(Method::GET, path)?
-            .header(AUTHORIZATION, format!("Bearer {}", self.token));
+        let request = target.request(Method::GET, path)?.header(AUTHORIZATION, format!("Bearer {}", self.token));
         target.exchange(request.body(empty())?).await
     }
 
@@ -66,10 +64,7 @@ impl Admin {
     /// There was no good answer.
     pub async fn generation(&self) -> anyhow::Result<u64> {
         let policy = self.policy().await?;
-        policy
-            .get("generation")
-            .and_then(Value::as_u64)
-            .with_context(|| format!("no generation in {policy}"))
+        policy.get("generation").and_then(Value::as_u64).with_context(|| format!("no generation in {policy}"))
     }
 
     /// The metrics.
@@ -86,9 +81,6 @@ impl Admin {
 
     /// Whether the node says it is ready.
     pub async fn is_ready(&self) -> bool {
-        self.target()
-            .get("/readyz")
-            .await
-            .is_ok_and(|answer| answer.status == 200)
+        self.target().get("/readyz").await.is_ok_and(|answer| answer.status == 200)
     }
 }

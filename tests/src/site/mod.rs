@@ -76,9 +76,7 @@ impl Site {
     /// # Errors
     /// The site has none.
     pub fn edge(&self) -> anyhow::Result<&Node> {
-        self.edges
-            .first()
-            .ok_or_else(|| anyhow::anyhow!("the site has no edge"))
+        self.edges.first().ok_or_else(|| anyhow::anyhow!("the site has no edge"))
     }
 
     /// The first edge, to be changed.
@@ -86,9 +84,7 @@ impl Site {
     /// # Errors
     /// The site has none.
     pub fn edge_mut(&mut self) -> anyhow::Result<&mut Node> {
-        self.edges
-            .first_mut()
-            .ok_or_else(|| anyhow::anyhow!("the site has no edge"))
+        self.edges.first_mut().ok_or_else(|| anyhow::anyhow!("the site has no edge"))
     }
 
     /// Plain HTTP/1.1 to the first listener of the first edge.
@@ -104,10 +100,7 @@ impl Site {
     #[must_use]
     pub fn address(&self, index: usize) -> SocketAddr {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
-        self.edges
-            .first()
-            .and_then(|edge| edge.listener(index))
-            .unwrap_or(nowhere)
+        self.edges.first().and_then(|edge| edge.listener(index)).unwrap_or(nowhere)
     }
 
     /// The directory that holds everything of this site.
@@ -115,10 +108,7 @@ impl Site {
     /// # Errors
     /// It is gone.
     pub fn directory(&self) -> anyhow::Result<&Path> {
-        self.directory
-            .as_ref()
-            .map(TempDir::path)
-            .ok_or_else(|| anyhow::anyhow!("the site is over"))
+        self.directory.as_ref().map(TempDir::path).ok_or_else(|| anyhow::anyhow!("the site is over"))
     }
 
     /// What all services together executed.

@@ -86,11 +86,7 @@ impl Prepared {
         let directory = site.join(name);
         fs::create_dir_all(directory.join("config"))?;
         fs::create_dir_all(directory.join("state"))?;
-        Ok(Self {
-            tier,
-            name: name.to_owned(),
-            directory,
-        })
+        Ok(Self { tier, name: name.to_owned(), directory })
     }
 
     /// The directory of its configuration.
@@ -113,14 +109,7 @@ impl Prepared {
         settings.write(&self.config().join(self.tier.main_file()))?;
         let mut process = launch(self.tier, &self.name, &self.directory, &["run"])?;
         let ports = wait_until_ready(&mut process, &self.directory, &self.name).await?;
-        Ok(Node {
-            name: self.name,
-            process,
-            settings,
-            tier: self.tier,
-            directory: self.directory,
-            ports,
-        })
+        Ok(Node { name: self.name, process, settings, tier: self.tier, directory: self.directory, ports })
     }
 }
 
@@ -169,8 +158,7 @@ impl Node {
     /// There is no such token.
     pub fn admin_as(&self, role: &str) -> anyhow::Result<Admin> {
         let path = self.state().join(format!("admin-token-{role}"));
-        let token =
-            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let token = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         Ok(Admin::new(self.ports.admin, token.trim().to_owned()))
     }
 
@@ -218,17 +206,9 @@ impl Node {
     /// It did not come.
     pub async fn wait_for_generation(&self, wanted: u64) -> anyhow::Result<u64> {
         let admin = self.admin()?;
-        until(
-            format!("generation {wanted} of {}", self.name),
-            SOON,
-            async || {
-                admin
-                    .generation()
-                    .await
-                    .ok()
-                    .filter(|generation| *generation >= wanted)
-            },
-        )
+        until(format!("generation {wanted} of {}", self.name), SOON, async || {
+            admin.generation().await.ok().filter(|generation| *generation >= wanted)
+        })
         .await
     }
 
@@ -255,12 +235,8 @@ impl Node {
     pub async fn restart(&mut self) -> anyhow::Result<()> {
         if self.tier == Tier::Business {
             let listen = self.address()?;
-            self.settings.overlay(&format!(
-                "[process]\nlisten = \"{listen}\"\nadmin = \"{}\"\n",
-                self.ports.admin
-            ))?;
-            self.settings
-                .write(&self.config().join(self.tier.main_file()))?;
+            self.settings.overlay(&format!("[process]\nlisten = \"{listen}\"\nadmin = \"{}\"\n", self.ports.admin))?;
+            self.settings.write(&self.config().join(self.tier.main_file()))?;
         }
         drop(fs::remove_file(self.directory.join("state/ports.json")));
         self.process = launch(self.tier, &self.name, &self.directory, &["run"])?;
@@ -274,11 +250,7 @@ impl Node {
     /// The binary cannot be started.
     pub fn command(&self, arguments: &[&str]) -> anyhow::Result<Output> {
         let mut command = Command::new(binaries::find(self.tier.program())?);
-        Ok(command
-            .args(arguments)
-            .arg("--config")
-            .arg(self.config())
-            .output()?)
+        Ok(command.args(arguments).arg("--config").arg(self.config()).output()?)
     }
 
     /// The access log so far, one JSON object a line.
@@ -288,15 +260,10 @@ impl Node {
     pub fn access_log(&self) -> anyhow::Result<Vec<Value>> {
         let text = fs::read_to_string(self.directory.join("access.log")).unwrap_or_default();
         // The last line may still be on its way.
-        let whole = text
-            .rfind('\n')
-            .and_then(|end| text.get(..end))
-            .unwrap_or_default();
+        let whole = text.rfind('\n').and_then(|end| text.get(..end)).unwrap_or_default();
         whole
             .lines()
-            .map(|line| {
-                serde_json::from_str(line).with_context(|| format!("access log line {line}"))
-            })
+            .map(|line| serde_json::from_str(line).with_context(|| format!("access log line {line}")))
             .collect()
     }
 
@@ -304,21 +271,10 @@ impl Node {
     ///
     /// # Errors
     /// It did not come.
-    pub async fn access_line(
-        &self,
-        what: &str,
-        matches: impl Fn(&Value) -> bool,
-    ) -> anyhow::Result<Value> {
-        until(
-            format!("an access log line of {} with {what}", self.name),
-            SOON,
-            async || {
-                self.access_log()
-                    .ok()?
-                    .into_iter()
-                    .find(|line| matches(line))
-            },
-        )
+    pub async fn access_line(&self, what: &str, matches: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
+        until(format!("an access log line of {} with {what}", self.name), SOON, async || {
+            self.access_log().ok()?.into_iter().find(|line| matches(line))
+        })
         .await
     }
 }
@@ -342,34 +298,19 @@ fn launch(tier: Tier, name: &str, directory: &Path, arguments: &[&str]) -> anyho
     let config = directory.join("config");
     let mut all: Vec<&std::ffi::OsStr> = arguments.iter().map(AsRef::as_ref).collect();
     all.extend(["--config".as_ref(), config.as_os_str()]);
-    Process::start(
-        name,
-        &binaries::find(tier.program())?,
-        &all,
-        &directory.join("process.log"),
-    )
+    Process::start(name, &binaries::find(tier.program())?, &all, &directory.join("process.log"))
 }
 
-async fn wait_until_ready(
-    process: &mut Process,
-    directory: &Path,
-    name: &str,
-) -> anyhow::Result<Ports> {
+async fn wait_until_ready(process: &mut Process, directory: &Path, name: &str) -> anyhow::Result<Ports> {
     let ports = until(format!("the ports of {name}"), SOON, async || {
         if let Err(error) = process.must_run() {
             return Some(Err(error));
         }
-        read_ports(directory)
-            .ok()
-            .filter(|ports| ports.pid == process.id())
-            .map(Ok)
+        read_ports(directory).ok().filter(|ports| ports.pid == process.id()).map(Ok)
     })
     .await??;
     let admin = Admin::new(ports.admin, String::new());
-    until(format!("{name} to be ready"), SOON, async || {
-        admin.is_ready().await.then_some(())
-    })
-    .await?;
+    until(format!("{name} to be ready"), SOON, async || admin.is_ready().await.then_some(())).await?;
     Ok(ports)
 }
 
@@ -387,9 +328,5 @@ fn read_ports(directory: &Path) -> anyhow::Result<Ports> {
     let text = fs::read_to_string(directory.join("state/ports.json"))?;
     let file: PortsFile = serde_json::from_str(&text).with_context(|| format!("in {text}"))?;
     let listeners = file.listeners.into_iter().chain(file.listen).collect();
-    Ok(Ports {
-        pid: file.pid,
-        listeners,
-        admin: file.admin,
-    })
+    Ok(Ports { pid: file.pid, listeners, admin: file.admin })
 }

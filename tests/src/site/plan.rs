@@ -126,11 +126,7 @@ impl Plan {
     /// # Errors
     /// A process did not become ready.
     pub async fn start(self) -> anyhow::Result<Site> {
-        let turn = if self.needs_machine_alone {
-            turn::alone().await
-        } else {
-            turn::shared().await
-        };
+        let turn = if self.needs_machine_alone { turn::alone().await } else { turn::shared().await };
         let directory = tempfile::Builder::new().prefix("gatehouse-").tempdir()?;
         let mut site = Site {
             edges: Vec::new(),
@@ -141,38 +137,23 @@ impl Plan {
         };
         let root = site.directory()?.to_owned();
         for number in 1..=self.services {
-            site.services
-                .push(Service::start(&format!("service-{number}"), &root).await?);
+            site.services.push(Service::start(&format!("service-{number}"), &root).await?);
         }
         let endpoints = list(site.services.iter().map(|service| service.address));
         for number in 1..=self.business {
-            site.business.push(
-                self.start_business(&format!("business-{number}"), &root, &endpoints)
-                    .await?,
-            );
+            site.business.push(self.start_business(&format!("business-{number}"), &root, &endpoints).await?);
         }
         let nodes = list(site.business.iter().filter_map(|node| node.listener(0)));
         for number in 1..=self.edges {
-            site.edges.push(
-                self.start_edge(&format!("edge-{number}"), &root, &nodes)
-                    .await?,
-            );
+            site.edges.push(self.start_edge(&format!("edge-{number}"), &root, &nodes).await?);
         }
         Ok(site)
     }
 
-    async fn start_business(
-        &self,
-        name: &str,
-        root: &Path,
-        endpoints: &str,
-    ) -> anyhow::Result<Node> {
+    async fn start_business(&self, name: &str, root: &Path, endpoints: &str) -> anyhow::Result<Node> {
         let node = Prepared::new(Tier::Business, name, root)?;
         fs::write(node.config().join("hop.key"), HOP_KEY)?;
-        fs::write(
-            node.config().join("catalog.toml"),
-            self.catalog.replace("{endpoints}", endpoints),
-        )?;
+        fs::write(node.config().join("catalog.toml"), self.catalog.replace("{endpoints}", endpoints))?;
         let mut settings = Settings::parse(&format!(
             r#"
             [process]

@@ -49,11 +49,7 @@ impl Service {
     ///
     /// # Errors
     /// It did not start.
-    pub async fn start_at(
-        name: &str,
-        address: SocketAddr,
-        directory: &Path,
-    ) -> anyhow::Result<Self> {
+    pub async fn start_at(name: &str, address: SocketAddr, directory: &Path) -> anyhow::Result<Self> {
         let log = directory.join(format!("{name}.log"));
         let ledger = directory.join(format!("{name}.ledger"));
         let arguments = [
@@ -65,23 +61,16 @@ impl Service {
             ledger.into_os_string(),
         ];
         drop(std::fs::remove_file(&log));
-        let mut process =
-            Process::start(name, &binaries::find("sample-service")?, &arguments, &log)?;
+        let mut process = Process::start(name, &binaries::find("sample-service")?, &arguments, &log)?;
         let address = until(format!("the address of {name}"), SOON, async || {
             if let Err(error) = process.must_run() {
                 return Some(Err(error));
             }
             let log = process.log();
-            log.lines()
-                .find_map(|line| line.strip_prefix("listening on ")?.parse().ok())
-                .map(Ok)
+            log.lines().find_map(|line| line.strip_prefix("listening on ")?.parse().ok()).map(Ok)
         })
         .await??;
-        Ok(Self {
-            process,
-            address,
-            name: name.to_owned(),
-        })
+        Ok(Self { process, address, name: name.to_owned() })
     }
 
     /// Plain HTTP/1.1 straight to the service.
@@ -98,8 +87,8 @@ impl Service {
         let answer = self.target().get("/_ledger").await?;
         let mut executions = HashMap::new();
         for line in answer.text().lines() {
-            let line: LedgerLine = serde_json::from_str(line)
-                .with_context(|| format!("{} executed more ids than it keeps", self.name))?;
+            let line: LedgerLine =
+                serde_json::from_str(line).with_context(|| format!("{} executed more ids than it keeps", self.name))?;
             executions.insert(line.id, line.count);
         }
         Ok(executions)
@@ -111,8 +100,7 @@ impl Service {
     /// It does not answer.
     pub async fn stats(&self) -> anyhow::Result<Stats> {
         let answer = self.target().get("/_stats").await?;
-        serde_json::from_slice(&answer.body)
-            .with_context(|| format!("no counters: {}", answer.text()))
+        serde_json::from_slice(&answer.body).with_context(|| format!("no counters: {}", answer.text()))
     }
 }
 

@@ -299,7 +299,7 @@ impl Bounds {
 }
 
 impl Http2Bounds {
-    fn compile(config: &Http2Config) -> Self {
+    pub(super) fn compile(config: &Http2Config) -> Self {
         let narrow = |size: ByteSize| u32::try_from(size.0).unwrap_or(u32::MAX);
         Self {
             handshake_timeout: config.handshake_timeout.get(),

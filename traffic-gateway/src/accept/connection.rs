@@ -35,6 +35,11 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// The same connection, now that its first bytes have turned out to be HTTP/2.
+    pub(super) fn speaking_http2(&self) -> Self {
+        Self { is_http2: true, tls: self.tls.clone(), requests: AtomicU64::new(self.requests()), ..*self }
+    }
+
     /// Requests begun on this connection so far.
     #[must_use]
     pub fn requests(&self) -> u64 {

@@ -1,315 +1,306 @@
-//! Counts HTTP/2 frames as they pass, so that a client cannot keep the edge busy with frames that serve no request.
+//! An HTTP/2 connection's stream, with a budget on what its client may do without asking for anything.
 //!
-//! The protocol library bounds memory; what it does not bound is work: settings, pings, priorities, window updates,
-//! resets and empty data frames cost a client nothing (CVE-2019-9511 to 9518, CVE-2023-44487). Every request and every
-//! KiB that really flows in either direction earns a client some of them. Only the nine bytes of each frame header are read.
+//! The protocol library bounds header lists, concurrent streams and pending resets. What it does not bound are streams opened
+//! and reset for ever (rapid reset) and frames that cost work but carry nothing: settings, pings, priorities, window
+//! updates, empty data. Frame headers are counted here as they pass (RFC 9113, section 4.1); payloads are skipped.
 
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use gatehouse_shared::clock;
 use gatehouse_shared::problem::{self, Reason};
 use pingora::protocols::raw_connect::ProxyDigest;
-use pingora::protocols::tls::{SslDigest, TlsRef};
+use pingora::protocols::tls::SslDigest;
 use pingora::protocols::{
-    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest,
-    UniqueID, UniqueIDType,
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
+    UniqueIDType,
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::config::Http2Bounds;
+use super::guard::Guard;
+use super::transport::Transport;
+use super::watchdog::Watchdog;
+use super::wire::violation;
 
-/// Length of the client's connection preface (RFC 9113, 3.4).
-const PREFACE: u32 = 24;
-const HEADER: usize = 9;
-/// Control frames each stream earns: window updates, a priority, a reset.
+const PREFACE_LENGTH: usize = 24;
+const HEADER_LENGTH: usize = 9;
+
+/// Control frames that every stream may bring with it: its own window updates, a priority, a reset.
 const FREE_PER_STREAM: u64 = 4;
-/// Bytes of any direction that earn one control frame.
-const BYTES_PER_FRAME: u64 = 1024;
+/// Bytes of body, either way, for which one window update or one empty frame is free.
+const BYTES_PER_FREE: u64 = 1_024;
 
-/// What a connection's client did too much of; shared between the stream and the loop that serves it.
-#[derive(Debug, Default)]
-pub(super) struct Flood(AtomicU8);
-
-impl Flood {
-    const RESETS: u8 = 1;
-    const CONTROL: u8 = 2;
-
-    /// The reason the connection was cut for, if it was.
-    pub(super) fn reason(&self) -> Option<&'static Reason> {
-        match self.0.load(Ordering::Relaxed) {
-            Self::RESETS => Some(&problem::TOO_MANY_STREAM_RESETS),
-            Self::CONTROL => Some(&problem::TOO_MANY_CONTROL_FRAMES),
-            _ => None,
-        }
-    }
-}
-
-/// Counts of the frames a client sent.
-#[derive(Debug)]
-struct Frames {
-    /// Bytes of preface or payload to pass before the next frame header.
-    skip: u32,
-    header: [u8; HEADER],
-    filled: usize,
-    streams: u64,
-    resets: u64,
-    control: u64,
-    bytes: u64,
+/// The stream of one HTTP/2 connection.
+pub(super) struct Frames {
+    transport: Transport,
+    /// The connection counts until its stream is dropped.
+    _guard: Guard,
+    watchdog: Watchdog,
+    write_timeout: Duration,
+    writing_since: Option<Instant>,
+    count: Count,
 }
 
 impl Frames {
-    fn new() -> Self {
-        Self { skip: PREFACE, header: [0; HEADER], filled: 0, streams: 0, resets: 0, control: 0, bytes: 0 }
+    pub(super) fn new(transport: Transport, guard: Guard, bounds: &Http2Bounds, write_timeout: Duration) -> Self {
+        let watchdog = Watchdog::default();
+        Self { transport, _guard: guard, watchdog, write_timeout, writing_since: None, count: Count::new(bounds) }
     }
 
-    /// Takes in what the client sent next.
-    fn pass(&mut self, mut bytes: &[u8]) {
+    fn watch_write<T>(&mut self, context: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if outcome.is_ready() {
+            self.writing_since = None;
+            return outcome;
+        }
+        let since = *self.writing_since.get_or_insert_with(clock::now);
+        if self.watchdog.is_due(context, since + self.write_timeout) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        Poll::Pending
+    }
+}
+
+/// What a client has sent so far, by use.
+#[derive(Debug)]
+struct Count {
+    /// Bytes to skip before the next frame header: the preface, then payloads.
+    skip: usize,
+    header: [u8; HEADER_LENGTH],
+    filled: usize,
+    streams: u64,
+    last_stream: u32,
+    resets: u64,
+    control: u64,
+    bytes: u64,
+    resets_after: u64,
+    control_max: u64,
+}
+
+impl Count {
+    fn new(bounds: &Http2Bounds) -> Self {
+        Self {
+            skip: PREFACE_LENGTH,
+            header: [0; HEADER_LENGTH],
+            filled: 0,
+            streams: 0,
+            last_stream: 0,
+            resets: 0,
+            control: 0,
+            bytes: 0,
+            resets_after: bounds.resets_after,
+            control_max: bounds.control_frames,
+        }
+    }
+
+    fn look(&mut self, mut bytes: &[u8]) -> Result<(), &'static Reason> {
         while !bytes.is_empty() {
-            let wanted = if self.skip > 0 { self.skip as usize } else { HEADER.saturating_sub(self.filled) };
-            let (part, rest) = bytes.split_at_checked(wanted).unwrap_or((bytes, &[]));
-            bytes = rest;
             if self.skip > 0 {
-                self.skip -= u32::try_from(part.len()).unwrap_or(self.skip);
+                let skipped = self.skip.min(bytes.len());
+                self.skip -= skipped;
+                bytes = bytes.get(skipped..).unwrap_or_default();
                 continue;
             }
-            if let Some(free) = self.header.get_mut(self.filled..self.filled + part.len()) {
-                free.copy_from_slice(part);
+            let taken = (HEADER_LENGTH - self.filled).min(bytes.len());
+            let (now, later) = bytes.split_at_checked(taken).unwrap_or((bytes, b""));
+            for (place, byte) in self.header.iter_mut().skip(self.filled).zip(now) {
+                *place = *byte;
             }
-            self.filled += part.len();
-            if self.filled == HEADER {
+            self.filled += taken;
+            bytes = later;
+            if self.filled == HEADER_LENGTH {
                 self.filled = 0;
-                self.count();
+                self.frame()?;
             }
         }
+        Ok(())
     }
 
-    /// Counts the frame whose header is complete (RFC 9113, 4.1 and 6).
-    fn count(&mut self) {
-        let [high, middle, low, kind, flags, ..] = self.header;
-        self.skip = u32::from_be_bytes([0, high, middle, low]);
-        let ends_stream = flags & 1 == 1;
+    fn frame(&mut self) -> Result<(), &'static Reason> {
+        const DATA: u8 = 0;
+        const HEADERS: u8 = 1;
+        const RST_STREAM: u8 = 3;
+        const END_STREAM: u8 = 1;
+        let [high, middle, low, kind, flags, stream @ ..] = self.header;
+        let length = u32::from_be_bytes([0, high, middle, low]);
+        self.skip = usize::try_from(length).unwrap_or(usize::MAX);
         match kind {
-            0 if self.skip == 0 && !ends_stream => self.control += 1,
-            0 => self.bytes += u64::from(self.skip),
-            1 => self.streams += 1,
-            3 => {
-                self.resets += 1;
+            DATA if length > 0 => self.bytes += u64::from(length),
+            DATA if flags & END_STREAM != 0 => {}
+            HEADERS => {
+                let stream = u32::from_be_bytes(stream) & 0x7fff_ffff;
+                if stream > self.last_stream {
+                    self.last_stream = stream;
+                    self.streams += 1;
+                }
+            }
+            _ => {
                 self.control += 1;
-            }
-            _ => self.control += 1,
-        }
-    }
-
-    fn flood(&self, bounds: &Http2Bounds) -> Option<u8> {
-        let earned = FREE_PER_STREAM * self.streams + self.bytes / BYTES_PER_FRAME;
-        if self.streams >= bounds.resets_after && self.resets * 2 >= self.streams {
-            Some(Flood::RESETS)
-        } else if self.control > bounds.control_frames.saturating_add(earned) {
-            Some(Flood::CONTROL)
-        } else {
-            None
-        }
-    }
-}
-
-/// A stream that fails once its client floods it with frames.
-pub(super) struct Watched {
-    stream: Stream,
-    frames: Frames,
-    bounds: Http2Bounds,
-    flood: Arc<Flood>,
-}
-
-impl Watched {
-    pub(super) fn new(stream: Stream, bounds: &Http2Bounds, flood: Arc<Flood>) -> Self {
-        Self { stream, frames: Frames::new(), bounds: bounds.clone(), flood }
-    }
-}
-
-impl fmt::Debug for Watched {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watched").field("frames", &self.frames).finish_non_exhaustive()
-    }
-}
-
-impl AsyncRead for Watched {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-        self.frames.pass(buffer.filled().get(before..).unwrap_or_default());
-        match self.frames.flood(&self.bounds) {
-            None => Poll::Ready(Ok(())),
-            Some(flood) => {
-                self.flood.0.store(flood, Ordering::Relaxed);
-                buffer.set_filled(before);
-                Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "too many frames without use")))
+                self.resets += u64::from(kind == RST_STREAM);
             }
         }
+        if self.streams >= self.resets_after && self.resets * 2 >= self.streams {
+            return Err(&problem::TOO_MANY_STREAM_RESETS);
+        }
+        let free = self.streams * FREE_PER_STREAM + self.bytes / BYTES_PER_FREE;
+        if self.control > self.control_max.saturating_add(free) {
+            return Err(&problem::TOO_MANY_CONTROL_FRAMES);
+        }
+        Ok(())
     }
 }
 
-impl AsyncWrite for Watched {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
-        self.frames.bytes += written as u64;
-        Poll::Ready(Ok(written))
+impl AsyncRead for Frames {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let frames = self.get_mut();
+        let start = buffer.filled().len();
+        ready!(Pin::new(&mut frames.transport).poll_read(context, buffer))?;
+        let outcome = frames.count.look(buffer.filled().get(start..).unwrap_or_default());
+        Poll::Ready(outcome.map_err(violation))
+    }
+}
+
+impl AsyncWrite for Frames {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let frames = self.get_mut();
+        let outcome = Pin::new(&mut frames.transport).poll_write(context, bytes);
+        if let Poll::Ready(Ok(written)) = outcome {
+            frames.count.bytes += u64::try_from(written).unwrap_or_default();
+        }
+        frames.watch_write(context, outcome)
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, slices))?;
-        self.frames.bytes += written as u64;
-        Poll::Ready(Ok(written))
+        let frames = self.get_mut();
+        let outcome = Pin::new(&mut frames.transport).poll_write_vectored(context, slices);
+        if let Poll::Ready(Ok(written)) = outcome {
+            frames.count.bytes += u64::try_from(written).unwrap_or_default();
+        }
+        frames.watch_write(context, outcome)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.transport.is_write_vectored()
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let frames = self.get_mut();
+        let outcome = Pin::new(&mut frames.transport).poll_flush(context);
+        frames.watch_write(context, outcome)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let frames = self.get_mut();
+        let outcome = Pin::new(&mut frames.transport).poll_shutdown(context);
+        frames.watch_write(context, outcome)
+    }
+}
+
+impl fmt::Debug for Frames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Frames").field("count", &self.count).finish_non_exhaustive()
     }
 }
 
 #[async_trait]
-impl Shutdown for Watched {
+impl Shutdown for Frames {
     async fn shutdown(&mut self) {
-        self.stream.shutdown().await;
+        if let Err(error) = AsyncWriteExt::shutdown(self).await {
+            tracing::debug!(%error, "closing an HTTP/2 connection failed");
+        }
     }
 }
 
-impl UniqueID for Watched {
+impl UniqueID for Frames {
     fn id(&self) -> UniqueIDType {
-        self.stream.id()
+        self.transport.id()
     }
 }
 
-impl Ssl for Watched {
-    fn get_ssl(&self) -> Option<&TlsRef> {
-        self.stream.get_ssl()
-    }
-
+impl Ssl for Frames {
     fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.stream.get_ssl_digest()
-    }
-
-    fn selected_alpn_proto(&self) -> Option<ALPN> {
-        self.stream.selected_alpn_proto()
+        self.transport.tls_digest()
     }
 }
 
-impl GetTimingDigest for Watched {
+impl GetTimingDigest for Frames {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.stream.get_timing_digest()
-    }
-
-    fn get_read_pending_time(&self) -> Duration {
-        self.stream.get_read_pending_time()
-    }
-
-    fn get_write_pending_time(&self) -> Duration {
-        self.stream.get_write_pending_time()
+        Vec::new()
     }
 }
 
-impl GetProxyDigest for Watched {
+impl GetProxyDigest for Frames {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.stream.get_proxy_digest()
+        None
     }
 }
 
-impl GetSocketDigest for Watched {
+impl GetSocketDigest for Frames {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.stream.get_socket_digest()
+        self.transport.socket_digest()
     }
 }
 
-impl Peek for Watched {}
+impl Peek for Frames {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
-    fn bounds() -> Http2Bounds {
-        Http2Bounds::compile(&crate::accept::config::Http2Config::default())
+    fn count(resets_after: u64, control_max: u64) -> Count {
+        Count { skip: 0, resets_after, control_max, ..Count::new(&crate::accept::tests::bounds().http2) }
     }
 
-    fn frame(kind: u8, flags: u8, length: usize) -> Vec<u8> {
-        let [.., high, middle, low] = u32::try_from(length).unwrap().to_be_bytes();
-        [[high, middle, low, kind, flags, 0, 0, 0, 1].as_slice(), &vec![0; length]].concat()
-    }
-
-    fn after(frames: impl IntoIterator<Item = Vec<u8>>) -> Frames {
-        let mut counted = Frames::new();
-        counted.pass(&[0; PREFACE as usize]);
-        frames.into_iter().for_each(|bytes| counted.pass(&bytes));
-        counted
+    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
     }
 
     #[test]
-    fn a_thousand_pings_are_enough_and_real_traffic_earns_more() {
-        let pings = |count| std::iter::repeat_with(|| frame(6, 0, 8)).take(count);
-        assert_eq!(after(pings(1_000)).flood(&bounds()), None);
-        assert_eq!(after(pings(1_001)).flood(&bounds()), Some(Flood::CONTROL));
-        assert_eq!(after(pings(1_001).chain([frame(1, 5, 20)])).flood(&bounds()), None);
-        let upload = std::iter::repeat_with(|| frame(0, 0, 16_384)).take(100);
-        assert_eq!(after(pings(2_600).chain(upload)).flood(&bounds()), None);
-    }
-
-    #[test]
-    fn empty_data_frames_count_unless_they_end_a_stream() {
-        let empty = |flags| std::iter::repeat_with(move || frame(0, flags, 0)).take(1_001);
-        assert_eq!(after(empty(0)).flood(&bounds()), Some(Flood::CONTROL));
-        assert_eq!(after(empty(1)).flood(&bounds()), None);
-    }
-
-    #[test]
-    fn resetting_every_second_stream_is_a_flood_only_after_many() {
-        let pairs =
-            |count| std::iter::repeat_with(|| [frame(1, 5, 20), frame(1, 5, 20), frame(3, 0, 4)].concat()).take(count);
-        assert_eq!(after(pairs(249)).flood(&bounds()), None);
-        assert_eq!(after(pairs(250)).flood(&bounds()), Some(Flood::RESETS));
-    }
-
-    proptest! {
-        #[test]
-        fn counts_the_same_however_the_bytes_are_split(
-            frames in proptest::collection::vec((0_u8..10, 0_u8..2, 0_usize..40), 0..40),
-            cuts in proptest::collection::vec(1_usize..30, 1..40),
-        ) {
-            let whole: Vec<u8> = std::iter::once(vec![0; PREFACE as usize])
-                .chain(frames.iter().map(|(kind, flags, length)| frame(*kind, *flags, *length)))
-                .collect::<Vec<_>>()
-                .concat();
-            let mut once = Frames::new();
-            once.pass(&whole);
-            let mut split = Frames::new();
-            let mut rest = whole.as_slice();
-            for cut in cuts.iter().cycle() {
-                if rest.is_empty() {
-                    break;
-                }
-                let (part, tail) = rest.split_at((*cut).min(rest.len()));
-                split.pass(part);
-                rest = tail;
-            }
-            let counts = |frames: &Frames| (frames.streams, frames.resets, frames.control, frames.bytes, frames.skip, frames.filled);
-            prop_assert_eq!(counts(&once), counts(&split));
-            prop_assert_eq!(once.streams, frames.iter().filter(|(kind, ..)| *kind == 1).count() as u64);
+    fn rapid_reset_ends_the_connection_once_half_of_many_streams_were_reset() {
+        let mut count = count(10, 1_000);
+        for stream in 0..9 {
+            count.look(&frame(1, 5, stream * 2 + 1, b"x")).unwrap();
+            count.look(&frame(3, 0, stream * 2 + 1, &[0; 4])).unwrap();
         }
+        assert_eq!(count.look(&frame(1, 5, 19, b"x")).unwrap_err().code, "too_many_stream_resets");
+    }
+
+    #[test]
+    fn frames_without_use_end_the_connection_and_useful_ones_pay_for_some() {
+        for (kind, flags) in [(4, 0), (6, 0), (2, 0), (8, 0), (0, 0), (9, 0)] {
+            let mut count = count(500, 10);
+            let outcomes = (0..11).map(|_| count.look(&frame(kind, flags, 1, b""))).collect::<Vec<_>>();
+            assert!(outcomes[..10].iter().all(Result::is_ok), "{kind}");
+            assert_eq!(outcomes[10].unwrap_err().code, "too_many_control_frames", "{kind}");
+        }
+        let mut count = count(500, 10);
+        for _ in 0..1_000 {
+            count.look(&frame(0, 0, 1, &[0; 1_024])).unwrap();
+            count.look(&frame(8, 0, 1, &[0; 4])).unwrap();
+        }
+    }
+
+    #[test]
+    fn cuts_do_not_matter() {
+        let mut bytes = vec![b'P'; PREFACE_LENGTH];
+        for stream in 1..20 {
+            bytes.extend(frame(1, 4, stream, b"abc"));
+            bytes.extend(frame(0, 1, stream, &vec![0; stream as usize]));
+        }
+        let mut count = Count::new(&crate::accept::tests::bounds().http2);
+        for piece in bytes.chunks(5) {
+            count.look(piece).unwrap();
+        }
+        assert_eq!((count.streams, count.bytes, count.control), (19, (1..20).sum(), 0));
     }
 }

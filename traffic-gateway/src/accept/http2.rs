@@ -1,9 +1,8 @@
-//! The HTTP/2 loop: one connection, many streams, every one judged before Pingora's proxy sees it.
+//! The loop of an HTTP/2 connection.
 //!
-//! Decides which streams are let in and when a connection ends; frame floods are seen by `frames`, requests judged by
-//! `normalize`. Each stream is served by a task of its own under one deadline, because Pingora has no time limit for
-//! the body of an HTTP/2 request. Bounds are those of the generation in which the connection began; each request sees the
-//! generation that is current when it comes.
+//! The protocol library speaks HTTP/2; this loop decides how long for and how much of it: handshake under a timeout, requests
+//! judged like those of HTTP/1 before the proxy sees them, a deadline around each, an idle timeout, a cap on requests, a
+//! budget for malformed ones, and an orderly end (GOAWAY) at shutdown.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,263 +10,268 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gatehouse_shared::clock;
-use gatehouse_shared::id::RequestId;
-use gatehouse_shared::live::{Generation, Live};
 use gatehouse_shared::problem::{self, Reason};
-use h2::server::Builder;
+use http::HeaderValue;
+use http::header::COOKIE;
 use pingora::apps::HttpServerApp;
-use pingora::http::ResponseHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::ServerSession;
-use pingora::protocols::http::v2::server::{H2Accept, HttpSession, handshake};
+use pingora::protocols::http::v2::server::{H2Accept, H2Options, HttpSession, default_h2_options, handshake};
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::{Digest, Stream};
+use pingora::proxy::ProxyHttp;
 use pingora::server::ShutdownWatch;
 use tokio::sync::Notify;
-use tokio::time::timeout;
-use tracing::debug;
+use tokio::time::{sleep, timeout};
 
 use super::config::Http2Bounds;
-use super::connection::{Arrival, Connection, Refusals};
-use super::frames::{Flood, Watched};
+use super::connection::{Arrival, Connection};
+use super::entrance::Entrance;
+use super::frames::Frames;
+use super::guard::Guard;
 use super::normalize;
-use crate::policy::Policy;
+use super::refuse;
+use super::transport::Transport;
+use super::wire::Violation;
 
-/// Bytes of an answer taken from the business tier ahead of what the client's window lets through, a stream.
+/// How long a client may take to close an idle connection after it was told to go away.
+const GOODBYE: Duration = Duration::from_secs(1);
+/// Answers a stream may have waiting for its client, in bytes.
 const SEND_BUFFER: usize = 64 * 1024;
-/// Errors of its own making after which the protocol library ends a connection.
-const LOCAL_RESETS: usize = 100;
-/// Bytes of a refused request's head that are handed on for the log.
-const HEAD_SHOWN: usize = 2_048;
 
-/// What every HTTP/2 connection of the edge needs.
-pub(super) struct Http2<A> {
-    pub(super) app: Arc<A>,
-    pub(super) live: Arc<Live<Policy>>,
-    pub(super) refusals: Arc<dyn Refusals>,
+/// Serves a connection to its end.
+pub(super) async fn serve<G>(
+    entrance: &Arc<Entrance<G>>,
+    transport: Transport,
+    guard: Guard,
+    connection: Arc<Connection>,
+    shutdown: ShutdownWatch,
+) where
+    G: ProxyHttp + Send + Sync + 'static,
+    G::CTX: Send + Sync,
+{
+    let policy = (entrance.policy)();
+    let bounds = &policy.value.accept;
+    let digest = Digest {
+        ssl_digest: transport.tls_digest(),
+        timing_digest: Vec::new(),
+        proxy_digest: None,
+        socket_digest: transport.socket_digest(),
+    };
+    let stream: Stream = Box::new(Frames::new(transport, guard, &bounds.http2, bounds.write_timeout));
+    let Ok(Ok(streams)) = timeout(bounds.http2.handshake_timeout, handshake(stream, Some(options(&bounds.http2)))).await else {
+        return;
+    };
+    let serving = Serving {
+        entrance: Arc::clone(entrance),
+        connection,
+        shutdown,
+        digest,
+        active: Arc::default(),
+        begun: 0,
+        malformed: 0,
+        is_closing: false,
+    };
+    serving.run(streams, &bounds.http2).await;
 }
 
-impl<A> Clone for Http2<A> {
-    fn clone(&self) -> Self {
-        Self { app: Arc::clone(&self.app), live: Arc::clone(&self.live), refusals: Arc::clone(&self.refusals) }
-    }
-}
-
-impl<A: HttpServerApp + Send + Sync + 'static> Http2<A> {
-    /// Serves one connection to its end.
-    pub(super) async fn serve(&self, stream: Stream, connection: Arc<Connection>, shutdown: &ShutdownWatch) {
-        let bounds = self.live.current().value.accept.http2.clone();
-        let digest = Digest {
-            ssl_digest: stream.get_ssl_digest(),
-            timing_digest: stream.get_timing_digest(),
-            proxy_digest: None,
-            socket_digest: stream.get_socket_digest(),
-        };
-        let flood = Arc::new(Flood::default());
-        let stream: Stream = Box::new(Watched::new(stream, &bounds, Arc::clone(&flood)));
-        let begun = timeout(bounds.handshake_timeout, handshake(stream, Some(options(&bounds)))).await;
-        let Ok(Ok(h2)) = begun else {
-            debug!(peer = %connection.peer, "no HTTP/2 handshake");
-            return;
-        };
-        let (_sender, never) = tokio::sync::watch::channel(false);
-        let active = Arc::new(Active::default());
-        let streams = Streams { http2: self.clone(), bounds, digest, connection, active, never };
-        streams.accept_all(h2, shutdown.clone(), &flood).await;
-    }
-}
-
-/// The settings that bound a connection; header lists over the bound are answered with 431 by the protocol library.
-fn options(bounds: &Http2Bounds) -> Builder {
-    let mut options = Builder::new();
+fn options(bounds: &Http2Bounds) -> H2Options {
+    let mut options = default_h2_options();
     options
         .max_concurrent_streams(bounds.streams)
         .max_header_list_size(bounds.header_list_max)
         .initial_window_size(bounds.stream_window)
         .initial_connection_window_size(bounds.connection_window)
         .max_pending_accept_reset_streams(bounds.resets_pending)
-        .max_local_error_reset_streams(Some(LOCAL_RESETS))
         .max_send_buffer_size(SEND_BUFFER);
     options
 }
 
-struct Streams<A> {
-    http2: Http2<A>,
-    bounds: Http2Bounds,
-    digest: Digest,
+/// One connection being served.
+struct Serving<G> {
+    entrance: Arc<Entrance<G>>,
     connection: Arc<Connection>,
+    shutdown: ShutdownWatch,
+    digest: Digest,
     active: Arc<Active>,
-    /// For the streams' tasks: they learn of a shutdown through the connection, which says goodbye and waits for them.
-    never: ShutdownWatch,
+    begun: u64,
+    malformed: u32,
+    /// The client was told to go away; what it has begun is still served.
+    is_closing: bool,
 }
 
-impl<A: HttpServerApp + Send + Sync + 'static> Streams<A> {
-    async fn accept_all(
-        &self,
-        mut h2: h2::server::Connection<Stream, Bytes>,
-        mut shutdown: ShutdownWatch,
-        flood: &Flood,
-    ) {
-        let mut malformed = 0_u32;
-        let mut is_ending = false;
-        if *shutdown.borrow() {
-            h2.graceful_shutdown();
-            is_ending = true;
-        }
+impl<G> Serving<G>
+where
+    G: ProxyHttp + Send + Sync + 'static,
+    G::CTX: Send + Sync,
+{
+    async fn run(mut self, mut streams: h2::server::Connection<Stream, Bytes>, bounds: &Http2Bounds) {
+        let mut watch = self.shutdown.clone();
+        let mut spare = Arc::new(self.digest.clone());
         loop {
-            // A digest of its own for every stream: it carries the arrival to the gateway.
-            let digest = Arc::new(self.digest.clone());
-            let accepted = tokio::select! {
+            let patience = if self.is_closing { GOODBYE } else { bounds.idle_timeout };
+            let active = Arc::clone(&self.active);
+            let next = tokio::select! {
                 biased;
-                changed = shutdown.changed(), if !is_ending => {
-                    debug!(is_signal = changed.is_ok(), "HTTP/2 connection ends for shutdown");
-                    h2.graceful_shutdown();
-                    is_ending = true;
-                    continue;
-                }
-                accepted = HttpSession::from_h2_conn(&mut h2, digest) => accepted,
-                () = self.active.idle_for(self.bounds.idle_timeout) => {
-                    // A peer that does not answer the goodbye either is gone.
-                    if is_ending {
-                        return;
+                accepted = HttpSession::from_h2_conn(&mut streams, Arc::clone(&spare)) => match accepted {
+                    Ok(Some(H2Accept::Session(session))) => {
+                        // Only the stream refers to its digest from here on, so that it can be written to.
+                        spare = Arc::new(self.digest.clone());
+                        self.accepted(session, bounds)
                     }
-                    h2.graceful_shutdown();
-                    is_ending = true;
-                    continue;
-                }
+                    Ok(Some(H2Accept::Rejected)) => {
+                        self.entrance.refused(&self.connection, &problem::PSEUDO_HEADER_INVALID, b"");
+                        self.count_malformed(bounds)
+                    }
+                    Ok(None) => Next::End,
+                    Err(error) => {
+                        if let Some(reason) = violation_of(&error) {
+                            self.entrance.refused(&self.connection, reason, b"");
+                        }
+                        Next::End
+                    }
+                },
+                _ = watch.wait_for(|is_stopping| *is_stopping), if !self.is_closing => Next::Close,
+                () = active.idle_for(patience) => if self.is_closing { Next::End } else { Next::Close },
             };
-            match accepted {
-                Ok(Some(H2Accept::Session(session))) => {
-                    let index = self.connection.requests.fetch_add(1, Ordering::Relaxed) + 1;
-                    if index >= self.http2.live.current().value.accept.requests_per_connection && !is_ending {
-                        h2.graceful_shutdown();
-                        is_ending = true;
-                    }
-                    if !self.begin(session, index) {
-                        malformed += 1;
-                    }
+            match next {
+                Next::Go => {}
+                Next::Close if self.is_closing => {}
+                Next::Close => {
+                    streams.graceful_shutdown();
+                    self.is_closing = true;
                 }
-                Ok(Some(H2Accept::Rejected)) => {
-                    malformed += 1;
-                    self.record(&problem::PSEUDO_HEADER_INVALID, RequestId::new(clock::unix_ms()), b"");
+                Next::Cut => {
+                    streams.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
+                    self.is_closing = true;
                 }
-                Ok(None) => return,
-                Err(error) => {
-                    debug!(%error, "HTTP/2 connection ended");
-                    if let Some(reason) = flood.reason() {
-                        self.record(reason, RequestId::new(clock::unix_ms()), b"");
-                    }
-                    return;
-                }
-            }
-            if malformed >= self.bounds.malformed {
-                h2.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
+                Next::End => return,
             }
         }
     }
 
-    /// Judges a request and lets a task serve it; false when it was refused.
-    fn begin(&self, mut session: HttpSession, request_index: u64) -> bool {
-        let policy = self.http2.live.current();
-        let has_body = !session.is_body_done();
-        let judged = normalize::http2(session.req_header(), has_body, &policy.value.accept);
-        let message = match judged {
+    /// Judges a request and hands it to the proxy, or answers it, in a task of its own.
+    fn accepted(&mut self, mut session: HttpSession, bounds: &Http2Bounds) -> Next {
+        self.begun += 1;
+        let request_index = self.connection.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        let policy = (self.entrance.policy)();
+        let accept = &policy.value.accept;
+        let next = if self.begun >= accept.requests_per_connection { Next::Close } else { Next::Go };
+        let has_body = !session.is_body_empty();
+        let message = match normalize::http2(session.req_header(), has_body, accept) {
             Ok(message) => message,
             Err(reason) => {
-                self.refuse(session, reason, policy);
-                return false;
+                let allow = (reason.status == 405).then(|| accept.allow.clone());
+                self.refuse(session, reason, allow);
+                return if reason.status == 400 { self.count_malformed(bounds) } else { next };
             }
         };
-        let write_timeout = policy.value.accept.write_timeout;
+        join_cookies(session.req_header_mut());
+        session.set_write_timeout(Some(accept.write_timeout));
+        let request_timeout = accept.http2.request_timeout;
         let connection = Arc::clone(&self.connection);
         let arrival = Arrival { policy, connection, message, received_at: clock::now(), request_index };
-        let Ok(response) = ResponseHeader::build(200, Some(0)) else { return false };
-        if let Some(digest) = session.digest_mut() {
-            digest.proxy_digest = Some(Arc::new(ProxyDigest::new(Box::new(response), Some(Box::new(arrival)))));
-        }
-        let mut session = ServerSession::new_http2(session);
-        session.set_write_timeout(Some(write_timeout));
-        let app = Arc::clone(&self.http2.app);
-        let deadline = self.bounds.request_timeout;
-        let guard = self.active.begin();
-        let shutdown = self.never.clone();
+        attach(&mut session, arrival);
+        let active = Active::enter(&self.active);
+        let entrance = Arc::clone(&self.entrance);
+        let shutdown = self.shutdown.clone();
         tokio::spawn(async move {
-            let served = Box::pin(timeout(deadline, app.process_new_http(session, &shutdown))).await;
-            if served.is_err() {
-                debug!("HTTP/2 request over its deadline");
+            let serving = entrance.proxy.process_new_http(ServerSession::new_http2(session), &shutdown);
+            if timeout(request_timeout, serving).await.is_err() {
+                tracing::debug!("an HTTP/2 request was reset at its deadline");
             }
-            drop(guard);
+            drop(active);
         });
-        true
+        next
     }
 
-    /// Answers in a task of its own: the connection must go on being driven for the answer to leave.
-    fn refuse(&self, mut session: HttpSession, reason: &'static Reason, policy: Arc<Generation<Policy>>) {
-        let id = RequestId::new(clock::unix_ms());
-        let head = session.pseudo_raw_h1_request_header();
-        self.record(reason, id, head.get(..HEAD_SHOWN).unwrap_or(&head));
-        let guard = self.active.begin();
+    fn refuse(&self, mut session: HttpSession, reason: &'static Reason, allow: Option<Box<str>>) {
+        let request = session.req_header();
+        let head = [request.method.as_str().as_bytes(), b" ", request.raw_path()].concat();
+        let id = self.entrance.refused(&self.connection, reason, &head);
+        let active = Active::enter(&self.active);
         tokio::spawn(async move {
-            let accept = &policy.value.accept;
-            match timeout(accept.write_timeout, answer(&mut session, reason, id, &accept.allow)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => debug!(%error, "a refusal was not taken"),
-                Err(_elapsed) => debug!("a refusal was not taken in time"),
+            let answering = refuse::answer_stream(&mut session, reason, &id, allow.as_deref());
+            if !matches!(timeout(GOODBYE, answering).await, Ok(Ok(()))) {
+                tracing::debug!("the refusal of an HTTP/2 request could not be sent");
             }
-            drop(guard);
+            drop(active);
         });
     }
 
-    fn record(&self, reason: &'static Reason, id: RequestId, head: &[u8]) {
-        self.http2.refusals.refused(&self.connection, reason, id, head);
+    fn count_malformed(&mut self, bounds: &Http2Bounds) -> Next {
+        self.malformed += 1;
+        if self.malformed >= bounds.malformed { Next::Cut } else { Next::Go }
     }
 }
 
-async fn answer(session: &mut HttpSession, reason: &'static Reason, id: RequestId, allow: &str) -> pingora::Result<()> {
-    let body = Bytes::from(problem::json(reason, id.as_str(), None));
-    let is_head = session.req_header().method == http::Method::HEAD;
-    let mut response = ResponseHeader::build(reason.status, Some(5))?;
-    response.insert_header("content-type", problem::CONTENT_TYPE)?;
-    response.insert_header("content-length", body.len())?;
-    response.insert_header("cache-control", "no-store")?;
-    response.insert_header("x-request-id", id.as_str())?;
-    if reason.status == 405 {
-        response.insert_header("allow", allow)?;
-    }
-    session.write_response_header(Box::new(response), is_head)?;
-    if !is_head {
-        session.write_body(body, true).await?;
-    }
-    Ok(())
+/// How a connection goes on.
+enum Next {
+    Go,
+    /// Tell the client to go away; finish what it began.
+    Close,
+    /// Tell the client why, and end.
+    Cut,
+    End,
 }
 
-/// The streams being served, for the idle timeout.
-#[derive(Debug, Default)]
+/// Puts the arrival where [`Arrival::of_http2`] finds it.
+fn attach(session: &mut HttpSession, arrival: Arrival) {
+    let Ok(carrier) = ResponseHeader::build_no_case(200, Some(0)) else { return };
+    if let Some(digest) = session.digest_mut() {
+        digest.proxy_digest = Some(Arc::new(ProxyDigest::new(Box::new(carrier), Some(Box::new(arrival)))));
+    }
+}
+
+/// Cookies may come in crumbs on HTTP/2 only; every later hop sees one field (RFC 9113, section 8.2.3).
+fn join_cookies(request: &mut RequestHeader) {
+    let mut crumbs = request.headers.get_all(COOKIE).iter();
+    let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) else { return };
+    let mut joined = [first.as_bytes(), b"; ", second.as_bytes()].concat();
+    for crumb in crumbs {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(crumb.as_bytes());
+    }
+    let Ok(joined) = HeaderValue::from_bytes(&joined) else { return };
+    if let Err(error) = request.insert_header(COOKIE, joined) {
+        tracing::debug!(%error, "cookies could not be joined");
+    }
+}
+
+/// What our own stream found in the frames, inside an error of the protocol library's.
+fn violation_of(error: &pingora::Error) -> Option<&'static Reason> {
+    let error = error.root_cause().downcast_ref::<h2::Error>()?.get_io()?;
+    error.get_ref()?.downcast_ref::<Violation>().map(|violation| violation.0)
+}
+
+/// The requests of a connection that are being served.
+#[derive(Default)]
 struct Active {
     count: AtomicUsize,
-    ended: Notify,
+    none: Notify,
 }
 
 impl Active {
-    fn begin(self: &Arc<Self>) -> ActiveStream {
-        self.count.fetch_add(1, Ordering::Relaxed);
-        ActiveStream(Arc::clone(self))
+    fn enter(active: &Arc<Self>) -> ActiveGuard {
+        active.count.fetch_add(1, Ordering::AcqRel);
+        ActiveGuard(Arc::clone(active))
     }
 
-    /// Returns once no stream has been open for this long, counted from the call.
-    async fn idle_for(&self, time: Duration) {
-        while self.count.load(Ordering::Relaxed) > 0 {
-            self.ended.notified().await;
+    /// Completes when there has been nothing to serve for so long. Anything accepted in between starts it anew.
+    async fn idle_for(&self, patience: Duration) {
+        while self.count.load(Ordering::Acquire) > 0 {
+            self.none.notified().await;
         }
-        tokio::time::sleep(time).await;
+        sleep(patience).await;
     }
 }
 
-struct ActiveStream(Arc<Active>);
+struct ActiveGuard(Arc<Active>);
 
-impl Drop for ActiveStream {
+impl Drop for ActiveGuard {
     fn drop(&mut self) {
-        if self.0.count.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.0.ended.notify_one();
+        if self.0.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.none.notify_one();
         }
     }
 }

@@ -1,17 +1,33 @@
 //! Who is calling, and is the message well formed? The way in to the edge.
 //!
-//! A connection passes these files in this order: `entrance` takes its guards, reads the PROXY protocol, does TLS and
-//! chooses the protocol; `head` reads an HTTP/1 head within its bounds; `normalize` judges it strictly and finds the
-//! one canonical path; `wire` is the stream as Pingora sees it, which checks the body's framing as it passes; `http2` is
-//! the loop for HTTP/2. [`client`] finds the real client address behind trusted proxies.
+//! A connection passes these files in this order: [`entrance`] takes its guards, reads the PROXY protocol, does TLS and
+//! chooses the protocol. `http1` is the loop of an HTTP/1 connection: `head` reads a head within its bounds, [`normalize`]
+//! judges it strictly and finds the one canonical path, [`wire`] is the stream as Pingora sees it, which checks a body's
+//! framing (`chunks`) and pace as it passes. `http2` is the loop of an HTTP/2 connection. `refuse` answers what is refused
+//! here, `linger` closes so that the client reads the answer. [`client`] finds the real client behind trusted proxies.
 //!
 //! Invariant: Pingora never reads head bytes from a socket, and never sees a byte that these files did not accept.
 
 pub mod config;
 pub mod listener;
-pub mod tls;
-pub mod connection;
+pub mod entrance;
+pub mod guard;
 mod proxy_protocol;
+pub mod tls;
+mod transport;
+pub mod connection;
+mod http1;
+mod head;
+mod scratch;
+pub mod wire;
+mod chunks;
+mod pace;
+mod outgoing;
+mod watchdog;
+mod linger;
+mod http2;
+mod frames;
+mod refuse;
 pub mod client;
 pub mod normalize;
 mod authority;
@@ -21,9 +37,12 @@ mod path;
 
 pub use client::TrustedProxies;
 pub use config::{Bounds, Config, Http2Bounds};
-pub use connection::{Arrival, Connection, Refusals, TlsFacts};
+pub use connection::{Arrival, ClientCertificate, Connection, Refusals, TlsFacts};
+pub use entrance::{Bound, CurrentPolicy, Entrance, socket_buffers};
+pub use guard::Connections;
 pub use listener::{Listener, ListenerConfig};
 pub use normalize::{Body, Message};
+pub use wire::violation_of;
 
 use gatehouse_shared::config::{ConfigErrors, Positions, Sources};
 
@@ -55,3 +74,6 @@ pub fn compile(
         None => Err(errors),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,8 +2,9 @@
 //!
 //! [`LineWriter::push`] copies a line into a bounded buffer and never waits for the sink: when the buffer is full, because
 //! the sink is slow, blocked or full, the line is dropped and counted. The thread takes the whole buffer at a time, so that
-//! many lines cost one system call and one wake-up.
+//! many lines cost one system call and one wake-up. [`Line`] puts a line together.
 
+mod line;
 mod sink;
 
 use std::io;
@@ -17,6 +18,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::clock;
+pub use line::Line;
+pub(crate) use line::{push_address, push_json_string, push_number};
 use sink::Sink;
 
 /// The access log as configured.

@@ -1,0 +1,80 @@
+//! Keys of the business tier.
+
+use super::{Key, KeyError, Owner, part};
+
+impl Key {
+    /// The current revision of the catalog. String. Lives for ever; written by the API and commands, read by nodes.
+    #[must_use]
+    pub fn catalog() -> Self {
+        Self::fixed(Owner::Business, "catalog")
+    }
+
+    /// One revision of the catalog. String: document and HMAC. Lives as long as it is among the last N; written by the API
+    /// and commands, read by nodes.
+    #[must_use]
+    pub fn catalog_revision(revision: u64) -> Self {
+        Self::fixed(Owner::Business, &format!("catalog:{revision}"))
+    }
+
+    /// An application. Hash: sealed record, version. Lives for ever; written by the API and commands, read by nodes.
+    ///
+    /// # Errors
+    /// When the app key is empty or too long.
+    pub fn app(app_key: &str) -> Result<Self, KeyError> {
+        Ok(Self::fixed(Owner::Business, &format!("app:{{{}}}", part(app_key)?)))
+    }
+
+    /// Changes of applications, permissions and the catalog. Stream of (kind, key, version), capped. Lives for ever;
+    /// written with what it announces, followed by nodes.
+    #[must_use]
+    pub fn changes() -> Self {
+        Self::fixed(Owner::Business, "changes")
+    }
+
+    /// Usage of a quota by one subject in one window. Hash: total, leases by node. Lives for the window and one day;
+    /// written by the lease script only, read by nodes. All windows of a quota and subject share their place in a Cluster.
+    ///
+    /// # Errors
+    /// When the rule or the subject is empty or too long.
+    pub fn quota(rule: &str, subject: &str, window: u64) -> Result<Self, KeyError> {
+        Ok(Self::fixed(Owner::Business, &format!("quota:{{{}:{}}}:{window}", part(rule)?, part(subject)?)))
+    }
+
+    /// A nonce that was used. String. Lives for twice the clock window; written and read by nodes. All nonces of a key
+    /// share their place in a Cluster.
+    ///
+    /// # Errors
+    /// When the key id or the nonce is empty or too long.
+    pub fn nonce(key_id: &str, nonce: &str) -> Result<Self, KeyError> {
+        Ok(Self::fixed(Owner::Business, &format!("nonce:{{{}}}:{}", part(key_id)?, part(nonce)?)))
+    }
+
+    /// The Bloom filter of app keys. String: snapshot and revision. Lives for ever; written and read by nodes.
+    #[must_use]
+    pub fn bloom() -> Self {
+        Self::fixed(Owner::Business, "bloom")
+    }
+
+    /// Live business nodes. Sorted set: node → heartbeat in Unix milliseconds. Lives for ever; written and read by nodes.
+    #[must_use]
+    pub fn business_nodes() -> Self {
+        Self::fixed(Owner::Business, "nodes")
+    }
+
+    /// A cached answer of an API. String. Lives as its rule says; written and read by nodes. All answers of an API share
+    /// their place in a Cluster.
+    ///
+    /// # Errors
+    /// When the API or the hash of the declared parts is empty or too long.
+    pub fn cache(api: &str, hash: &str) -> Result<Self, KeyError> {
+        Ok(Self::fixed(Owner::Business, &format!("cache:{{{}}}:{}", part(api)?, part(hash)?)))
+    }
+
+    /// Cached answers with a tag. Set: cache keys. Lives as the longest of its answers; written and read by nodes.
+    ///
+    /// # Errors
+    /// When the tag is empty or too long.
+    pub fn tag(tag: &str) -> Result<Self, KeyError> {
+        Ok(Self::fixed(Owner::Business, &format!("tag:{{{}}}", part(tag)?)))
+    }
+}
