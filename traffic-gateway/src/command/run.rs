@@ -19,9 +19,11 @@ pub struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    if let Err(error) = telemetry::init_logging(LogFormat::Auto, "info") {
-        return fail(&error);
-    }
+    // What Pingora says of connections and requests is in the access log; its warnings concern the process.
+    let _log = match telemetry::init_logging(LogFormat::Auto, "info,pingora_core=warn,pingora_proxy=error") {
+        Ok(log) => log,
+        Err(error) => return fail(&error),
+    };
     let start = if arguments.upgrade { Start::Upgrade } else { Start::Fresh };
     match server::run(&arguments.config.dir, start) {
         Ok(()) => ExitCode::SUCCESS,

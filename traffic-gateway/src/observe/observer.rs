@@ -109,7 +109,7 @@ impl Observer {
             auth: outcome.result.as_ref().map(|result| auth(result.auth)),
             error: outcome.cause.as_deref(),
         };
-        entry.with_line(|line| log.push(line));
+        log.push(entry.to_line());
     }
 }
 
@@ -147,7 +147,7 @@ impl Refusals for Observer {
             auth: None,
             error: None,
         };
-        entry.with_line(|line| log.push(line));
+        log.push(entry.to_line());
     }
 }
 
