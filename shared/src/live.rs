@@ -4,6 +4,7 @@
 //! [`Generation`] and replaces it whole; who took a generation keeps it to the end of its work. A load that fails leaves
 //! the last good generation in place and is remembered for `/policy` and the metrics.
 
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,7 +12,7 @@ use arc_swap::ArcSwap;
 use serde::Serialize;
 
 use crate::clock;
-use crate::config::{ConfigErrors, Sources};
+use crate::config::{ConfigError, ConfigErrors, Sources};
 
 /// What a tier implements once: everything from the files of a directory to one complete, checked value.
 pub trait Load: Sized + Send + Sync + 'static {
@@ -139,7 +140,7 @@ impl<T: Load> Live<T> {
     pub fn reload(&self) -> ReloadOutcome {
         let _one_at_a_time = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.current.load_full();
-        match T::load(&self.dir, Some(&before.value)) {
+        match load_guarded(&self.dir, &before.value) {
             Ok(loaded) if loaded.source_hash == before.source_hash => {
                 self.update_record(|record| {
                     record.status.last_success_unix_ms = clock::unix_ms();
@@ -206,6 +207,16 @@ impl<T> Live<T> {
     }
 }
 
+/// A load that panics is a bug, but no reason to lose the watcher.
+fn load_guarded<T: Load>(dir: &Path, before: &T) -> Result<Loaded<T>, ConfigErrors> {
+    // What a panic may leave half changed is dropped with it: a load changes nothing that exists.
+    let load = AssertUnwindSafe(|| T::load(dir, Some(before)));
+    std::panic::catch_unwind(load).unwrap_or_else(|_panic| {
+        let message = "loading the configuration panicked; this is a bug, see the process log";
+        Err(ConfigError::about_file(dir.display().to_string(), message).into())
+    })
+}
+
 fn generation<T>(number: u64, source_hash: String, value: T) -> Generation<T> {
     Generation { number, source_hash, loaded_unix_ms: clock::unix_ms(), value }
 }
@@ -213,7 +224,6 @@ fn generation<T>(number: u64, source_hash: String, value: T) -> Generation<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::ConfigError;
 
     struct Number(u64, u64);
 
@@ -221,6 +231,7 @@ mod tests {
         fn load(dir: &Path, before: Option<&Self>) -> Result<Loaded<Self>, ConfigErrors> {
             let mut sources = Sources::new(dir);
             let text = sources.read("number")?.text;
+            assert_ne!(text, "panic");
             let number = text.trim().parse().map_err(|error| ConfigError::about_file("number", format!("{error}")))?;
             Ok(Loaded::new(Number(number, before.map_or(0, |before| before.1 + 1)), sources))
         }
@@ -241,6 +252,9 @@ mod tests {
         let status = live.status();
         assert_eq!((status.generation, status.succeeded_total, status.failed_total), (1, 1, 1));
         assert_eq!(status.last_failure.unwrap().errors, ["number: invalid digit found in string"]);
+        write("panic");
+        assert!(matches!(live.reload(), ReloadOutcome::Failed(_)));
+        assert_eq!(live.status().failed_total, 2);
         write("8");
         assert_eq!(live.reload(), ReloadOutcome::Replaced(2));
         let current = live.current();

@@ -26,6 +26,7 @@ mod failover;
 mod lifecycle;
 mod admin;
 mod observe;
+mod local;
 
 /// What a test returns: an error fails it where it arises, while its site still stands and can show its logs.
 type Passed = Result<(), Failure>;

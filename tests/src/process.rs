@@ -29,9 +29,24 @@ impl Process {
     /// # Errors
     /// The log cannot be opened or the program cannot be started.
     pub fn start<A: AsRef<OsStr>>(name: &str, program: &Path, arguments: &[A], log: &Path) -> anyhow::Result<Self> {
+        Self::start_with(name, program, arguments, &[], log)
+    }
+
+    /// The same with further environment variables.
+    ///
+    /// # Errors
+    /// The log cannot be opened or the program cannot be started.
+    pub fn start_with<A: AsRef<OsStr>>(
+        name: &str,
+        program: &Path,
+        arguments: &[A],
+        environment: &[(String, String)],
+        log: &Path,
+    ) -> anyhow::Result<Self> {
         let output = File::options().create(true).append(true).open(log)?;
         let child = Command::new(program)
             .args(arguments)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)

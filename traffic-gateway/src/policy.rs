@@ -1,10 +1,130 @@
-//! Stand-in until the policy of the whole edge lands.
+//! Everything compiled from one configuration generation.
+//!
+//! [`Policy::load`] is the one way from files to a policy: `run`, `check`, the watcher and the tests call it. It reads
+//! every file, compiles every part, checks them against each other, and returns either *all* errors or one complete
+//! policy. Health, counters and connections of what stays are carried over from the policy before it.
 
-use super::accept;
+use std::{path::Path, sync::Arc};
 
-/// Everything compiled from one configuration generation.
-#[derive(Debug)]
+use gatehouse_shared::{
+    config::{self, ConfigErrors, Document, Positions, Sources},
+    hop::HopKeys,
+    live::{Load, Loaded},
+    process,
+    telemetry::access_log,
+};
+
+use crate::{
+    accept,
+    balance::{Cluster, route},
+    config::{Config, Drain, FILE, Process},
+    server::{limits, sockets::MOST_SOCKETS},
+};
+
+/// The kernel's bound on the path of a Unix socket, with its final NUL.
+const LONGEST_SOCKET_PATH: usize = 107;
+
+/// A compiled configuration.
 pub struct Policy {
+    /// Name of this node.
+    pub node: Box<str>,
+    /// `[process]` as written: what a running process keeps from its start.
+    pub process: Process,
     /// Bounds and rules of the way in.
     pub accept: accept::Bounds,
+    /// Signs requests to the business tier.
+    pub hop: HopKeys,
+    /// Which requests go where.
+    pub routes: route::Table,
+    /// Every cluster, in the order of the configuration.
+    pub clusters: Vec<Arc<Cluster>>,
+    /// Where access-log lines go.
+    pub access_log: access_log::Config,
+    /// How the process ends.
+    pub drain: Drain,
+}
+
+impl Load for Policy {
+    fn load(dir: &Path, before: Option<&Self>) -> Result<Loaded<Self>, ConfigErrors> {
+        let mut sources = Sources::new(dir);
+        let file = sources.read(FILE)?;
+        let Document { value: config, positions } = config::parse::<Config>(&file)?;
+        let mut errors = ConfigErrors::new();
+
+        let node = errors.collect(check_process(&config.process, &positions));
+        let accept = errors.collect(accept::compile(&config, before.map(|before| &before.accept), &mut sources, &positions));
+        let hop = errors.collect(HopKeys::compile(&config.hop.keys, "hop.keys", &positions, &mut sources));
+        let clusters = errors.collect(clusters(&config, before, &positions));
+        let routes = clusters
+            .as_ref()
+            .and_then(|clusters| errors.collect(route::Table::compile(&config.route, clusters, &positions)));
+        if config.route.is_empty() {
+            errors.push(positions.error("route", "there is no [[route]]", Some("without one, every request gets 404".into())));
+        }
+        if config.access_log.queue == 0 {
+            errors.push(positions.error("access_log.queue", "queue must be at least 1", None));
+        }
+        let (Some(node), Some(accept), Some(hop), Some(clusters), Some(routes)) = (node, accept, hop, clusters, routes) else {
+            return Err(errors);
+        };
+        if let Some(before) = before
+            && before.process != config.process
+        {
+            tracing::warn!("[process] has changed; the change takes effect with the next start or upgrade");
+        }
+        let policy = Self {
+            node,
+            process: config.process,
+            accept,
+            hop,
+            routes,
+            clusters,
+            access_log: config.access_log,
+            drain: config.drain,
+        };
+        Ok(Loaded::new(errors.into_result(policy)?, sources))
+    }
+}
+
+/// Checks `[process]` and returns the node's name.
+fn check_process(config: &Process, positions: &Positions) -> Result<Box<str>, ConfigErrors> {
+    let mut errors = ConfigErrors::new();
+    if config.threads == Some(0) {
+        errors.push(positions.error("process.threads", "threads must be at least 1", None));
+    }
+    if config.listener.is_empty() {
+        errors.push(positions.error("process.listener", "there is no [[process.listener]]", None));
+    }
+    if config.listener.len() >= MOST_SOCKETS {
+        let message = format!("an upgrade can pass on {} listeners and the admin listener", MOST_SOCKETS - 1);
+        errors.push(positions.error("process.listener", message, None));
+    }
+    if let Err(message) = limits::connections(config.max_connections) {
+        errors.push(positions.error("process.max_connections", message, Some("raise LimitNOFILE or lower it".into())));
+    }
+    if config.upgrade_socket().as_os_str().len() > LONGEST_SOCKET_PATH {
+        let message = format!("the path of the upgrade socket is longer than {LONGEST_SOCKET_PATH} bytes");
+        errors.push(positions.error("process.upgrade_socket", message, Some("set upgrade_socket to a shorter one".into())));
+    }
+    let node = config.node.clone().unwrap_or_else(process::host_name);
+    if !process::is_node_name(&node) {
+        let message = format!("\"{node}\" is not a node name: letters, digits, dots and dashes, at most 64");
+        errors.push(positions.error("process.node", message, Some("set node".into())));
+    }
+    errors.into_result(node.into())
+}
+
+fn clusters(config: &Config, before: Option<&Policy>, positions: &Positions) -> Result<Vec<Arc<Cluster>>, ConfigErrors> {
+    let mut errors = ConfigErrors::new();
+    let mut compiled = Vec::new();
+    for (index, cluster) in config.cluster.iter().enumerate() {
+        let path = format!("cluster[{index}]");
+        if config.cluster.iter().take(index).any(|other| other.name == cluster.name) {
+            let message = format!("there are two clusters named \"{}\"", cluster.name);
+            errors.push(positions.error(&format!("{path}.name"), message, None));
+        }
+        let same = before.and_then(|before| before.clusters.iter().find(|other| *other.name == *cluster.name));
+        compiled.extend(errors.collect(Cluster::compile(cluster, same.map(Arc::as_ref), positions, &path)).map(Arc::new));
+    }
+    errors.into_result(compiled)
 }

@@ -1,11 +1,10 @@
 //! Writing the hop header, without formatting machinery: it is written once per request.
 
-use std::net::{IpAddr, SocketAddr};
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::Hop;
+use crate::telemetry::access_log::{push_address, push_number};
 
 /// The largest number RFC 9651 allows.
 const MAX_NUMBER: u64 = 999_999_999_999_999;
@@ -46,39 +45,6 @@ pub(super) fn write_signature(out: &mut String, signature: &[u8]) {
     out.push_str(SIGNATURE_START);
     STANDARD.encode_string(signature, out);
     out.push(':');
-}
-
-fn push_number(out: &mut String, number: u64) {
-    let mut digits = [0_u8; 20];
-    let mut rest = number;
-    let mut length = 0;
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
-        rest /= 10;
-        length += 1;
-        if rest == 0 {
-            break;
-        }
-    }
-    let start = digits.len() - length;
-    out.push_str(digits.get(start..).and_then(|digits| std::str::from_utf8(digits).ok()).unwrap_or_default());
-}
-
-fn push_address(out: &mut String, address: SocketAddr) {
-    match address.ip() {
-        IpAddr::V4(ip) => {
-            for (index, octet) in ip.octets().into_iter().enumerate() {
-                if index > 0 {
-                    out.push('.');
-                }
-                push_number(out, u64::from(octet));
-            }
-            out.push(':');
-            push_number(out, u64::from(address.port()));
-        }
-        // Without flow label and zone, which mean nothing on another machine.
-        IpAddr::V6(ip) => out.push_str(&SocketAddr::from((ip, address.port())).to_string()),
-    }
 }
 
 /// A quoted string; bytes it cannot hold are percent-encoded, which in a path means the same.

@@ -9,6 +9,8 @@ use std::fmt;
 
 pub use catalogue::*;
 
+use crate::telemetry::access_log::{push_json_string, push_number};
+
 /// Why a request is not served as asked.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Reason {
@@ -53,34 +55,19 @@ pub fn json(reason: &Reason, request_id: &str, detail: Option<&str>) -> Vec<u8> 
     body.push_str("{\"type\":\"urn:gatehouse:problem:");
     body.push_str(reason.code);
     body.push_str("\",\"title\":");
-    push_string(&mut body, reason.title);
+    push_json_string(&mut body, reason.title.as_bytes());
     body.push_str(",\"status\":");
-    body.push_str(&reason.status.to_string());
+    push_number(&mut body, u64::from(reason.status));
     if let Some(detail) = detail {
         body.push_str(",\"detail\":");
-        push_string(&mut body, detail);
+        push_json_string(&mut body, detail.as_bytes());
     }
     body.push_str(",\"code\":\"");
     body.push_str(reason.code);
     body.push_str("\",\"request_id\":");
-    push_string(&mut body, request_id);
+    push_json_string(&mut body, request_id.as_bytes());
     body.push_str("}\n");
     body.into_bytes()
-}
-
-/// Appends a JSON string.
-fn push_string(out: &mut String, text: &str) {
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            c if c.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(c))),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
 }
 
 /// `docs/ERRORS.md`: every code with its status, meaning and remedy.

@@ -1,9 +1,10 @@
-//! Lines for the access log, written by a thread of their own.
+//! Lines for the access log (and the process log), written by a thread of their own.
 //!
 //! [`LineWriter::push`] copies a line into a bounded buffer and never waits for the sink: when the buffer is full, because
 //! the sink is slow, blocked or full, the line is dropped and counted. The thread takes the whole buffer at a time, so that
-//! many lines cost one system call and one wake-up.
+//! many lines cost one system call and one wake-up. [`Line`] puts a line together.
 
+mod line;
 mod sink;
 
 use std::io;
@@ -11,19 +12,21 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::clock;
+pub use line::Line;
+pub(crate) use line::{push_address, push_json_string, push_number};
 use sink::Sink;
 
 /// The access log as configured.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Where lines go: `"stdout"`, `"off"`, or the path of a file or pipe, which is reopened on SIGHUP.
+    /// Where lines go: `"stdout"`, `"stderr"`, `"off"`, or the path of a file or pipe, which is reopened on SIGHUP.
     #[schemars(example = "/var/log/gatehouse/edge-access.log")]
     pub sink: String,
     /// Lines that may wait for a slow sink; beyond it they are dropped and counted. 1 to 1000000.
@@ -41,8 +44,8 @@ impl Default for Config {
 const BYTES_PER_LINE: usize = 1024;
 /// Lines are gathered for this long before they are written.
 const GATHER: Duration = Duration::from_millis(20);
-/// How long closing waits for a sink that does not take what is left.
-const CLOSE_WAIT: Duration = Duration::from_secs(2);
+/// How long flushing and closing wait for a sink that does not take what is left.
+const FLUSH_WAIT: Duration = Duration::from_secs(2);
 
 /// What the pushing side and the thread share.
 #[derive(Debug)]
@@ -51,7 +54,8 @@ struct Shared {
     /// Held while a line is copied or the buffers are swapped, never while something is written.
     pending: Mutex<Pending>,
     filled: Condvar,
-    closed: Condvar,
+    /// Told when a batch has been written and when the thread ends.
+    drained: Condvar,
     reopen: AtomicBool,
     dropped: AtomicU64,
     written: AtomicU64,
@@ -61,17 +65,33 @@ struct Shared {
 struct Pending {
     bytes: Vec<u8>,
     lines: usize,
+    /// The thread is writing a batch.
+    is_writing: bool,
+    /// Somebody waits for the lines to be written: nothing is gathered.
+    is_urgent: bool,
     /// Nothing is taken any more.
     is_closing: bool,
     /// The thread has ended.
     is_closed: bool,
 }
 
-/// A handle to the writer; clones share it.
+/// A handle to the writer; clones share it. When the last one is dropped, the thread writes what waits and ends.
 #[derive(Clone, Debug)]
 pub struct LineWriter {
+    writer: Arc<Writer>,
+}
+
+#[derive(Debug)]
+struct Writer {
     shared: Arc<Shared>,
-    thread: Arc<Mutex<Option<JoinHandle<()>>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.shared.lock().is_closing = true;
+        self.shared.filled.notify_one();
+    }
 }
 
 impl LineWriter {
@@ -86,20 +106,20 @@ impl LineWriter {
             queue: config.queue.clamp(1, 1_000_000),
             pending: Mutex::default(),
             filled: Condvar::new(),
-            closed: Condvar::new(),
+            drained: Condvar::new(),
             reopen: AtomicBool::new(false),
             dropped: AtomicU64::new(0),
             written: AtomicU64::new(0),
         });
         let for_thread = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("access-log".to_owned()).spawn(move || for_thread.run(sink))?;
-        Ok(Self { shared, thread: Arc::new(Mutex::new(Some(thread))) })
+        Ok(Self { writer: Arc::new(Writer { shared, thread: Mutex::new(Some(thread)) }) })
     }
 
     /// Hands a line over, without its line feed; false when it was dropped. Never waits for the sink.
     pub fn push(&self, line: impl AsRef<[u8]>) -> bool {
         let line = line.as_ref();
-        let shared = &*self.shared;
+        let shared = &*self.writer.shared;
         let mut pending = shared.lock();
         let is_full = pending.lines >= shared.queue
             || pending.bytes.len().saturating_add(line.len()) > shared.queue.saturating_mul(BYTES_PER_LINE);
@@ -122,43 +142,52 @@ impl LineWriter {
     /// Lines dropped: the queue was full, or the sink refused them.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.shared.dropped.load(Ordering::Relaxed)
+        self.writer.shared.dropped.load(Ordering::Relaxed)
     }
 
     /// Lines the sink has taken.
     #[must_use]
     pub fn written(&self) -> u64 {
-        self.shared.written.load(Ordering::Relaxed)
+        self.writer.shared.written.load(Ordering::Relaxed)
     }
 
     /// Lines waiting.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.shared.lock().lines
+        self.writer.shared.lock().lines
     }
 
     /// Opens the file anew before the next write: after log rotation has renamed it.
     pub fn reopen(&self) {
-        self.shared.reopen.store(true, Ordering::Release);
-        self.shared.filled.notify_one();
+        self.writer.shared.reopen.store(true, Ordering::Release);
+        self.writer.shared.filled.notify_one();
+    }
+
+    /// Waits until what was handed over is written; false when the sink did not take it within two seconds.
+    pub fn flush(&self) -> bool {
+        let shared = &*self.writer.shared;
+        let mut pending = shared.lock();
+        pending.is_urgent = true;
+        shared.filled.notify_one();
+        let must_wait = |pending: &mut Pending| !pending.is_closed && (pending.lines > 0 || pending.is_writing);
+        let waited = shared.drained.wait_timeout_while(pending, FLUSH_WAIT, must_wait);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
     /// Takes no more lines and writes what waits; gives up after two seconds when the sink does not take it.
     pub fn close(&self) {
-        let mut pending = self.shared.lock();
+        let shared = &*self.writer.shared;
+        let mut pending = shared.lock();
         pending.is_closing = true;
-        self.shared.filled.notify_one();
-        let is_open = |pending: &mut Pending| !pending.is_closed;
-        let waited = self.shared.closed.wait_timeout_while(pending, CLOSE_WAIT, is_open);
-        let is_closed = waited.unwrap_or_else(PoisonError::into_inner).0.is_closed;
-        if !is_closed {
-            let left = self.waiting();
-            tracing::warn!(lines = left, "the access log sink is blocked: waiting lines are lost");
+        shared.filled.notify_one();
+        let waited = shared.drained.wait_timeout_while(pending, FLUSH_WAIT, |pending| !pending.is_closed);
+        if waited.unwrap_or_else(PoisonError::into_inner).1.timed_out() {
+            tracing::warn!(lines = self.waiting(), "the sink of the log is blocked: waiting lines are lost");
             return;
         }
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = self.writer.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the access log thread had panicked");
+            tracing::error!("the thread of the log had panicked");
         }
     }
 }
@@ -175,24 +204,26 @@ impl Shared {
             if self.reopen.swap(false, Ordering::AcqRel) {
                 sink.reopen();
             }
-            if lines == 0 {
-                continue;
+            if lines > 0 {
+                self.write(&mut sink, &batch, lines, &mut next_warning);
             }
-            match sink.write(&batch) {
-                Ok(()) => {
-                    self.written.fetch_add(lines, Ordering::Relaxed);
-                }
-                Err(error) => {
-                    self.dropped.fetch_add(lines, Ordering::Relaxed);
-                    if clock::now() >= next_warning {
-                        next_warning = clock::now() + Duration::from_secs(60);
-                        tracing::warn!(%error, sink = sink.name(), lines, "access log lines are lost");
-                    }
-                }
-            }
+            self.lock().is_writing = false;
+            self.drained.notify_all();
         }
         self.lock().is_closed = true;
-        self.closed.notify_all();
+        self.drained.notify_all();
+    }
+
+    fn write(&self, sink: &mut Sink, batch: &[u8], lines: u64, next_warning: &mut Instant) {
+        let Err(error) = sink.write(batch) else {
+            self.written.fetch_add(lines, Ordering::Relaxed);
+            return;
+        };
+        self.dropped.fetch_add(lines, Ordering::Relaxed);
+        if clock::now() >= *next_warning {
+            *next_warning = clock::now() + Duration::from_secs(60);
+            tracing::warn!(%error, sink = sink.name(), lines, "log lines are lost");
+        }
     }
 
     /// Waits for lines, gathers for a moment, and swaps the buffers; `None` when closed and empty.
@@ -200,12 +231,15 @@ impl Shared {
         let must_wait =
             |pending: &mut Pending| pending.lines == 0 && !pending.is_closing && !self.reopen.load(Ordering::Acquire);
         let pending = self.filled.wait_while(self.lock(), must_wait).unwrap_or_else(PoisonError::into_inner);
-        let may_gather = |pending: &mut Pending| !pending.is_closing && pending.lines < self.queue / 2;
+        let may_gather =
+            |pending: &mut Pending| !pending.is_closing && !pending.is_urgent && pending.lines < self.queue / 2;
         let gathered = self.filled.wait_timeout_while(pending, GATHER, may_gather);
         let mut pending = gathered.unwrap_or_else(PoisonError::into_inner).0;
         if pending.lines == 0 && pending.is_closing {
             return None;
         }
+        pending.is_writing = true;
+        pending.is_urgent = false;
         batch.clear();
         std::mem::swap(batch, &mut pending.bytes);
         Some(u64::try_from(std::mem::take(&mut pending.lines)).unwrap_or(u64::MAX))
@@ -216,6 +250,7 @@ impl Shared {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Destination {
     Stdout,
+    Stderr,
     Off,
     File(PathBuf),
 }
@@ -224,6 +259,7 @@ impl Destination {
     fn new(sink: &str) -> Self {
         match sink {
             "stdout" => Destination::Stdout,
+            "stderr" => Destination::Stderr,
             "off" => Destination::Off,
             path => Destination::File(PathBuf::from(path)),
         }

@@ -30,6 +30,7 @@ impl Sink {
     pub(super) fn name(&self) -> String {
         match &self.destination {
             Destination::Stdout => "stdout".to_owned(),
+            Destination::Stderr => "stderr".to_owned(),
             Destination::Off => "off".to_owned(),
             Destination::File(path) => path.display().to_string(),
         }
@@ -50,6 +51,7 @@ impl Sink {
                 stdout.write_all(lines)?;
                 return stdout.flush();
             }
+            (Destination::Stderr, _) => return io::stderr().lock().write_all(lines),
             (Destination::File(_), Some(file)) => file,
             (Destination::File(path), none) => none.insert(open(path)?),
         };

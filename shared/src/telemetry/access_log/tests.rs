@@ -47,6 +47,20 @@ fn a_line_is_written_soon_without_being_asked() {
 }
 
 #[test]
+fn flushing_waits_for_what_was_handed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("access.log");
+    let writer = start(&path, 8_192);
+    for n in 1..=50 {
+        writer.push("line");
+        assert!(writer.flush());
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), n);
+    }
+    writer.close();
+    assert!(writer.flush());
+}
+
+#[test]
 fn a_blocked_sink_drops_and_counts_but_never_blocks() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("pipe");
@@ -55,7 +69,7 @@ fn a_blocked_sink_drops_and_counts_but_never_blocks() {
     let started = clock::now();
     let line = "x".repeat(500);
     let taken = (0..10_000).filter(|_| writer.push(&line)).count();
-    assert!(started.elapsed() < Duration::from_secs(2));
+    assert!(clock::now() - started < Duration::from_secs(2));
     assert!(taken <= 200, "the queue and at most one batch on its way");
     assert_eq!(writer.dropped(), 10_000 - u64::try_from(taken).unwrap());
     // A reader appears: what waits is written.
@@ -101,6 +115,18 @@ fn a_full_disk_loses_lines_and_nothing_else() {
     assert!(writer.push("lost too"));
     writer.close();
     assert_eq!((writer.written(), writer.dropped()), (0, 2));
+}
+
+#[test]
+fn dropping_the_last_handle_writes_what_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("access.log");
+    let writer = start(&path, 8_192);
+    let other = writer.clone();
+    drop(writer);
+    other.push("one");
+    drop(other);
+    wait_for("line", || fs::read_to_string(&path).unwrap() == "one\n");
 }
 
 #[test]

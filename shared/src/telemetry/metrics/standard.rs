@@ -10,6 +10,7 @@ use crate::clock;
 use crate::live::Live;
 use crate::process::descriptor_limit;
 use crate::telemetry::access_log::LineWriter;
+use crate::telemetry::lost_log_lines;
 
 /// Brings a counter up to a total that is counted elsewhere and never falls.
 pub fn mirror(counter: &IntCounter, total: u64) {
@@ -67,7 +68,7 @@ pub fn access_log(catalogue: &Catalogue, writer: &LineWriter) -> Result<(), Metr
     Ok(())
 }
 
-/// Memory, processor time, descriptors and age of this process.
+/// Memory, processor time, descriptors and age of this process, and lines lost by its log.
 ///
 /// # Errors
 /// When a name is taken.
@@ -79,12 +80,17 @@ pub fn process(catalogue: &Catalogue) -> Result<(), MetricError> {
     let limit = catalogue.gauge("gatehouse_process_max_fds", "File descriptors the process may have open.")?;
     let started = catalogue
         .float_gauge("gatehouse_process_start_timestamp_seconds", "When the process started, in Unix seconds.")?;
+    let lost = catalogue.counter(
+        "gatehouse_log_dropped_total",
+        "Lines of the process log lost because standard error was slow, blocked or closed.",
+    )?;
     limit.set(i64::try_from(descriptor_limit()).unwrap_or(i64::MAX));
     started.set(seconds(clock::unix_ms()));
     catalogue.on_render(move || {
         if let Some(bytes) = resident_memory_bytes() {
             memory.set(bytes);
         }
+        mirror(&lost, lost_log_lines());
         if let Some(seconds) = processor_seconds() {
             processor.set(seconds);
         }

@@ -1,0 +1,35 @@
+# What there is to do. Every target installs what it needs and this machine lacks.
+SHELL := /bin/bash
+export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
+
+.PHONY: run test check bench build install
+
+# Both gates and two sample services on this machine; prints what to try. Ctrl-C stops it.
+run:
+	@deploy/local/run
+
+# Every test, through the real binaries.
+test: build
+	cargo test --workspace
+
+# What CI runs.
+check: install
+	cargo fmt --all -- --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+	$(MAKE) build
+	cargo test -p gatehouse-tests --test it -- the_shipped_configuration_is_valid
+	$(MAKE) test
+
+# Side-by-side measurements, one `name = value` line a figure.
+bench:
+	@deploy/local/install bench
+	cargo build --release --workspace --bins
+	@$(or $(CARGO_TARGET_DIR),target)/release/bench
+
+# The binaries that run, tests and benches start.
+build: install
+	cargo build --workspace --bins
+
+install:
+	@deploy/local/install

@@ -1,0 +1,314 @@
+//! A group of business nodes: how they are spoken to, and the Pingora peer for each.
+//!
+//! Which node is chosen, and when one is left out, is decided by [`gatehouse_shared::balance::Pool`]; how many
+//! connections there may be by [`super::connections`]. Both outlive a reload for every node whose address stays.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use gatehouse_shared::{
+    balance::{Ejection, EndpointStatus, Pool, PoolConfig, Strategy},
+    clock,
+    config::{ByteSize, ConfigErrors, HumanDuration, Positions},
+};
+use pingora::{
+    protocols::{ALPN, TcpKeepalive},
+    upstreams::peer::HttpPeer,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Ticket,
+    connections::{Bounds, Connections},
+    probe,
+};
+
+/// One `[[cluster]]`: business nodes that serve the same requests.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Name by which routes refer to it.
+    pub name: String,
+    /// Addresses of the nodes' data ports, such as `10.0.0.7:8081`.
+    pub nodes: Vec<SocketAddr>,
+    /// How requests are handed over: `h2c` (few connections, many requests on each) or `http1` (one at a time).
+    #[serde(default)]
+    pub protocol: Protocol,
+    /// Most connections to one node. Default: 4 with `h2c`, 256 with `http1`. At the bound requests wait until one is
+    /// free or their deadline has passed.
+    pub connections_per_node: Option<usize>,
+    /// Most requests at once on one `h2c` connection; must not exceed what the nodes allow.
+    #[serde(default = "default_streams")]
+    pub streams_per_connection: usize,
+    /// Age at which an `h2c` connection takes no new requests and is replaced, so that load follows new nodes.
+    #[serde(default = "default_max_age")]
+    pub connection_max_age: HumanDuration,
+    /// A connection unused for this long is closed; must be shorter than the nodes keep it.
+    #[serde(default = "default_idle_timeout")]
+    pub idle_timeout: HumanDuration,
+    /// How a node is chosen.
+    #[serde(default)]
+    pub strategy: Strategy,
+    /// Longest wait for a connection to a node.
+    #[serde(default = "default_connect_timeout")]
+    pub connect_timeout: HumanDuration,
+    /// Longest wait until a node takes the next piece of a request.
+    #[serde(default = "default_write_timeout")]
+    pub write_timeout: HumanDuration,
+    /// Flow-control window of one `h2c` response: what may be under way before the client has taken it.
+    #[serde(default = "default_stream_window")]
+    pub stream_window: ByteSize,
+    /// Flow-control window of a whole `h2c` connection; much larger, so that one slow client holds up nobody else.
+    #[serde(default = "default_connection_window")]
+    pub connection_window: ByteSize,
+    /// When a node is left out for failing.
+    #[serde(default)]
+    pub ejection: Ejection,
+    /// How nodes are asked whether they are ready.
+    #[serde(default)]
+    pub probe: probe::Config,
+}
+
+/// The protocol of the hand-off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// HTTP/2 in clear text by prior knowledge.
+    #[default]
+    H2c,
+    /// HTTP/1.1.
+    Http1,
+}
+
+fn default_streams() -> usize {
+    200
+}
+
+fn default_max_age() -> HumanDuration {
+    HumanDuration::from_secs(1800)
+}
+
+fn default_idle_timeout() -> HumanDuration {
+    HumanDuration::from_secs(45)
+}
+
+fn default_connect_timeout() -> HumanDuration {
+    HumanDuration::from_secs(1)
+}
+
+fn default_write_timeout() -> HumanDuration {
+    HumanDuration::from_secs(30)
+}
+
+fn default_stream_window() -> ByteSize {
+    ByteSize::kib(256)
+}
+
+fn default_connection_window() -> ByteSize {
+    ByteSize::mib(16)
+}
+
+/// A compiled cluster.
+#[derive(Debug)]
+pub struct Cluster {
+    /// Its name.
+    pub name: Box<str>,
+    /// How requests are handed over.
+    pub protocol: Protocol,
+    /// Chooses nodes and knows their health.
+    pub pool: Pool,
+    /// How nodes are probed; `None` when they are not.
+    pub probe: Option<probe::Probe>,
+    nodes: Vec<Node>,
+}
+
+/// A cluster as shown at `/policy`.
+#[derive(Debug, Serialize)]
+pub struct Description<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// How requests are handed over.
+    pub protocol: Protocol,
+    /// Its nodes, in the order of the configuration.
+    pub nodes: Vec<NodeDescription>,
+}
+
+/// A node as shown at `/policy`.
+#[derive(Debug, Serialize)]
+pub struct NodeDescription {
+    /// Address, health and counts.
+    #[serde(flatten)]
+    pub health: EndpointStatus,
+    /// Most connections to it.
+    pub connections_max: usize,
+    /// Connections opened to it since it was first configured.
+    pub connections_opened_total: u64,
+    /// Requests that had to wait because every connection was full.
+    pub waited_total: u64,
+}
+
+/// One node of a cluster.
+#[derive(Debug)]
+pub struct Node {
+    /// Its data port.
+    pub address: SocketAddr,
+    /// The connections to it.
+    pub connections: Arc<Connections>,
+    template: HttpPeer,
+}
+
+impl Cluster {
+    /// Compiles one cluster; health, counters and connections of nodes that stay are taken over from `before`.
+    ///
+    /// # Errors
+    ///
+    /// Every value that cannot work. `path` is the place of the table, such as `cluster[0]`.
+    pub fn compile(
+        config: &Config,
+        before: Option<&Self>,
+        positions: &Positions,
+        path: &str,
+    ) -> Result<Self, ConfigErrors> {
+        let mut errors = check(config, positions, path);
+        let bounds = bounds(config);
+        errors.collect(config.ejection.check(&format!("{path}.ejection"), positions));
+        let probe = errors.collect(probe::Probe::compile(&config.probe, positions, &format!("{path}.probe"))).flatten();
+        let pool = PoolConfig {
+            strategy: config.strategy,
+            ejection: config.ejection.clone(),
+            probe: probe.as_ref().map(|probe| probe.thresholds),
+        };
+        let pool = Pool::compile(&pool, &config.nodes, before.map(|before| &before.pool), clock::now());
+        let nodes = config
+            .nodes
+            .iter()
+            .map(|&address| Node {
+                address,
+                connections: kept_connections(before, address, bounds).unwrap_or_else(|| Connections::new(bounds)),
+                template: template(config, address),
+            })
+            .collect();
+        let protocol = config.protocol;
+        errors.into_result(Self { name: config.name.as_str().into(), protocol, pool, probe, nodes })
+    }
+
+    /// The node at a position of the pool.
+    #[must_use]
+    pub fn node(&self, index: usize) -> Option<&Node> {
+        self.nodes.get(index)
+    }
+
+    /// What operators see of the cluster: its nodes, their health and their connections.
+    #[must_use]
+    pub fn describe(&self, now: Instant) -> Description<'_> {
+        let status = self.pool.status(now);
+        let nodes = self.nodes.iter().zip(status).map(|(node, health)| NodeDescription {
+            health,
+            connections_max: node.connections.bounds().connections,
+            connections_opened_total: node.connections.opened(),
+            waited_total: node.connections.waited(),
+        });
+        Description { name: &self.name, protocol: self.protocol, nodes: nodes.collect() }
+    }
+
+    /// Most connections to all nodes together.
+    #[must_use]
+    pub fn most_connections(&self) -> usize {
+        self.nodes.iter().map(|node| node.connections.bounds().connections).sum()
+    }
+
+    /// Every node, in the order of the configuration and of the pool.
+    #[must_use]
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+}
+
+impl Node {
+    /// The peer for one attempt that may wait `wait` for each piece of the response.
+    #[must_use]
+    pub fn peer(&self, ticket: &Ticket, wait: Duration) -> Box<HttpPeer> {
+        let mut peer = Box::new(self.template.clone());
+        peer.group_key = ticket.key();
+        peer.options.read_timeout = Some(wait.max(Duration::from_millis(1)));
+        peer
+    }
+}
+
+fn check(config: &Config, positions: &Positions, path: &str) -> ConfigErrors {
+    let mut errors = ConfigErrors::new();
+    let mut expect = |holds: bool, field: &str, message: &str| {
+        if !holds {
+            errors.push(positions.error(&format!("{path}.{field}"), message, None));
+        }
+    };
+    expect(!config.nodes.is_empty(), "nodes", "a cluster needs at least one node");
+    expect(config.connections_per_node != Some(0), "connections_per_node", "connections_per_node must be at least 1");
+    expect(
+        (2..=10_000).contains(&config.streams_per_connection),
+        "streams_per_connection",
+        "streams_per_connection must be 2 to 10000; use protocol \"http1\" for one request a connection",
+    );
+    expect(!config.connect_timeout.get().is_zero(), "connect_timeout", "connect_timeout must be above zero");
+    expect(!config.write_timeout.get().is_zero(), "write_timeout", "write_timeout must be above zero");
+    let windows = 1..=(1 << 31) - 1;
+    expect(windows.contains(&config.stream_window.get()), "stream_window", "a window must be below 2GiB");
+    expect(windows.contains(&config.connection_window.get()), "connection_window", "a window must be below 2GiB");
+    expect(
+        config.connection_window >= config.stream_window,
+        "connection_window",
+        "connection_window must not be smaller than stream_window",
+    );
+    for (index, node) in config.nodes.iter().enumerate() {
+        if config.nodes.iter().take(index).any(|other| other == node) {
+            errors.push(positions.error(&format!("{path}.nodes[{index}]"), format!("{node} is listed twice"), None));
+        }
+    }
+    errors
+}
+
+fn bounds(config: &Config) -> Bounds {
+    let (connections, streams) = match config.protocol {
+        Protocol::H2c => (config.connections_per_node.unwrap_or(4), config.streams_per_connection),
+        Protocol::Http1 => (config.connections_per_node.unwrap_or(256), 1),
+    };
+    Bounds { connections, streams, max_age: config.connection_max_age.get() }
+}
+
+fn kept_connections(before: Option<&Cluster>, address: SocketAddr, bounds: Bounds) -> Option<Arc<Connections>> {
+    let node = before?.nodes.iter().find(|node| node.address == address)?;
+    (node.connections.bounds() == bounds).then(|| Arc::clone(&node.connections))
+}
+
+/// The peer as every attempt needs it. Pingora leaves all timeouts out and allows one stream a connection unless told.
+fn template(config: &Config, address: SocketAddr) -> HttpPeer {
+    let mut peer = HttpPeer::new(address, false, String::new());
+    let options = &mut peer.options;
+    options.connection_timeout = Some(config.connect_timeout.get());
+    options.total_connection_timeout = Some(config.connect_timeout.get());
+    options.write_timeout = Some(config.write_timeout.get());
+    options.idle_timeout = Some(config.idle_timeout.get());
+    options.tcp_keepalive = Some(TcpKeepalive {
+        idle: Duration::from_secs(15),
+        interval: Duration::from_secs(5),
+        count: 3,
+        #[cfg(target_os = "linux")]
+        user_timeout: Duration::from_secs(15),
+    });
+    match config.protocol {
+        Protocol::Http1 => options.alpn = ALPN::H1,
+        Protocol::H2c => {
+            options.alpn = ALPN::H2;
+            // The bound is kept by `connections`; Pingora must never open a connection because of its own count.
+            options.max_h2_streams = usize::MAX;
+            options.h2_ping_interval = Some(Duration::from_secs(10));
+            options.h2_stream_window_size = u32::try_from(config.stream_window.get()).ok();
+            options.h2_connection_window_size = u32::try_from(config.connection_window.get()).ok();
+        }
+    }
+    peer
+}

@@ -1,0 +1,318 @@
+//! The connections to one node: how many there may be, and which of them a request takes.
+//!
+//! Pingora opens a connection whenever its pool has none at hand, so a burst of first requests would open one each, and
+//! it takes a multiplexed connection out of its pool for a moment whenever a stream is added. The bound is therefore kept
+//! here:
+//!
+//! * **HTTP/1.1**: a request holds one of `connections` places while it is at the node; in use plus idle is never more.
+//! * **h2c**: the node has `connections` slots, each its own key in Pingora's pool. A request joins the slot with the
+//!   fewest streams and holds the slot's gate while Pingora finds or opens the connection. The first one connects; those
+//!   behind it wait and then share what it opened, or fail with it. Without contention the gate is one atomic exchange.
+//!
+//! A connection older than the maximum age is left behind by moving its slot to the next epoch of its key: no new stream
+//! finds it, the running ones end in peace, and it closes when idle. While they end, a slot has two connections.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use gatehouse_shared::clock;
+use tokio::sync::Semaphore;
+
+/// How many connections a node may have, and how they are shared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Most connections to the node.
+    pub connections: usize,
+    /// Most requests at once on one connection: 1 means HTTP/1.1.
+    pub streams: usize,
+    /// Age at which a multiplexed connection takes no new requests.
+    pub max_age: Duration,
+}
+
+/// The connections of one node.
+#[derive(Debug)]
+pub struct Connections {
+    bounds: Bounds,
+    room: Semaphore,
+    slots: Box<[Slot]>,
+    created: Instant,
+    waited: AtomicU64,
+    opened: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Slot {
+    gate: Semaphore,
+    streams: AtomicUsize,
+    epoch: AtomicU64,
+    /// Milliseconds after `created` at which the connection was opened, plus one; zero when none was.
+    opened_at: AtomicU64,
+    failures: AtomicU64,
+}
+
+/// Why a request got no place at a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Every place stayed taken until the deadline.
+    #[error("no connection came free in time")]
+    Full,
+    /// The connection this request waited for could not be opened.
+    #[error("the connection could not be opened")]
+    ConnectFailed,
+}
+
+/// A request's place at a node; given back when dropped.
+#[derive(Debug)]
+pub struct Ticket {
+    connections: Arc<Connections>,
+    slot: usize,
+    holds_gate: bool,
+}
+
+impl Connections {
+    /// The connections of a node that has none yet.
+    #[must_use]
+    pub fn new(bounds: Bounds) -> Arc<Self> {
+        let slots = if bounds.streams > 1 { bounds.connections } else { 1 };
+        Arc::new(Self {
+            bounds,
+            room: Semaphore::new((bounds.connections * bounds.streams).min(Semaphore::MAX_PERMITS)),
+            slots: (0..slots).map(|_| Slot::new()).collect(),
+            created: clock::now(),
+            waited: AtomicU64::new(0),
+            opened: AtomicU64::new(0),
+        })
+    }
+
+    /// The bounds these connections were made with.
+    #[must_use]
+    pub fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+
+    /// Requests that had to wait because every place was taken.
+    #[must_use]
+    pub fn waited(&self) -> u64 {
+        self.waited.load(Ordering::Relaxed)
+    }
+
+    /// Connections opened since the start.
+    #[must_use]
+    pub fn opened(&self) -> u64 {
+        self.opened.load(Ordering::Relaxed)
+    }
+
+    /// Takes a place at the node, waiting at most until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::Full`] at the deadline, [`Refused::ConnectFailed`] when the request waited for a connection that
+    /// another request then failed to open.
+    pub async fn enter(self: &Arc<Self>, deadline: Instant) -> Result<Ticket, Refused> {
+        if let Ok(permit) = self.room.try_acquire() {
+            permit.forget();
+        } else {
+            self.waited.fetch_add(1, Ordering::Relaxed);
+            acquire(&self.room, deadline).await?;
+        }
+        let slot = self.least_loaded();
+        let mut ticket = Ticket { connections: Arc::clone(self), slot, holds_gate: false };
+        let Some(slot) = self.slots.get(slot) else { return Err(Refused::Full) };
+        slot.streams.fetch_add(1, Ordering::Relaxed);
+        if self.bounds.streams == 1 {
+            return Ok(ticket);
+        }
+        if let Ok(permit) = slot.gate.try_acquire() {
+            permit.forget();
+        } else {
+            let failures = slot.failures.load(Ordering::Acquire);
+            acquire(&slot.gate, deadline).await?;
+            ticket.holds_gate = true;
+            if slot.failures.load(Ordering::Acquire) != failures {
+                return Err(Refused::ConnectFailed);
+            }
+        }
+        ticket.holds_gate = true;
+        slot.retire_if_old(self.age_of_node(), self.bounds.max_age);
+        Ok(ticket)
+    }
+
+    fn least_loaded(&self) -> usize {
+        let mut best = 0;
+        let mut fewest = usize::MAX;
+        for (index, slot) in self.slots.iter().enumerate() {
+            let streams = slot.streams.load(Ordering::Relaxed);
+            if streams == 0 {
+                return index;
+            }
+            if streams < fewest {
+                (best, fewest) = (index, streams);
+            }
+        }
+        best
+    }
+
+    fn age_of_node(&self) -> u64 {
+        u64::try_from(clock::now().saturating_duration_since(self.created).as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Slot {
+    fn new() -> Self {
+        Self {
+            gate: Semaphore::new(1),
+            streams: AtomicUsize::new(0),
+            epoch: AtomicU64::new(0),
+            opened_at: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+        }
+    }
+
+    /// Called with the gate held.
+    fn retire_if_old(&self, age_of_node: u64, max_age: Duration) {
+        let opened_at = self.opened_at.load(Ordering::Relaxed);
+        if opened_at != 0 && u128::from(age_of_node.saturating_sub(opened_at)) > max_age.as_millis() {
+            self.opened_at.store(0, Ordering::Relaxed);
+            self.epoch.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Ticket {
+    /// What tells this connection from the others of its node in Pingora's pool.
+    #[must_use]
+    pub fn key(&self) -> u64 {
+        let slots = self.connections.slots.len() as u64;
+        self.slot().map_or(0, |slot| slot.epoch.load(Ordering::Relaxed) * slots + self.slot as u64)
+    }
+
+    /// The connection was found (`reused`) or opened: those who wait for it may go on.
+    pub fn connected(&mut self, reused: bool) {
+        if !reused {
+            self.connections.opened.fetch_add(1, Ordering::Relaxed);
+            if let Some(slot) = self.slot() {
+                slot.opened_at.store(self.connections.age_of_node().saturating_add(1), Ordering::Relaxed);
+            }
+        }
+        self.open_gate();
+    }
+
+    /// The connection could not be opened: those who wait for it fail as well, instead of trying one by one.
+    pub fn failed(&mut self) {
+        if let Some(slot) = self.slot() {
+            slot.failures.fetch_add(1, Ordering::Release);
+        }
+        self.open_gate();
+    }
+
+    fn slot(&self) -> Option<&Slot> {
+        self.connections.slots.get(self.slot)
+    }
+
+    fn open_gate(&mut self) {
+        if std::mem::take(&mut self.holds_gate)
+            && let Some(slot) = self.slot()
+        {
+            slot.gate.add_permits(1);
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.open_gate();
+        if let Some(slot) = self.slot() {
+            slot.streams.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.connections.room.add_permits(1);
+    }
+}
+
+/// Takes one permit for good; the ticket gives it back.
+async fn acquire(semaphore: &Semaphore, deadline: Instant) -> Result<(), Refused> {
+    match tokio::time::timeout_at(deadline.into(), semaphore.acquire()).await {
+        Ok(Ok(permit)) => {
+            permit.forget();
+            Ok(())
+        }
+        _ => Err(Refused::Full),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bounds(connections: usize, streams: usize) -> Bounds {
+        Bounds { connections, streams, max_age: Duration::from_secs(60) }
+    }
+
+    fn soon() -> Instant {
+        clock::now() + Duration::from_millis(50)
+    }
+
+    #[tokio::test]
+    async fn http1_gives_out_no_more_places_than_connections() {
+        let node = Connections::new(bounds(2, 1));
+        let first = node.enter(soon()).await.unwrap();
+        let _second = node.enter(soon()).await.unwrap();
+        assert_eq!(node.enter(soon()).await.unwrap_err(), Refused::Full);
+        drop(first);
+        node.enter(soon()).await.unwrap();
+        assert_eq!(node.waited(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_burst_over_h2c_opens_one_connection_a_slot() {
+        let node = Connections::new(bounds(4, 100));
+        let mut tasks = Vec::new();
+        for _ in 0..64 {
+            let node = Arc::clone(&node);
+            tasks.push(tokio::spawn(async move {
+                let mut ticket = node.enter(clock::now() + Duration::from_secs(5)).await.unwrap();
+                let slot = ticket.slot().unwrap();
+                let found = slot.opened_at.load(Ordering::Relaxed) != 0;
+                if !found {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                ticket.connected(found);
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }));
+        }
+        for task in tasks {
+            task.await.unwrap();
+        }
+        assert_eq!(node.opened(), 4);
+    }
+
+    #[tokio::test]
+    async fn those_who_wait_fail_with_the_one_that_connects() {
+        let node = Connections::new(bounds(1, 100));
+        let mut first = node.enter(soon()).await.unwrap();
+        let waiting = tokio::spawn({
+            let node = Arc::clone(&node);
+            async move { node.enter(clock::now() + Duration::from_secs(5)).await }
+        });
+        while node.slots[0].streams.load(Ordering::Relaxed) < 2 {
+            tokio::task::yield_now().await;
+        }
+        first.failed();
+        assert_eq!(waiting.await.unwrap().unwrap_err(), Refused::ConnectFailed);
+        assert!(node.enter(soon()).await.is_ok(), "the gate is open again");
+    }
+
+    #[tokio::test]
+    async fn an_old_connection_gets_no_new_stream() {
+        let node = Connections::new(Bounds { max_age: Duration::ZERO, ..bounds(1, 10) });
+        let mut ticket = node.enter(soon()).await.unwrap();
+        let key = ticket.key();
+        ticket.connected(false);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        assert_ne!(node.enter(soon()).await.unwrap().key(), key);
+    }
+}

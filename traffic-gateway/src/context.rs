@@ -1,0 +1,186 @@
+//! What one request carries from hook to hook.
+//!
+//! Made by Pingora before anything is known, filled by [`Context::arrive`], released in `logging`. When a request's
+//! future is dropped instead (a reset stream, a deadline), dropping the context writes the access record and releases
+//! what was held, so that no request goes uncounted.
+
+use std::{
+    fmt::Write as _,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use gatehouse_shared::{
+    clock,
+    hop::HopResult,
+    id::{RequestId, TraceContext},
+    problem::Reason,
+    shutdown::InFlightGuard,
+};
+use http::HeaderValue;
+use pingora::{Error, ErrorType, OrErr, Result, proxy::Session};
+
+use crate::{
+    accept::{Arrival, Body, Bounds, Connection},
+    admit::Denial,
+    balance::{Attempt, Route},
+    observe::Observer,
+};
+
+/// The state of one request.
+pub struct Context {
+    /// What the way in knows of the request; `None` until it arrived.
+    pub arrival: Option<Box<Arrival>>,
+    /// When Pingora had read its head, Unix milliseconds.
+    pub started_unix_ms: u64,
+    /// Its id, told to the client and to tier two.
+    pub request_id: RequestId,
+    /// Its place in a distributed trace; `None` until its head was looked at.
+    pub trace: Option<TraceContext>,
+    /// The client as derived.
+    pub client: SocketAddr,
+    /// Where it goes.
+    pub route: Option<Arc<Route>>,
+    /// When the wait for the head of the response ends.
+    pub deadline: Instant,
+    /// The nodes it tries.
+    pub attempt: Attempt,
+    /// What became of it.
+    pub outcome: Outcome,
+    observer: Arc<Observer>,
+    id_value: Option<HeaderValue>,
+    continue_sent: bool,
+    in_flight: Option<InFlightGuard>,
+}
+
+/// What became of a request, as far as it is known.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Why this gate answered itself.
+    pub reason: Option<&'static Reason>,
+    /// The page that [`crate::forward::failure`] is to render.
+    pub denial: Option<Denial>,
+    /// What tier two said beside its answer.
+    pub result: Option<HopResult>,
+    /// When the head of the answer came.
+    pub upstream_head: Option<Instant>,
+    /// When the request was handed on.
+    pub handed_on: Option<Instant>,
+    /// The last internal cause, for operators.
+    pub cause: Option<String>,
+    /// The client left before it was answered.
+    pub client_gone: bool,
+    /// The answer broke off after it had begun.
+    pub truncated: bool,
+}
+
+impl Outcome {
+    /// Keeps the cause of a failed attempt for the access log.
+    pub fn note(&mut self, error: &Error) {
+        let mut cause = String::new();
+        #[expect(clippy::let_underscore_must_use, reason = "writing to a string cannot fail")]
+        let _ = write!(cause, "{error}");
+        self.cause = Some(cause);
+    }
+}
+
+impl Context {
+    /// The context of a request that has not arrived yet.
+    #[must_use]
+    pub fn new(observer: &Arc<Observer>) -> Self {
+        let started_unix_ms = clock::unix_ms();
+        Self {
+            arrival: None,
+            request_id: RequestId::new(started_unix_ms),
+            started_unix_ms,
+            trace: None,
+            client: SocketAddr::from(([0, 0, 0, 0], 0)),
+            route: None,
+            deadline: clock::now(),
+            attempt: Attempt::default(),
+            outcome: Outcome::default(),
+            observer: Arc::clone(observer),
+            id_value: None,
+            continue_sent: false,
+            in_flight: None,
+        }
+    }
+
+    /// The request is here: from now on it counts as in flight and will be recorded.
+    pub fn arrive(&mut self, arrival: Box<Arrival>) {
+        self.in_flight = Some(self.observer.begin());
+        self.client = arrival.connection.source;
+        self.arrival = Some(arrival);
+    }
+
+    /// The client connection; `None` until the request arrived.
+    #[must_use]
+    pub fn connection(&self) -> Option<&Connection> {
+        self.arrival.as_deref().map(|arrival| &*arrival.connection)
+    }
+
+    /// The request id as a header value; made once, shared afterwards.
+    pub fn id_value(&mut self) -> HeaderValue {
+        let id = &self.request_id;
+        self.id_value
+            .get_or_insert_with(|| HeaderValue::from_str(id.as_str()).unwrap_or(HeaderValue::from_static("unknown")))
+            .clone()
+    }
+
+    /// The client's address without port, as a header value.
+    ///
+    /// # Errors
+    ///
+    /// None in practice: an address is a header value.
+    pub fn client_address_value(&self) -> Result<HeaderValue> {
+        HeaderValue::from_str(&self.client.ip().to_string()).or_err(ErrorType::InternalError, "address as header value")
+    }
+
+    /// Sets the deadline: the route's timeout, and before it the time that the upload may take.
+    ///
+    /// The connection's own bounds end an upload that is too slow; a short body gets no more than those would give it.
+    pub fn begin_waiting(&mut self, timeout: Duration) {
+        let Some(arrival) = self.arrival.as_deref() else { return };
+        let upload = upload_time(arrival.message.body, &arrival.policy.value.accept);
+        self.deadline = clock::now() + timeout + upload;
+    }
+
+    /// Whether the client still waits for `100 Continue` before it sends its body.
+    #[must_use]
+    pub fn awaits_continue(&self) -> bool {
+        !self.continue_sent && self.arrival.as_deref().is_some_and(|arrival| arrival.message.expects_continue)
+    }
+
+    /// `100 Continue` was sent.
+    pub fn continued(&mut self) {
+        self.continue_sent = true;
+    }
+
+    /// Writes the access record and counts the request; only the first call does.
+    pub fn record(&mut self, session: Option<&mut Session>) {
+        if let Some(in_flight) = self.in_flight.take() {
+            let observer = Arc::clone(&self.observer);
+            observer.record(self, session);
+            drop(in_flight);
+        }
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        self.record(None);
+    }
+}
+
+/// The longest that a body may take by the bounds of the way in: all of the body timeout when its length is unknown.
+fn upload_time(body: Body, bounds: &Bounds) -> Duration {
+    match body {
+        Body::None => Duration::ZERO,
+        Body::Chunked => bounds.body_timeout,
+        Body::Length(length) => {
+            let at_min_rate = length.checked_div(bounds.body_min_rate).map_or(bounds.body_timeout, Duration::from_secs);
+            bounds.body_timeout.min(bounds.body_idle_timeout.saturating_add(at_min_rate))
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Pingora's hooks in the order in which a request meets them; each calls a step and nothing else.
+
+use std::{any::Any, os::fd::RawFd, sync::Arc};
+
+use async_trait::async_trait;
+use gatehouse_shared::{id::TraceContext, problem};
+use http::HeaderMap;
+use pingora::{
+    BError, Error, Result,
+    http::{RequestHeader, ResponseHeader},
+    modules::http::HttpModules,
+    protocols::Digest,
+    proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session},
+    upstreams::peer::HttpPeer,
+};
+
+use crate::{accept::Arrival, admit::{self, Denial}, answer, balance, context::Context, forward, observe::Observer};
+
+/// The edge as Pingora sees it.
+pub struct Gateway {
+    observer: Arc<Observer>,
+}
+
+impl Gateway {
+    /// A gateway that reports to `observer`.
+    #[must_use]
+    pub fn new(observer: Arc<Observer>) -> Self {
+        Self { observer }
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Gateway {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        Context::new(&self.observer)
+    }
+
+    /// None: the compression module of the default costs every request an allocation.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    /// HTTP/1: [`crate::accept`] hands over the arrival here.
+    fn on_connection_reuse(&self, _session: &mut Session, context: &mut Context, arrival: Box<dyn Any + Send + Sync>) {
+        if let Ok(arrival) = arrival.downcast::<Arrival>() {
+            context.arrive(arrival);
+        }
+    }
+
+    /// HTTP/2: the arrival comes with the stream.
+    async fn early_request_filter(&self, session: &mut Session, context: &mut Context) -> Result<()> {
+        if context.arrival.is_none()
+            && let Some(arrival) = Arrival::of_http2(session)
+        {
+            context.arrive(arrival);
+        }
+        Ok(())
+    }
+
+    /// Who is it, may it pass, where does it go. True: answered here.
+    async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+        let denial = match begin(session, context) {
+            Ok(()) => {
+                if context.awaits_continue() {
+                    session.as_mut().write_continue_response().await?;
+                    context.continued();
+                }
+                return Ok(false);
+            }
+            Err(denial) => denial,
+        };
+        answer::deny(session, context, &denial).await?;
+        Ok(true)
+    }
+
+    async fn upstream_peer(&self, _session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
+        balance::choose(context).await
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        reused: bool,
+        _peer: &HttpPeer,
+        _fd: RawFd,
+        _digest: Option<&Digest>,
+        context: &mut Context,
+    ) -> Result<()> {
+        context.attempt.connected(reused);
+        Ok(())
+    }
+
+    fn fail_to_connect(&self, _session: &mut Session, _peer: &HttpPeer, context: &mut Context, error: BError) -> BError {
+        forward::retry::connect_failed(context, error)
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        _session: &mut Session,
+        head: &mut RequestHeader,
+        context: &mut Context,
+    ) -> Result<()> {
+        forward::request::prepare(context, head)
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        _session: &mut Session,
+        head: &mut ResponseHeader,
+        context: &mut Context,
+    ) -> Result<()> {
+        forward::response::receive(context, head)
+    }
+
+    fn upstream_response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        trailers: &mut HeaderMap,
+        _context: &mut Context,
+    ) -> Result<()> {
+        forward::response::receive_trailers(trailers);
+        Ok(())
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        error: BError,
+        context: &mut Context,
+        _client_reused: bool,
+    ) -> BError {
+        forward::retry::broke_off(context, session, error)
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
+        forward::failure::render(context, session, error).await
+    }
+
+    async fn logging(&self, session: &mut Session, _error: Option<&Error>, context: &mut Context) {
+        context.record(Some(session));
+    }
+
+    /// The access log says it, once for each request.
+    fn suppress_error_log(&self, _session: &Session, _context: &Context, _error: &Error) -> bool {
+        true
+    }
+
+    /// Retries are counted and named in the access log.
+    fn suppress_proxy_warn_log(
+        &self,
+        _session: &Session,
+        _context: &Context,
+        _error: &Error,
+        _place: ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+}
+
+/// The steps before anything is sent, in order.
+fn begin(session: &Session, context: &mut Context) -> Result<(), Denial> {
+    let head = session.req_header();
+    context.trace = Some(TraceContext::accept(only(&head.headers, "traceparent")));
+    let Some(arrival) = context.arrival.as_deref() else {
+        return Err(Denial::from(&problem::INTERNAL_ERROR));
+    };
+    let policy = Arc::clone(&arrival.policy);
+    context.client = arrival.client(&head.headers);
+    admit::check(&arrival.message)?;
+    let message = &arrival.message;
+    let Some(route) = policy.value.routes.find(message.host(), message.canonical_path()) else {
+        return Err(Denial::from(&problem::ROUTE_NOT_FOUND));
+    };
+    context.begin_waiting(route.timeout);
+    context.route = Some(Arc::clone(route));
+    Ok(())
+}
+
+/// The value of a header that occurs exactly once.
+fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next()?;
+    values.next().is_none().then(|| first.as_bytes())
+}

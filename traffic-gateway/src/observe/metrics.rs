@@ -1,0 +1,239 @@
+//! Every metric of the edge, declared once with its meaning.
+//!
+//! Counters of the request path are resolved once for each route and then only incremented. What is counted elsewhere
+//! anyway (nodes, connections, reloads, the access log) is read when somebody asks for `/metrics`.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use gatehouse_shared::{
+    balance::EndpointState,
+    clock,
+    live::{Live, Load},
+    problem::Reason,
+    shutdown::InFlight,
+    telemetry::{
+        access_log::LineWriter,
+        metrics::{
+            self, Catalogue, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, MetricError, SECONDS, mirror,
+        },
+    },
+};
+
+use crate::{
+    accept::guard::Connections,
+    balance::{Cluster, Route},
+    policy::Policy,
+};
+
+/// The label of requests that have no route.
+const NO_ROUTE: &str = "none";
+
+/// The metrics of the request path, and the catalogue of all.
+pub struct Metrics {
+    catalogue: Catalogue,
+    requests: IntCounterVec,
+    seconds: HistogramVec,
+    refused: IntCounterVec,
+    retries: IntCounter,
+    without_route: RouteMetrics,
+}
+
+/// The counters of one route, resolved at its first request.
+#[derive(Debug, Default)]
+pub struct RouteCell(OnceLock<RouteMetrics>);
+
+#[derive(Debug)]
+struct RouteMetrics {
+    /// By the first digit of the status, from 1.
+    requests: [IntCounter; 5],
+    seconds: Histogram,
+}
+
+impl Metrics {
+    /// Declares the metrics of the request path.
+    ///
+    /// # Errors
+    ///
+    /// A name is taken: a mistake in the code.
+    pub fn new() -> Result<Self, MetricError> {
+        let catalogue = Catalogue::new();
+        let route = ("route", "hosts and path prefix as configured; `none` before a route was found");
+        let requests = catalogue.counters(
+            "gatehouse_edge_requests_total",
+            "Requests ended, refused ones included.",
+            &[route, ("status", "class of the status sent: `2xx`; a client that left counts as `4xx`")],
+        )?;
+        let seconds = catalogue.histograms(
+            "gatehouse_edge_request_seconds",
+            "Time from the first byte of a request to the last byte of its answer.",
+            SECONDS,
+            &[route],
+        )?;
+        let refused = catalogue.counters(
+            "gatehouse_edge_refused_total",
+            "Requests that this gate answered itself with a problem.",
+            &[("reason", "code of the problem, see docs/ERRORS.md")],
+        )?;
+        let retries =
+            catalogue.counter("gatehouse_edge_retries_total", "Attempts on business nodes beyond the first of a request.")?;
+        let without_route = RouteMetrics::resolve(&requests, &seconds, NO_ROUTE);
+        Ok(Self { catalogue, requests, seconds, refused, retries, without_route })
+    }
+
+    /// Counts a request that ended.
+    pub fn request(&self, route: Option<&Route>, status: u16, reason: Option<&Reason>, duration: Duration) {
+        let metrics = match route {
+            Some(route) => {
+                route.metrics.0.get_or_init(|| RouteMetrics::resolve(&self.requests, &self.seconds, &route.name))
+            }
+            None => &self.without_route,
+        };
+        let class = usize::from(status / 100).saturating_sub(1);
+        if let Some(counter) = metrics.requests.get(class) {
+            counter.inc();
+        }
+        metrics.seconds.observe(duration.as_secs_f64());
+        if let Some(reason) = reason {
+            self.refused.with_label_values(&[reason.code]).inc();
+        }
+    }
+
+    /// Counts the attempts of a request.
+    pub fn attempts(&self, count: usize) {
+        if let Some(retries) = count.checked_sub(1).filter(|retries| *retries > 0) {
+            self.retries.inc_by(retries as u64);
+        }
+    }
+
+    /// Declares what is read only on demand.
+    ///
+    /// # Errors
+    ///
+    /// A name is taken: a mistake in the code.
+    pub fn watch(
+        &self,
+        live: &Arc<Live<Policy>>,
+        log: Option<&LineWriter>,
+        in_flight: &InFlight,
+        connections: &Arc<Connections>,
+    ) -> Result<(), MetricError> {
+        let catalogue = &self.catalogue;
+        metrics::process(catalogue)?;
+        metrics::reload(catalogue, live)?;
+        if let Some(log) = log {
+            metrics::access_log(catalogue, log)?;
+        }
+        let active = catalogue.gauge("gatehouse_edge_requests_in_flight", "Requests being served.")?;
+        let open = catalogue.gauge("gatehouse_edge_connections", "Client connections open.")?;
+        let (in_flight, connections) = (in_flight.clone(), Arc::clone(connections));
+        catalogue.on_render(move || {
+            active.set(whole(in_flight.count()));
+            open.set(whole(connections.open()));
+        });
+        let nodes = NodeMetrics::declare(catalogue)?;
+        let live = Arc::clone(live);
+        catalogue.on_render(move || {
+            for cluster in &live.current().value.clusters {
+                nodes.show(cluster);
+            }
+        });
+        Ok(())
+    }
+
+    /// All metrics in the text format of Prometheus.
+    #[must_use]
+    pub fn render(&self) -> String {
+        self.catalogue.render()
+    }
+}
+
+impl RouteMetrics {
+    fn resolve(requests: &IntCounterVec, seconds: &HistogramVec, route: &str) -> Self {
+        let class = |class: &str| requests.with_label_values(&[route, class]);
+        Self {
+            requests: ["1xx", "2xx", "3xx", "4xx", "5xx"].map(class),
+            seconds: seconds.with_label_values(&[route]),
+        }
+    }
+}
+
+/// What is known of business nodes.
+struct NodeMetrics {
+    up: IntGaugeVec,
+    in_flight: IntGaugeVec,
+    requests: IntCounterVec,
+    failures: IntCounterVec,
+    ejections: IntCounterVec,
+    opened: IntCounterVec,
+    waited: IntCounterVec,
+    panics: IntCounterVec,
+}
+
+impl NodeMetrics {
+    fn declare(catalogue: &Catalogue) -> Result<Self, MetricError> {
+        let cluster = ("cluster", "name of the cluster");
+        let node = [cluster, ("node", "address of the business node")];
+        let counters = |name, help| catalogue.counters(name, help, &node);
+        Ok(Self {
+            up: catalogue.gauges("gatehouse_edge_node_up", "1 while the node takes requests, 0 while it is left out.", &node)?,
+            in_flight: catalogue.gauges("gatehouse_edge_node_requests_in_flight", "Requests at the node.", &node)?,
+            requests: counters("gatehouse_edge_node_requests_total", "Requests sent to the node, retries included.")?,
+            failures: counters("gatehouse_edge_node_failures_total", "Requests that failed by the node's fault.")?,
+            ejections: counters("gatehouse_edge_node_ejections_total", "How often the node was left out for failing.")?,
+            opened: counters("gatehouse_edge_node_connections_opened_total", "Connections opened to the node.")?,
+            waited: counters(
+                "gatehouse_edge_node_waited_total",
+                "Requests that waited because every connection to the node was in use.",
+            )?,
+            panics: catalogue.counters(
+                "gatehouse_edge_cluster_panics_total",
+                "Requests sent although no node of the cluster was healthy.",
+                &[cluster],
+            )?,
+        })
+    }
+
+    fn show(&self, cluster: &Cluster) {
+        mirror(&self.panics.with_label_values(&[&cluster.name]), cluster.pool.totals().panics);
+        for node in cluster.describe(clock::now()).nodes {
+            let address = node.health.address.to_string();
+            let labels = [&*cluster.name, address.as_str()];
+            let is_up = matches!(node.health.state, EndpointState::Up | EndpointState::Returning);
+            self.up.with_label_values(&labels).set(i64::from(is_up));
+            self.in_flight.with_label_values(&labels).set(whole(node.health.in_flight));
+            for (counters, total) in [
+                (&self.requests, node.health.requests_total),
+                (&self.failures, node.health.failures_total),
+                (&self.ejections, node.health.ejections_total),
+                (&self.opened, node.connections_opened_total),
+                (&self.waited, node.waited_total),
+            ] {
+                mirror(&counters.with_label_values(&labels), total);
+            }
+        }
+    }
+}
+
+fn whole(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// The page of the documentation that lists every metric.
+///
+/// # Errors
+///
+/// A name is taken: a mistake in the code.
+pub fn reference_markdown<T: Load>(live: &Arc<Live<T>>, log: &LineWriter) -> Result<String, MetricError> {
+    let edge = Metrics::new()?;
+    let catalogue = &edge.catalogue;
+    NodeMetrics::declare(catalogue)?;
+    catalogue.gauge("gatehouse_edge_requests_in_flight", "Requests being served.")?;
+    catalogue.gauge("gatehouse_edge_connections", "Client connections open.")?;
+    metrics::process(catalogue)?;
+    metrics::reload(catalogue, live)?;
+    metrics::access_log(catalogue, log)?;
+    Ok(catalogue.reference_markdown("Edge"))
+}

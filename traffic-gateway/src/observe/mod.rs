@@ -1,0 +1,7 @@
+//! What operators see of a request: the access log and the metrics, off the request path.
+
+pub mod access_log;
+pub mod metrics;
+mod observer;
+
+pub use observer::Observer;
