@@ -10,9 +10,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use gatehouse_shared::config::{self, SourceFile, Sources};
 use gatehouse_shared::id::RequestId;
-use gatehouse_shared::live::Generation;
+use gatehouse_shared::live::{Generation, Load};
 use gatehouse_shared::problem::Reason;
 use pingora::apps::ServerApp;
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -27,27 +26,30 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::accept::{Arrival, Bound, Bounds, Connection, Connections, Entrance, Refusals, violation_of};
-use crate::config::Config;
 use crate::policy::Policy;
 
 /// Longest any test waits for anything.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Bounds from the text of an `edge.toml`; `dir` holds its certificates.
-pub(super) fn compile(text: &str, dir: &Path, before: Option<&Bounds>) -> Bounds {
-    let file = SourceFile { path: "edge.toml".into(), text: text.to_owned() };
-    let document = config::parse::<Config>(&file).unwrap_or_else(|errors| panic!("{errors}"));
-    let compiled = crate::accept::compile(&document.value, before, &mut Sources::new(dir), &document.positions);
-    compiled.unwrap_or_else(|errors| panic!("{errors}"))
+/// A policy with one listener; `rest` follows its address in `edge.toml`. `dir` holds certificates.
+fn load(dir: &Path, rest: &str, before: Option<&Policy>) -> Policy {
+    let text = format!(
+        "[process]\nstate_dir = \"state\"\n[[process.listener]]\naddress = \"127.0.0.1:0\"\n{rest}\n[hop]\n\
+         keys = [{{ id = \"a\", secret = {{ file = \"hop.key\" }} }}]\n\
+         [[cluster]]\nname = \"business\"\nnodes = [\"127.0.0.1:1\"]\n[[route]]\ncluster = \"business\"\n"
+    );
+    std::fs::write(dir.join("edge.toml"), text).unwrap();
+    std::fs::write(dir.join("hop.key"), "k".repeat(32)).unwrap();
+    Policy::load(dir, before).unwrap_or_else(|errors| panic!("{errors}")).value
 }
 
 /// The defaults.
 pub(in crate::accept) fn bounds() -> Bounds {
-    compile("[[process.listener]]\naddress = \"127.0.0.1:0\"\n", Path::new("."), None)
+    load(tempfile::tempdir().unwrap().path(), "", None).accept
 }
 
-fn generation(number: u64, bounds: Bounds) -> Arc<Generation<Policy>> {
-    Arc::new(Generation { number, source_hash: String::new(), loaded_unix_ms: 0, value: Policy { accept: bounds } })
+fn generation(number: u64, policy: Policy) -> Arc<Generation<Policy>> {
+    Arc::new(Generation { number, source_hash: String::new(), loaded_unix_ms: 0, value: policy })
 }
 
 /// The smallest gateway: relays, and shows the client what the way in found out.
@@ -152,14 +154,14 @@ pub(super) struct Edge {
 }
 
 impl Edge {
-    /// With `accept` as the rest of the file behind the one listener's address.
+    /// `rest` follows the one listener's address in the configuration.
     pub(super) async fn start(rest: &str) -> Self {
-        Self::start_in(Path::new("."), rest).await
+        Self::start_in(tempfile::tempdir().unwrap().path(), rest).await
     }
 
     pub(super) async fn start_in(dir: &Path, rest: &str) -> Self {
         let upstream = Upstream::start().await;
-        let policy = Arc::new(ArcSwap::new(generation(1, compile(&with_listener(rest), dir, None))));
+        let policy = Arc::new(ArcSwap::new(generation(1, load(dir, rest, None))));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let conf = Arc::new(ServerConf::default());
@@ -192,10 +194,14 @@ impl Edge {
     }
 
     /// Another generation comes into force.
-    pub(super) fn reload(&self, dir: &Path, rest: &str) {
+    pub(super) fn reload(&self, rest: &str) {
+        self.reload_in(tempfile::tempdir().unwrap().path(), rest);
+    }
+
+    pub(super) fn reload_in(&self, dir: &Path, rest: &str) {
         let before = self.policy.load_full();
-        let bounds = compile(&with_listener(rest), dir, Some(&before.value.accept));
-        self.policy.store(generation(before.number + 1, bounds));
+        let policy = load(dir, rest, Some(&before.value));
+        self.policy.store(generation(before.number + 1, policy));
     }
 
     pub(super) fn shut_down(&self) {
@@ -217,10 +223,6 @@ impl Edge {
         client.send(request).await;
         client.rest().await
     }
-}
-
-fn with_listener(rest: &str) -> String {
-    format!("[[process.listener]]\naddress = \"127.0.0.1:0\"\n{rest}")
 }
 
 /// Polls a condition until it holds.

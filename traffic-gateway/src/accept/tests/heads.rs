@@ -142,7 +142,7 @@ async fn a_request_sees_the_generation_in_force_when_its_head_was_there() {
     let request = "GET /a%2Fb HTTP/1.1\r\nHost: x\r\n\r\n";
     client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert_eq!(header(&client.answer().await, "x-generation"), "1");
-    edge.reload(std::path::Path::new("."), "[accept]\nencoded_slash = \"keep\"\n");
+    edge.reload("[accept]\nencoded_slash = \"keep\"\n");
     client.send(request).await;
     let answer = client.answer().await;
     assert_eq!((header(&answer, "x-generation"), header(&answer, "x-path")), ("2", "/a%2Fb"));

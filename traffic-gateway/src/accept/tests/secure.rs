@@ -115,7 +115,7 @@ async fn a_new_generation_brings_its_certificates_to_the_next_handshake() {
     let standing = site.connect("first.test", &[], None).await.unwrap();
     site.authority = Authority::new();
     site.authority.write(site.dir.path(), "first", "first.test");
-    site.edge.reload(site.dir.path(), &format!("{LISTENER}{CERTIFICATES}"));
+    site.edge.reload_in(site.dir.path(), &format!("{LISTENER}{CERTIFICATES}"));
     assert_eq!(header(&site.answer("first.test", None).await, "x-generation"), "2");
     let mut standing = Client::new(standing);
     standing.send(GET).await;

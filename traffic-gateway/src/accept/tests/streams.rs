@@ -59,7 +59,7 @@ async fn every_request_sees_one_generation() {
     let (mut requests, _driver) = connect(&edge).await;
     let held = requests.send_request(get("/held"), true).unwrap().0;
     until("the request is at the service", || edge.upstream.received().contains("/held")).await;
-    edge.reload(std::path::Path::new("."), "h2c = true\n");
+    edge.reload("h2c = true\n");
     assert_eq!(answer(&mut requests, get("/")).await.0.headers()["x-generation"], "2");
     edge.upstream.release();
     assert_eq!(received(held).await.0.headers()["x-generation"], "1");
