@@ -86,7 +86,12 @@ where
 /// What becomes of a head.
 enum Step<'a> {
     Serve(Served<'a>),
-    Refuse { wire: Box<Wire>, policy: Arc<Generation<Policy>>, reason: &'static gatehouse_shared::problem::Reason, head: BytesMut },
+    Refuse {
+        wire: Box<Wire>,
+        policy: Arc<Generation<Policy>>,
+        reason: &'static gatehouse_shared::problem::Reason,
+        head: BytesMut,
+    },
 }
 
 /// Judges a head and hands the request to the proxy. A function of its own, so that sessions never live in the loop's state.

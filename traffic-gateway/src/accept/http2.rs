@@ -60,7 +60,9 @@ pub(super) async fn serve<G>(
     let frames = Frames::new(transport, guard, &bounds.http2, bounds.write_timeout);
     let flood = frames.flood();
     let stream: Stream = Box::new(frames);
-    let Ok(Ok(streams)) = timeout(bounds.http2.handshake_timeout, handshake(stream, Some(options(&bounds.http2)))).await else {
+    let Ok(Ok(streams)) =
+        timeout(bounds.http2.handshake_timeout, handshake(stream, Some(options(&bounds.http2)))).await
+    else {
         return;
     };
     let serving = Serving {

@@ -48,7 +48,9 @@ impl Pace {
 
     /// What the client was too late for.
     pub(super) fn reason(&self) -> &'static Reason {
-        let is_slow = self.received > 0 && self.allowance() < self.total && self.allowance().saturating_sub(self.waited) < self.idle;
+        let is_slow = self.received > 0
+            && self.allowance() < self.total
+            && self.allowance().saturating_sub(self.waited) < self.idle;
         if is_slow { &problem::BODY_TOO_SLOW } else { &problem::BODY_TIMEOUT }
     }
 

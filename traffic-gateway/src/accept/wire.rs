@@ -159,7 +159,12 @@ impl Wire {
     }
 
     /// Reads whatever comes and appends it; 0 at the end of the connection.
-    pub(super) fn poll_fill(&mut self, context: &mut Context<'_>, into: &mut BytesMut, most: usize) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_fill(
+        &mut self,
+        context: &mut Context<'_>,
+        into: &mut BytesMut,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
         let Some(transport) = &mut self.transport else { return Poll::Ready(Ok(0)) };
         let read = scratch::with(|scratch| {
             let end = most.min(scratch.len());
@@ -372,7 +377,10 @@ impl Drop for Wire {
 
 impl fmt::Debug for Wire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wire").field("is_answered", &self.is_answered).field("is_ended", &self.is_ended).finish_non_exhaustive()
+        f.debug_struct("Wire")
+            .field("is_answered", &self.is_answered)
+            .field("is_ended", &self.is_ended)
+            .finish_non_exhaustive()
     }
 }
 

@@ -9,7 +9,11 @@ async fn pipelined_requests_are_answered_in_order() {
         match index % 3 {
             0 => requests += &format!("GET /{index} HTTP/1.1\r\nHost: x\r\n\r\n"),
             1 => requests += &format!("POST /{index} HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"),
-            _ => requests += &format!("POST /{index} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3;e=1\r\nabc\r\n0\r\nx-t: 1\r\n\r\n"),
+            _ => {
+                requests += &format!(
+                    "POST /{index} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3;e=1\r\nabc\r\n0\r\nx-t: 1\r\n\r\n"
+                )
+            }
         }
     }
     client.send(&requests).await;
@@ -88,7 +92,10 @@ async fn framing_that_two_parsers_could_read_differently_is_refused() {
         let answer = edge.answer(format!("POST / HTTP/1.1\r\nHost: x\r\n{fields}\r\n\r\nabc\r\n0\r\n\r\n")).await;
         assert_eq!(code(&answer), reason, "{fields:?}");
     }
-    assert_eq!(code(&edge.answer("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n").await), "transfer_encoding_invalid");
+    assert_eq!(
+        code(&edge.answer("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n").await),
+        "transfer_encoding_invalid"
+    );
     assert_eq!(edge.upstream.received(), "");
 }
 

@@ -12,7 +12,9 @@ async fn believes_proxy_protocol_headers_from_configured_sources() {
     let edge = Edge::start(&listener("127.0.0.0/8")).await;
     let answer = edge.answer(format!("PROXY TCP4 192.0.2.7 198.51.100.1 4711 443\r\n{GET}")).await;
     assert_eq!((header(&answer, "x-source"), header(&answer, "x-peer")), ("192.0.2.7:4711", "127.0.0.1"));
-    let mut binary = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x10\xc0\x00\x02\x08\xc6\x33\x64\x01\x00\x50\x01\xbb\xee\x00\x01\x07".to_vec();
+    let mut binary =
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x10\xc0\x00\x02\x08\xc6\x33\x64\x01\x00\x50\x01\xbb\xee\x00\x01\x07"
+            .to_vec();
     binary.extend_from_slice(GET.as_bytes());
     assert_eq!(header(&edge.answer(&binary).await, "x-source"), "192.0.2.8:80");
     let local = [b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00".as_slice(), GET.as_bytes()].concat();

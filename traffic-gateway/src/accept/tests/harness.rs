@@ -115,7 +115,10 @@ impl ProxyHttp for Relay {
         response.insert_header("x-http2", connection.is_http2.to_string())?;
         if let Some(tls) = &connection.tls {
             let client = tls.client.as_ref().map_or("none", |client| &client.subject);
-            response.insert_header("x-tls", format!("{} {} {client}", tls.version, tls.server_name.as_deref().unwrap_or("-")))?;
+            response.insert_header(
+                "x-tls",
+                format!("{} {} {client}", tls.version, tls.server_name.as_deref().unwrap_or("-")),
+            )?;
         }
         Ok(())
     }

@@ -71,7 +71,8 @@ async fn a_hundred_fields_pass_and_one_more_does_not() {
 async fn leading_empty_lines_open_no_way_around_the_bounds() {
     let edge = Edge::start("").await;
     for start in ["\r\n\r\n", "\r\n", "\n", "\r"] {
-        let answer = edge.answer(format!("{start}GET / HTTP/1.1\r\nHost: x\r\nX-Big: {}\r\n\r\n", "a".repeat(100_000))).await;
+        let answer =
+            edge.answer(format!("{start}GET / HTTP/1.1\r\nHost: x\r\nX-Big: {}\r\n\r\n", "a".repeat(100_000))).await;
         assert_eq!((status(&answer), code(&answer)), ("400", "leading_empty_lines"), "{start:?}");
     }
     assert_eq!(edge.upstream.received(), "");

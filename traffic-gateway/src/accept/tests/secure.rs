@@ -73,7 +73,8 @@ impl Site {
             None => builder.with_no_client_auth(),
             Some(name) => {
                 let (pem, key) = self.authority.issue(name);
-                let certificate = <CertificateDer as rustls::pki_types::pem::PemObject>::from_pem_slice(pem.as_bytes()).unwrap();
+                let certificate =
+                    <CertificateDer as rustls::pki_types::pem::PemObject>::from_pem_slice(pem.as_bytes()).unwrap();
                 let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
                 builder.with_client_auth_cert(vec![certificate], key).unwrap()
             }
@@ -103,7 +104,10 @@ async fn chooses_certificates_by_name_and_protocols_by_alpn() {
     tokio::spawn(driver);
     let request = http::Request::get("https://first.test/p/../q").body(()).unwrap();
     let response = timeout(PATIENCE, requests.send_request(request, true).unwrap().0).await.unwrap().unwrap();
-    assert_eq!((response.status(), &response.headers()["x-http2"], &response.headers()["x-path"]), (http::StatusCode::OK, &"true".parse().unwrap(), &"/q".parse().unwrap()));
+    assert_eq!(
+        (response.status(), &response.headers()["x-http2"], &response.headers()["x-path"]),
+        (http::StatusCode::OK, &"true".parse().unwrap(), &"/q".parse().unwrap())
+    );
     let mut plain = Client::new(site.connect("first.test", &[], None).await.unwrap());
     plain.send(GET).await;
     assert_eq!(header(&plain.rest().await, "x-http2"), "false");
@@ -153,7 +157,9 @@ async fn bodies_and_refusals_pass_through_tls() {
 async fn a_slow_handshake_is_ended() {
     let dir = tempfile::tempdir().unwrap();
     Authority::new().write(dir.path(), "first", "first.test");
-    let text = format!("{LISTENER}[accept]\ntls_handshake_timeout = \"200ms\"\n[[certificate]]\nnames = []\nchain = \"first.pem\"\nkey = \"first.key\"\n");
+    let text = format!(
+        "{LISTENER}[accept]\ntls_handshake_timeout = \"200ms\"\n[[certificate]]\nnames = []\nchain = \"first.pem\"\nkey = \"first.key\"\n"
+    );
     let edge = Edge::start_in(dir.path(), &text).await;
     assert_eq!(edge.connect().await.rest().await, "");
 }

@@ -42,7 +42,10 @@ async fn serves_http2_by_prior_knowledge_where_it_is_welcome() {
     let (mut requests, _driver) = connect(&edge).await;
     let (head, body) = answer(&mut requests, get("/a//b?c")).await;
     assert_eq!((head.status(), body.as_str()), (StatusCode::OK, "GET /a//b?c 0"));
-    assert_eq!((&head.headers()["x-path"], &head.headers()["x-http2"]), (&"/a/b".parse().unwrap(), &"true".parse().unwrap()));
+    assert_eq!(
+        (&head.headers()["x-path"], &head.headers()["x-http2"]),
+        (&"/a/b".parse().unwrap(), &"true".parse().unwrap())
+    );
     let (response, mut body) = requests.send_request(Request::post("http://x/up").body(()).unwrap(), false).unwrap();
     body.send_data(Bytes::from_static(b"hello"), true).unwrap();
     assert_eq!(received(response).await.1, "POST /up 5");
@@ -77,7 +80,11 @@ async fn refusals_concern_their_stream_alone() {
         (many, 431, "too_many_fields"),
         (get("/%252e"), 400, "path_double_encoded"),
         (Request::get("http://x/").header("a_b", "c").body(()).unwrap(), 400, "header_name_underscore"),
-        (Request::get("http://x/").header("host", "x").header("range", "a").header("range", "b").body(()).unwrap(), 400, "header_repeated"),
+        (
+            Request::get("http://x/").header("host", "x").header("range", "a").header("range", "b").body(()).unwrap(),
+            400,
+            "header_repeated",
+        ),
         (Request::builder().method("TRACE").uri("http://x/").body(()).unwrap(), 405, "method_not_allowed"),
         (get(&format!("/{}", "a".repeat(9_000))), 414, "target_too_long"),
     ];
@@ -97,7 +104,12 @@ async fn refusals_concern_their_stream_alone() {
 async fn cookie_crumbs_become_one_field() {
     let edge = Edge::start("h2c = true\n").await;
     let (mut requests, _driver) = connect(&edge).await;
-    let request = Request::get("http://x/").header("cookie", "a=1").header("cookie", "b=2").header("cookie", "c=3").body(()).unwrap();
+    let request = Request::get("http://x/")
+        .header("cookie", "a=1")
+        .header("cookie", "b=2")
+        .header("cookie", "c=3")
+        .body(())
+        .unwrap();
     answer(&mut requests, request).await;
     assert!(edge.upstream.received().to_ascii_lowercase().contains("cookie: a=1; b=2; c=3\r\n"));
 }
@@ -146,7 +158,8 @@ async fn rapid_resets_and_floods_of_control_frames_end_the_connection() {
 
 #[tokio::test]
 async fn an_idle_connection_and_a_silent_one_are_closed() {
-    let edge = Edge::start("h2c = true\n[accept.http2]\nidle_timeout = \"200ms\"\nhandshake_timeout = \"200ms\"\n").await;
+    let edge =
+        Edge::start("h2c = true\n[accept.http2]\nidle_timeout = \"200ms\"\nhandshake_timeout = \"200ms\"\n").await;
     let (mut requests, driver) = connect(&edge).await;
     assert_eq!(answer(&mut requests, get("/")).await.0.status(), StatusCode::OK);
     drop(timeout(PATIENCE, driver).await.expect("the edge says goodbye"));
