@@ -14,18 +14,21 @@ use gatehouse_shared::id::RequestId;
 use gatehouse_shared::live::{Generation, Load};
 use gatehouse_shared::problem::Reason;
 use pingora::apps::ServerApp;
+use pingora::listeners::ListenerConfig;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::l4::stream::Stream as Socket;
 use pingora::protocols::{GetSocketDigest, SocketDigest};
 use pingora::proxy::{FailToProxy, HttpProxy, ProxyHttp, Session};
 use pingora::server::configuration::ServerConf;
+use pingora::services::Service as ServiceTrait;
+use pingora::services::listening::Service;
 use pingora::upstreams::peer::HttpPeer;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::accept::{Arrival, Bound, Bounds, Connection, Connections, Entrance, Refusals, violation_of};
+use crate::accept::{Arrival, Bound, Bounds, Connection, Connections, Entrance, Refusals, socket_buffers, violation_of};
 use crate::policy::Policy;
 
 /// Longest any test waits for anything.
@@ -163,6 +166,15 @@ impl Edge {
     }
 
     pub(super) async fn start_in(dir: &Path, rest: &str) -> Self {
+        Self::start_as(dir, rest, false).await
+    }
+
+    /// Inside the service that Pingora makes of it, listeners and all.
+    pub(super) async fn start_hosted(rest: &str) -> Self {
+        Self::start_as(tempfile::tempdir().unwrap().path(), rest, true).await
+    }
+
+    async fn start_as(dir: &Path, rest: &str, is_hosted: bool) -> Self {
         let upstream = Upstream::start().await;
         let policy = Arc::new(ArcSwap::new(generation(1, load(dir, rest, None))));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -174,25 +186,24 @@ impl Edge {
         let connections = Connections::new(10_000);
         let bound = Bound { index: 0, address, listener: Arc::clone(&policy.load().value.accept.listeners[0]) };
         let current = Arc::clone(&policy);
-        let entrance = Arc::new(Entrance::new(
+        let entrance = Entrance::new(
             Arc::new(proxy),
             Arc::new(move || current.load_full()),
             Arc::clone(&codes) as Arc<dyn Refusals>,
             Arc::clone(&connections),
             vec![bound],
-        ));
+        );
         let (stop, shutdown) = watch::channel(false);
-        tokio::spawn(async move {
-            while let Ok((stream, peer)) = listener.accept().await {
-                stream.set_nodelay(true).unwrap();
-                let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
-                digest.peer_addr.set(Some(peer.into())).unwrap();
-                let mut socket = Socket::from(stream);
-                socket.set_socket_digest(digest);
-                let (entrance, shutdown) = (Arc::clone(&entrance), shutdown.clone());
-                tokio::spawn(async move { entrance.process_new(Box::new(socket), &shutdown).await });
-            }
-        });
+        if is_hosted {
+            drop(listener);
+            let endpoint = ListenerConfig::tcp(address.to_string()).l4_buffer(socket_buffers());
+            let mut service = Service::new("edge".to_owned(), entrance);
+            service.add_listener(endpoint);
+            tokio::spawn(async move { ServiceTrait::start_service(&mut service, None, shutdown, 1).await });
+            reachable(address).await;
+        } else {
+            tokio::spawn(take_connections(listener, Arc::new(entrance), shutdown));
+        }
         Self { address, connections, upstream, codes, policy, stop }
     }
 
@@ -226,6 +237,28 @@ impl Edge {
         client.send(request).await;
         client.rest().await
     }
+}
+
+/// What Pingora's listening service does, on a listener that is bound already.
+async fn take_connections(listener: TcpListener, entrance: Arc<Entrance<Relay>>, shutdown: watch::Receiver<bool>) {
+    while let Ok((stream, peer)) = listener.accept().await {
+        stream.set_nodelay(true).unwrap();
+        let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
+        digest.peer_addr.set(Some(peer.into())).unwrap();
+        let mut socket = Socket::from(stream);
+        socket.set_socket_digest(digest);
+        let (entrance, shutdown) = (Arc::clone(&entrance), shutdown.clone());
+        tokio::spawn(async move { entrance.process_new(Box::new(socket), &shutdown).await });
+    }
+}
+
+async fn reachable(address: SocketAddr) {
+    let trying = async {
+        while TcpStream::connect(address).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, trying).await.expect("the service listens");
 }
 
 /// Polls a condition until it holds.
