@@ -231,7 +231,7 @@ impl Lease {
         match outcome {
             Outcome::Ok => self.endpoint.succeeded(self.kind != Kind::Usual),
             Outcome::ConnectFailed => self.pool.failed(&self.endpoint, true, now),
-            Outcome::TransportFailed | Outcome::GatewayFailed => {
+            Outcome::ConnectTimedOut | Outcome::TransportFailed | Outcome::GatewayFailed => {
                 self.pool.failed(&self.endpoint, self.kind == Kind::Trial, now);
             }
         }

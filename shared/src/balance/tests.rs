@@ -92,7 +92,7 @@ fn a_refused_connection_ejects_at_once_and_failures_after_three() {
     fail(&pool, 1, Outcome::TransportFailed, now);
     fail(&pool, 1, Outcome::GatewayFailed, now);
     fail(&pool, 1, Outcome::Ok, now);
-    fail(&pool, 1, Outcome::TransportFailed, now);
+    fail(&pool, 1, Outcome::ConnectTimedOut, now);
     fail(&pool, 1, Outcome::TransportFailed, now);
     assert_eq!(state(&pool, 1, now), EndpointState::Up, "an answer ends a run of failures");
     fail(&pool, 1, Outcome::TransportFailed, now);
