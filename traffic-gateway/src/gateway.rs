@@ -14,7 +14,14 @@ use pingora::{
     upstreams::peer::HttpPeer,
 };
 
-use crate::{accept::Arrival, admit::{self, Denial}, answer, balance, context::Context, forward, observe::Observer};
+use crate::{
+    accept::Arrival,
+    admit::{self, Denial},
+    answer, balance,
+    context::Context,
+    forward,
+    observe::Observer,
+};
 
 /// The edge as Pingora sees it.
 pub struct Gateway {
@@ -90,7 +97,13 @@ impl ProxyHttp for Gateway {
         Ok(())
     }
 
-    fn fail_to_connect(&self, _session: &mut Session, _peer: &HttpPeer, context: &mut Context, error: BError) -> BError {
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        context: &mut Context,
+        error: BError,
+    ) -> BError {
         forward::retry::connect_failed(context, error)
     }
 

@@ -9,13 +9,7 @@ pub mod sockets;
 pub mod drain;
 pub mod upgrade;
 
-use std::{
-    fs, io,
-    net::SocketAddr,
-    path::Path,
-    sync::Arc,
-    thread,
-};
+use std::{fs, io, net::SocketAddr, path::Path, sync::Arc, thread};
 
 use gatehouse_shared::{
     admin::{TokenError, Tokens},
@@ -32,7 +26,10 @@ use gatehouse_shared::{
 use pingora::{
     listeners::L4BufferSettings,
     proxy::http_proxy,
-    server::{RunArgs, Server, configuration::{Opt, ServerConf}},
+    server::{
+        RunArgs, Server,
+        configuration::{Opt, ServerConf},
+    },
     services::background::background_service,
 };
 

@@ -18,11 +18,7 @@ pub use route::Route;
 use gatehouse_shared::{clock, problem};
 use pingora::{Error, ErrorType, OkOrErr, Result, upstreams::peer::HttpPeer};
 
-use crate::{
-    admit::Denial,
-    context::Context,
-    forward::failure::unavailable,
-};
+use crate::{admit::Denial, context::Context, forward::failure::unavailable};
 use connections::Refused;
 
 /// Chooses a node for the next attempt of a request and takes a place at it.

@@ -11,12 +11,7 @@
 //! nobody and end. So the signals are ours, Pingora runs on a thread of its own, and the main thread waits for the
 //! requests in flight; when it returns, the process is over.
 
-use std::{
-    io,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use gatehouse_shared::{
