@@ -162,6 +162,7 @@ impl RouteMetrics {
 struct NodeMetrics {
     up: IntGaugeVec,
     in_flight: IntGaugeVec,
+    open: IntGaugeVec,
     requests: IntCounterVec,
     failures: IntCounterVec,
     ejections: IntCounterVec,
@@ -182,6 +183,11 @@ impl NodeMetrics {
                 &node,
             )?,
             in_flight: catalogue.gauges("gatehouse_edge_node_requests_in_flight", "Requests at the node.", &node)?,
+            open: catalogue.gauges(
+                "gatehouse_edge_node_connections",
+                "Connections to the node that are open.",
+                &node,
+            )?,
             requests: counters("gatehouse_edge_node_requests_total", "Requests sent to the node, retries included.")?,
             failures: counters("gatehouse_edge_node_failures_total", "Requests that failed by the node's fault.")?,
             ejections: counters("gatehouse_edge_node_ejections_total", "How often the node was left out for failing.")?,
@@ -206,6 +212,7 @@ impl NodeMetrics {
             let is_up = matches!(node.health.state, EndpointState::Up | EndpointState::Returning);
             self.up.with_label_values(&labels).set(i64::from(is_up));
             self.in_flight.with_label_values(&labels).set(whole(node.health.in_flight));
+            self.open.with_label_values(&labels).set(whole(node.connections));
             for (counters, total) in [
                 (&self.requests, node.health.requests_total),
                 (&self.failures, node.health.failures_total),
