@@ -14,8 +14,8 @@ use gatehouse_shared::id::RequestId;
 use gatehouse_shared::live::{Generation, Load};
 use gatehouse_shared::problem::Reason;
 use pingora::apps::ServerApp;
-use pingora::listeners::ListenerConfig;
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::listeners::ListenerConfig;
 use pingora::protocols::l4::stream::Stream as Socket;
 use pingora::protocols::{GetSocketDigest, SocketDigest};
 use pingora::proxy::{FailToProxy, HttpProxy, ProxyHttp, Session};
@@ -28,7 +28,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::accept::{Arrival, Bound, Bounds, Connection, Connections, Entrance, Refusals, socket_buffers, violation_of};
+use crate::accept::{
+    Arrival, Bound, Bounds, Connection, Connections, Entrance, Refusals, socket_buffers, violation_of,
+};
 use crate::policy::Policy;
 
 /// Longest any test waits for anything.
