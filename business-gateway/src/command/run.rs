@@ -49,9 +49,10 @@ enum RunError {
 }
 
 pub(super) fn run(dir: &Path) -> ExitCode {
-    if let Err(error) = init_logging(LogFormat::Auto, "info") {
-        return fail(&error);
-    }
+    let _log = match init_logging(LogFormat::Auto, "info") {
+        Ok(log) => log,
+        Err(error) => return fail(&error),
+    };
     let live = match Live::<Policy>::start(dir) {
         Ok(live) => live,
         Err(errors) => return refuse(&errors),

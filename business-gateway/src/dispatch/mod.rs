@@ -245,7 +245,12 @@ async fn attempt(
             Ok(answer)
         }
         Ok(Err(Lost::Unsent(unsent, cause))) => {
-            lease.report(Outcome::ConnectFailed, now);
+            match cause {
+                Unreachable::Connect(_) => lease.report(Outcome::ConnectFailed, now),
+                Unreachable::Timeout => lease.report(Outcome::ConnectTimedOut, now),
+                // A parked connection that the service has closed meanwhile says nothing about the service.
+                Unreachable::Closed(_) => {}
+            }
             service.counters.connect_failures.add();
             Err(Failed::Unsent(unsent, cause))
         }
