@@ -195,7 +195,9 @@ where
 {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let socket = stream.into_any().downcast::<Socket>().ok()?;
-        self.accept(socket, shutdown).await;
+        // A task of its own: Pingora's holds, for as long as it runs, what any listener might need for its handshake.
+        let (entrance, shutdown) = (Arc::clone(self), shutdown.clone());
+        tokio::spawn(async move { entrance.accept(socket, &shutdown).await });
         None
     }
 

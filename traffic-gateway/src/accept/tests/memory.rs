@@ -4,8 +4,8 @@ use std::net::TcpStream;
 use super::harness::{Edge, status, until};
 
 const CONNECTIONS: usize = 2_000;
-/// Bare Pingora holds 103,000.
-const BYTES_MAX: usize = 12_288;
+/// Measured 3,300 (the aim was 12,288, bare Pingora holds 103,000); the rest is room for other allocators.
+const BYTES_MAX: usize = 6_144;
 
 /// Private memory of this process.
 fn private_bytes() -> usize {
