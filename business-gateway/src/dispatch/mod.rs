@@ -248,8 +248,8 @@ async fn attempt(
             match cause {
                 Unreachable::Connect(_) => lease.report(Outcome::ConnectFailed, now),
                 Unreachable::Timeout => lease.report(Outcome::ConnectTimedOut, now),
-                // A parked connection that the service has closed meanwhile says nothing about the service.
-                Unreachable::Closed(_) => {}
+                // A new one: parked connections that the service has closed meanwhile are replaced below.
+                Unreachable::Closed(_) => lease.report(Outcome::TransportFailed, now),
             }
             service.counters.connect_failures.add();
             Err(Failed::Unsent(unsent, cause))
