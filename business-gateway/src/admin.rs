@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use gatehouse_shared::admin::{Role, Tokens, host_is_allowed};
+use gatehouse_shared::admin::{Role, Tokens, host_is_allowed, origin_is_allowed};
 use gatehouse_shared::clock;
 use gatehouse_shared::id::RequestId;
 use gatehouse_shared::problem::{self, Reason};
@@ -102,6 +102,9 @@ impl Admin {
         let host = text(header::HOST).unwrap_or_default();
         if !host_is_allowed(host, self.ports.admin, &generation.value.process.admin_hosts) {
             return refusal(&problem::ADMIN_HOST_REFUSED);
+        }
+        if !origin_is_allowed(text(header::ORIGIN), host) {
+            return refusal(&problem::ADMIN_ORIGIN_REFUSED);
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return refusal(&problem::ADMIN_METHOD_NOT_ALLOWED);
