@@ -25,6 +25,7 @@ use crate::{
     accept::{Arrival, Body, Bounds, Connection},
     admit::Denial,
     balance::{Attempt, Route},
+    forward::request::unindexed,
     observe::Observer,
 };
 
@@ -124,7 +125,9 @@ impl Context {
     pub fn id_value(&mut self) -> HeaderValue {
         let id = &self.request_id;
         self.id_value
-            .get_or_insert_with(|| HeaderValue::from_str(id.as_str()).unwrap_or(HeaderValue::from_static("unknown")))
+            .get_or_insert_with(|| {
+                unindexed(HeaderValue::from_str(id.as_str()).unwrap_or(HeaderValue::from_static("unknown")))
+            })
             .clone()
     }
 

@@ -58,7 +58,7 @@ pub fn prepare(context: &mut Context, head: &mut RequestHeader) -> Result<()> {
         if !trace.is_continued() {
             headers.remove(TRACESTATE);
         }
-        headers.insert(TRACEPARENT, value_of(trace.to_header().as_str())?);
+        headers.insert(TRACEPARENT, unindexed(value_of(trace.to_header().as_str())?));
     }
     *head = RequestHeader::from(parts);
     Ok(())
@@ -82,7 +82,7 @@ fn signed_hop(context: &Context, policy: &Policy, message: &Message, left: Durat
         held: false,
     };
     let text = policy.hop.sign(&hop, message.method.as_str(), message.authority(), &target_of(message), now);
-    HeaderValue::try_from(text).or_err(ErrorType::InternalError, "hop is not a header value")
+    HeaderValue::try_from(text).map(unindexed).or_err(ErrorType::InternalError, "hop is not a header value")
 }
 
 /// The target in the form that both hand-off protocols carry: origin-form or `*`. Absolute-form is cut to what follows
@@ -143,6 +143,13 @@ fn is_forwarding(name: &str) -> bool {
 
 fn scheme_name(context: &Context) -> &'static str {
     if context.connection().is_some_and(crate::accept::Connection::is_tls) { "https" } else { "http" }
+}
+
+/// A value that no other request has: HTTP/2 then does not push values out of its table that others do have.
+#[must_use]
+pub fn unindexed(mut value: HeaderValue) -> HeaderValue {
+    value.set_sensitive(true);
+    value
 }
 
 fn value_of(text: &str) -> Result<HeaderValue> {
