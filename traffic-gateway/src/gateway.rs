@@ -135,10 +135,13 @@ impl ProxyHttp for Gateway {
 
     async fn upstream_response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         head: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
+        if self.leaving.has_begun() {
+            session.set_keepalive(None);
+        }
         forward::response::receive(context, head)
     }
 
