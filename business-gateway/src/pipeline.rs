@@ -1,9 +1,11 @@
 //! What happens to a request, step by step: accept → admit → dispatch → respond. Each step returns what the next one needs.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use crate::metrics::{ApiMetrics, Metrics};
 use axum::body::Body;
+use gatehouse_shared::clock;
 use gatehouse_shared::live::Live;
 use gatehouse_shared::shutdown::{InFlight, Shutdown};
 use gatehouse_shared::telemetry::access_log::LineWriter;
@@ -81,7 +83,7 @@ pub async fn answer(gateway: Arc<Gateway>, request: Request<Body>) -> Response<O
     let version = parts.version;
     let mut record = Record::begin(&gateway, &parts, generation.number);
     let request = Request::from_parts(parts, body);
-    let outcome = match caught(run(&generation.value, request, &mut record)).await {
+    let outcome = match caught(pin!(run(&generation.value, request, &mut record))).await {
         Ok(outcome) => outcome,
         Err(panicked) => Err(panicked.into()),
     };
@@ -137,7 +139,8 @@ async fn run(policy: &Policy, request: Request<Body>, record: &mut Record) -> Re
     };
     rewrite(&mut parts, &notes, api.service.protocol, upload.length())?;
     let request = Request::from_parts(parts, upload);
-    let answer = dispatch::run(Plan::new(&api, deadline), request, &mut record.dispatch).await?;
+    let began = if hop.held { clock::now() } else { record.began };
+    let answer = dispatch::run(Plan::new(&api, began, deadline), request, &mut record.dispatch).await?;
 
     // respond: with what the edge may see of it.
     Ok(shape(answer, policy.body_idle))

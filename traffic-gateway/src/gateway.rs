@@ -3,6 +3,7 @@
 use std::{any::Any, os::fd::RawFd, sync::Arc};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use gatehouse_shared::{id::TraceContext, problem};
 use http::HeaderMap;
 use pingora::{
@@ -85,6 +86,17 @@ impl ProxyHttp for Gateway {
         Ok(true)
     }
 
+    /// The bound on HTTP/2 bodies that state no length; those of HTTP/1 are bounded by the wire.
+    async fn request_body_filter(
+        &self,
+        session: &mut Session,
+        _body: &mut Option<Bytes>,
+        _is_end: bool,
+        context: &mut Context,
+    ) -> Result<()> {
+        context.arrival.as_deref().map_or(Ok(()), |arrival| arrival.bound_body(session))
+    }
+
     async fn upstream_peer(&self, _session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
         balance::choose(context).await
     }
@@ -123,10 +135,13 @@ impl ProxyHttp for Gateway {
 
     async fn upstream_response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         head: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
+        if self.leaving.has_begun() {
+            session.set_keepalive(None);
+        }
         forward::response::receive(context, head)
     }
 

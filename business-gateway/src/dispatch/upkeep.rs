@@ -129,7 +129,7 @@ async fn ask(address: SocketAddr, protocol: Protocol, probe: &ProbeConfig) -> bo
         request.headers_mut().insert(header::HOST, host);
     }
     request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static("gatehouse-probe"));
-    let answer = async { endpoint.enter().await.exchange(request).await };
+    let answer = async { endpoint.enter().await.exchange(request, clock::now()).await };
     match tokio::time::timeout(timeout, answer).await {
         Ok(Ok(answer)) => answer.status().is_success() || answer.status().is_redirection(),
         _ => false,

@@ -39,7 +39,7 @@ pub struct Record {
     /// The node it came from.
     peer: Option<SocketAddr>,
     /// Keeps the connection busy, and the process from stopping, until the answer was handed over.
-    _busy: Option<Busy>,
+    busy: Option<Busy>,
     _in_flight: InFlightGuard,
     /// When the request's head was there.
     pub began: Instant,
@@ -81,7 +81,7 @@ impl Record {
         Box::new(Self {
             gateway: Arc::clone(gateway),
             peer: connection.map(|connection| connection.peer),
-            _busy: connection.map(Connection::enter),
+            busy: connection.map(Connection::enter),
             _in_flight: gateway.in_flight.enter(),
             began: clock::now(),
             unix_ms,
@@ -149,7 +149,11 @@ impl Record {
             self.status = problem::CLIENT_CLOSED.status;
             self.reason = Some(&problem::CLIENT_CLOSED);
         }
-        let total = clock::now().saturating_duration_since(self.began);
+        let now = clock::now();
+        if let Some(busy) = &mut self.busy {
+            busy.leave(now);
+        }
+        let total = now.saturating_duration_since(self.began);
         let metrics = &self.gateway.metrics;
         let of_api = match &self.api {
             Some(api) => api.metrics.get_or_init(|| metrics.of_api(&api.name)),

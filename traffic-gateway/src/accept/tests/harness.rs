@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use bytes::Bytes;
 use gatehouse_shared::id::RequestId;
 use gatehouse_shared::live::{Generation, Load};
 use gatehouse_shared::problem::Reason;
@@ -83,6 +84,16 @@ impl ProxyHttp for Relay {
             session.as_downstream_mut().write_continue_response().await?;
         }
         Ok(())
+    }
+
+    async fn request_body_filter(
+        &self,
+        session: &mut Session,
+        _: &mut Option<Bytes>,
+        _: bool,
+        context: &mut Self::CTX,
+    ) -> pingora::Result<()> {
+        context.as_ref().map_or(Ok(()), |arrival| arrival.bound_body(session))
     }
 
     async fn upstream_peer(&self, _: &mut Session, _: &mut Self::CTX) -> pingora::Result<Box<HttpPeer>> {
