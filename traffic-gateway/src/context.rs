@@ -17,6 +17,7 @@ use gatehouse_shared::{
     id::{RequestId, TraceContext},
     problem::Reason,
     shutdown::InFlightGuard,
+    telemetry::access_log::push_ip,
 };
 use http::HeaderValue;
 use pingora::{Error, ErrorType, OrErr, Result, proxy::Session};
@@ -137,7 +138,9 @@ impl Context {
     ///
     /// None in practice: an address is a header value.
     pub fn client_address_value(&self) -> Result<HeaderValue> {
-        HeaderValue::from_str(&self.client.ip().to_string()).or_err(ErrorType::InternalError, "address as header value")
+        let mut text = String::with_capacity("255.255.255.255".len());
+        push_ip(&mut text, self.client.ip());
+        HeaderValue::try_from(text).or_err(ErrorType::InternalError, "address as header value")
     }
 
     /// Sets the deadline: the route's timeout, and before it the time that the upload may take.
