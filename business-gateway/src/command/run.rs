@@ -86,7 +86,7 @@ fn serve(live: &Arc<Live<Policy>>) -> Result<(), RunError> {
         };
         let server = Arc::new(Server::new(Arc::clone(&gateway), process.max_connections));
         tokio::spawn(Admin::new(Arc::clone(&gateway), tokens, ports.clone()).run(admin));
-        tokio::spawn(upkeep::run(Arc::clone(live), gateway.shutdown.clone()));
+        tokio::spawn(upkeep::run(Arc::clone(&gateway)));
         let accepting = tokio::spawn({
             let server = Arc::clone(&server);
             async move { server.run(listener).await }
