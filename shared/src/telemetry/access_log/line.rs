@@ -128,7 +128,7 @@ pub(crate) fn push_number(out: &mut String, number: u64) {
     let mut digits = [0_u8; 20];
     let mut rest = number;
     let mut length = 0;
-    for digit in digits.iter_mut().rev() {
+    for digit in &mut digits {
         *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
         rest /= 10;
         length += 1;
@@ -136,12 +136,11 @@ pub(crate) fn push_number(out: &mut String, number: u64) {
             break;
         }
     }
-    let start = digits.len() - length;
-    out.push_str(digits.get(start..).and_then(|digits| std::str::from_utf8(digits).ok()).unwrap_or_default());
+    out.extend(digits.iter().take(length).rev().map(|digit| char::from(*digit)));
 }
 
 /// Appends an address as `Display` does, quicker for IPv4.
-pub(crate) fn push_ip(out: &mut String, address: IpAddr) {
+pub fn push_ip(out: &mut String, address: IpAddr) {
     let IpAddr::V4(four) = address else { return out.push_str(&address.to_string()) };
     for (index, octet) in four.octets().into_iter().enumerate() {
         if index > 0 {
