@@ -81,7 +81,7 @@ pub async fn answer(gateway: Arc<Gateway>, request: Request<Body>) -> Response<O
     let generation = gateway.live.current();
     let (parts, body) = request.into_parts();
     let version = parts.version;
-    let mut record = Record::begin(&gateway, &parts, generation.number);
+    let mut record = Record::begin(&gateway, &parts, &generation);
     let request = Request::from_parts(parts, body);
     let outcome = match caught(pin!(run(&generation.value, request, &mut record))).await {
         Ok(outcome) => outcome,
@@ -90,7 +90,7 @@ pub async fn answer(gateway: Arc<Gateway>, request: Request<Body>) -> Response<O
     let mut answer = match outcome {
         Ok(answer) => answer,
         Err(failure) => {
-            let answer = failure.answer(record.request_id.as_str());
+            let answer = failure.answer(record.request_id().as_str());
             record.failed(failure);
             answer
         }
@@ -117,7 +117,7 @@ async fn run(policy: &Policy, request: Request<Body>, record: &mut Record) -> Re
     };
     let authority = hop::authority(&parts).to_owned();
     let deadline = record.began + hop.left;
-    let hop = record.came_through(hop);
+    let hop = &*record.hop.insert(hop);
     let mut upload = Upload::new(body, parts.version, &policy.accept.body)?;
     record.upload = upload.progress();
 
@@ -129,13 +129,12 @@ async fn run(policy: &Policy, request: Request<Body>, record: &mut Record) -> Re
     }
 
     // dispatch: a service answers it.
-    let traceparent = record.trace.to_header();
     let notes = Notes {
         authority: &authority,
         path: &hop.path,
         path_to_service: api.path_to_service,
-        request_id: record.request_id.as_str(),
-        traceparent: traceparent.as_str(),
+        request_id: hop.request_id.as_str(),
+        traceparent: record.traceparent.as_str(),
     };
     rewrite(&mut parts, &notes, api.service.protocol, upload.length())?;
     let request = Request::from_parts(parts, upload);

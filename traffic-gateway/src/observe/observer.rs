@@ -92,6 +92,7 @@ impl Observer {
         let mut sent = Sent::default();
         if let Some(session) = session {
             sent.status = session.response_written().map_or(0, |head| head.status.as_u16());
+            sent.is_http_1_0 = session.req_header().version == http::Version::HTTP_10;
             sent.bytes_in = session.body_bytes_read() as u64;
             sent.bytes_out = session.body_bytes_sent() as u64;
             if self.logs() {
@@ -117,7 +118,7 @@ impl Observer {
             node: &self.node,
             client: context.client,
             peer: (connection.peer != context.client).then_some(connection.peer),
-            protocol: protocol(connection),
+            protocol: protocol(connection, sent.is_http_1_0),
             tls: connection.tls.as_deref().map(|tls| tls.version),
             method: arrival.message.method.as_str(),
             host: arrival.message.authority(),
@@ -157,7 +158,7 @@ impl Refusals for Observer {
             node: &self.node,
             client: connection.source,
             peer: (connection.peer != connection.source).then_some(connection.peer),
-            protocol: protocol(connection),
+            protocol: protocol(connection, words.next_back() == Some("HTTP/1.0")),
             tls: connection.tls.as_deref().map(|tls| tls.version),
             method: words.next().unwrap_or_default(),
             host: "",
@@ -189,13 +190,18 @@ fn is_on(log: &access_log::Config) -> bool {
 #[derive(Default)]
 struct Sent {
     status: u16,
+    is_http_1_0: bool,
     bytes_in: u64,
     bytes_out: u64,
     user_agent: Option<http::HeaderValue>,
 }
 
-fn protocol(connection: &Connection) -> &'static str {
-    if connection.is_http2 { "HTTP/2" } else { "HTTP/1" }
+fn protocol(connection: &Connection, is_http_1_0: bool) -> &'static str {
+    match (connection.is_http2, is_http_1_0) {
+        (true, _) => "HTTP/2",
+        (false, true) => "HTTP/1.0",
+        (false, false) => "HTTP/1.1",
+    }
 }
 
 fn origin(origin: Origin) -> &'static str {

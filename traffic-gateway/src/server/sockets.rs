@@ -22,9 +22,6 @@ use pingora::{
 /// Pingora passes at most this many sockets to the next process.
 pub const MOST_SOCKETS: usize = 32;
 
-/// Connections that may wait to be accepted; the system lowers it to `net.core.somaxconn`.
-const BACKLOG: i32 = 65_535;
-
 /// A socket that could not be bound.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}")]
@@ -51,8 +48,6 @@ impl Socket {
     pub fn bind(address: SocketAddr) -> Result<Self, BindError> {
         let bound = || {
             let listener = TcpListener::bind(address)?;
-            // The standard library asks for 128, and a connection over that is reset after its client took it for made.
-            rustix::net::listen(&listener, BACKLOG)?;
             listener.set_nonblocking(true)?;
             Ok((listener.local_addr()?, listener))
         };
