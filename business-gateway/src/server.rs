@@ -162,9 +162,14 @@ impl hyper::service::Service<Request<Incoming>> for Calls {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.connection.arrived(request.version());
         if request.uri().path() == READY {
+            let busy = self.connection.enter();
             // A router is always ready.
             let answer = self.router.clone().call(request);
-            return Box::pin(async move { answer.await.map(|answer| answer.map(Either::Right)) });
+            return Box::pin(async move {
+                let answer = answer.await.map(|answer| answer.map(Either::Right));
+                drop(busy);
+                answer
+            });
         }
         let (gateway, connection) = (Arc::clone(&self.gateway), Arc::clone(&self.connection));
         Box::pin(async move { Ok(pipeline::answer(gateway, connection, request).await.map(Either::Left)) })

@@ -52,6 +52,8 @@ pub(super) fn run(dir: &Path) -> ExitCode {
         Ok(log) => log,
         Err(error) => return fail(&error),
     };
+    // A panic costs one request; where it was belongs into the log, not between its lines.
+    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a step panicked")));
     let live = match Live::<Policy>::start(dir) {
         Ok(live) => live,
         Err(errors) => return refuse(&errors),
