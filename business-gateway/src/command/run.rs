@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use gatehouse_shared::admin::{TokenError, Tokens};
 use gatehouse_shared::live::Live;
-use gatehouse_shared::process::{Ports, check_connections, descriptor_limit, host_name, keep_freed_memory, listen};
+use gatehouse_shared::process::{Ports, check_connections, descriptor_limit, host_name, listen};
 use gatehouse_shared::telemetry::access_log::LineWriter;
 use gatehouse_shared::telemetry::metrics::MetricError;
 use gatehouse_shared::telemetry::{LogFormat, init_logging};
@@ -48,7 +48,6 @@ enum RunError {
 }
 
 pub(super) fn run(dir: &Path) -> ExitCode {
-    keep_freed_memory();
     let _log = match init_logging(LogFormat::Auto, "info") {
         Ok(log) => log,
         Err(error) => return fail(&error),
