@@ -58,6 +58,24 @@ async fn a_drain_lets_what_is_under_way_finish_and_says_that_it_is_not_ready() -
     Ok(())
 }
 
+#[tokio::test]
+async fn a_client_that_has_just_connected_when_the_drain_begins_is_still_answered() -> Passed {
+    let mut site = Site::plan().start().await?;
+    let mut fresh = Raw::open(&site.target()).await?;
+    let admin = site.edge()?.admin()?;
+    until("the connection to be accepted", SOON, async || {
+        let open = admin.metrics().await.ok()?.sum("gatehouse_edge_connections", &[]);
+        (open >= 1.0).then_some(())
+    })
+    .await?;
+    site.edges[0].process.signal(Signal::TERM)?;
+    until("readiness to go", SOON, async || (!admin.is_ready().await).then_some(())).await?;
+    let answer = fresh.exchange(REQUEST).await?;
+    assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+    assert!(site.edges[0].process.wait_for_exit(SOON).await?.success());
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_edge_drains_under_load_without_a_failed_request() -> Passed {
     for handoff in Handoff::BOTH {

@@ -152,6 +152,12 @@ impl Context {
         !self.continue_sent && self.arrival.as_deref().is_some_and(|arrival| arrival.message.expects_continue)
     }
 
+    /// Whether the request has a body.
+    #[must_use]
+    pub fn has_body(&self) -> bool {
+        self.arrival.as_deref().is_some_and(|arrival| arrival.message.body != Body::None)
+    }
+
     /// `100 Continue` was sent.
     pub fn continued(&mut self) {
         self.continue_sent = true;

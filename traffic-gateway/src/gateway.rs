@@ -92,7 +92,7 @@ impl ProxyHttp for Gateway {
         Ok(true)
     }
 
-    /// Notes the end of the body; and the bound on HTTP/2 bodies that state no length (those of HTTP/1 are bounded by the wire).
+    /// Notes the end of a body; and the bound on HTTP/2 bodies that state no length (those of HTTP/1 are bounded by the wire).
     async fn request_body_filter(
         &self,
         session: &mut Session,
@@ -100,7 +100,7 @@ impl ProxyHttp for Gateway {
         is_end: bool,
         context: &mut Context,
     ) -> Result<()> {
-        if is_end || body.is_none() {
+        if (is_end || body.is_none()) && context.has_body() {
             context.outcome.body_handed_on = Some(clock::now());
         }
         context.arrival.as_deref().map_or(Ok(()), |arrival| arrival.bound_body(session))

@@ -29,6 +29,10 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 const DRAINED_MAX: u64 = 1024 * 1024;
 
+/// A client that has just connected is about to send: while the process stops, it is waited for this long. Below what the
+/// end of the process waits for connections to close.
+const FIRST_REQUEST_GRACE: Duration = Duration::from_millis(400);
+
 type Served<'a> = Pin<Box<dyn Future<Output = Option<ReusedHttpStream>> + Send + 'a>>;
 
 /// Serves a connection to its end, or until its first bytes turn out to be HTTP/2 (`h2c` says whether that is welcome): then
@@ -47,9 +51,14 @@ where
     G::CTX: Send + Sync,
 {
     let mut watch = shutdown.clone();
+    let accepted = Arc::clone(connection);
     let stopping = async move {
         // The sender is gone only when the server is: the same thing for a parked connection.
         drop(watch.wait_for(|is_stopping| *is_stopping).await);
+        if accepted.requests() == 0 {
+            // Boxed, because nearly every connection only ever waits above.
+            Box::pin(tokio::time::sleep(FIRST_REQUEST_GRACE)).await;
+        }
     };
     let mut stopping = std::pin::pin!(stopping);
     loop {
