@@ -48,7 +48,7 @@ pub async fn choose(context: &mut Context) -> Result<Box<HttpPeer>> {
             return refuse(context, unavailable(&problem::NO_HEALTHY_UPSTREAM));
         };
         context.attempt.choose(lease.index(), node.address);
-        match node.connections.enter(context.deadline).await {
+        match node.connections.enter(now, context.deadline).await {
             Ok(ticket) => {
                 let wait = context.deadline.saturating_duration_since(now);
                 let peer = node.peer(&ticket, wait, context.attempt.look());
