@@ -8,11 +8,11 @@ use std::str::FromStr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// An IPv4 or IPv6 network; a single address is a network of one. Written `"10.0.0.0/8"` or `"2001:db8::1"`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Network(IpNet);
 
 /// Why a network does not parse.
@@ -86,17 +86,30 @@ fn unmapped(net: IpNet) -> IpNet {
     }
 }
 
-impl TryFrom<String> for Network {
-    type Error = NetworkError;
-
-    fn try_from(text: String) -> Result<Self, NetworkError> {
-        text.parse()
+impl Serialize for Network {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
-impl From<Network> for String {
-    fn from(network: Network) -> String {
-        network.to_string()
+/// By a visitor, so that an error in a list of networks names the one that is wrong.
+impl<'de> Deserialize<'de> for Network {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(NetworkVisitor)
+    }
+}
+
+struct NetworkVisitor;
+
+impl Visitor<'_> for NetworkVisitor {
+    type Value = Network;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a network or address, as a string")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Network, E> {
+        text.parse().map_err(E::custom)
     }
 }
 
@@ -178,6 +191,7 @@ fn is_in<A: Ord + Copy>(ranges: &[(A, A)], address: A) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{SourceFile, parse};
     use proptest::prelude::{any, proptest};
 
     fn network(text: &str) -> Network {
@@ -202,6 +216,24 @@ mod tests {
         assert_eq!(
             "10.0.0.1/8".parse::<Network>().unwrap_err().to_string(),
             "\"10.0.0.1/8\" has bits set after its prefix; the network is \"10.0.0.0/8\""
+        );
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[expect(dead_code, reason = "only errors matter")]
+    struct Lists {
+        trusted: Vec<Network>,
+    }
+
+    #[test]
+    fn a_list_names_every_wrong_entry() {
+        let text = "trusted = [\"10.0.0.1/8\", \"fe80::/10\", \"x\", 5]".to_owned();
+        let errors = parse::<Lists>(&SourceFile { path: "edge.toml".into(), text }).unwrap_err();
+        assert_eq!(
+            errors.to_string(),
+            r#"edge.toml:1:12: "trusted[0]": "10.0.0.1/8" has bits set after its prefix; the network is "10.0.0.0/8"
+edge.toml:1:39: "trusted[2]": "x" is not a network (such as "10.0.0.0/8" or "2001:db8::1")
+edge.toml:1:44: "trusted[3]" must be a network or address, as a string, not 5"#
         );
     }
 

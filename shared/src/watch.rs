@@ -1,11 +1,12 @@
 //! Watching the configuration directory: one thread that reloads when something has changed.
 //!
 //! It watches *directories*, not files, because editors rename and Kubernetes swaps a symbolic link; waits until nothing
-//! has changed for 250 ms; compares the content of all files every 30 s, in case an event was lost or a file outside the
-//! directory was changed; and reloads at once when poked (SIGHUP). A bad file is logged and counted and never stops it.
+//! has changed for 250 ms; compares all files every 30 s, those that were read by their content, in case an event was
+//! lost; and reloads at once when poked (SIGHUP). A bad file is logged and counted and never stops it.
+
+mod fingerprint;
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,11 +14,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
-use ring::digest;
-
 use crate::clock;
 use crate::live::{Live, Load, ReloadOutcome};
+use fingerprint::{fingerprint, subdirectories};
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
 /// When changes lead to a reload.
 #[derive(Clone, Copy, Debug)]
@@ -195,41 +195,29 @@ impl<T: Load> Watching<T> {
             .ok()
     }
 
-    /// Watches the configuration directory and the directories of all files that were read.
+    /// Watches the configuration directory, its subdirectories, and the directories of all files that were read.
     fn follow(&mut self) {
         let Some(notifier) = &mut self.notifier else { return };
-        let dir = self.live.dir().to_owned();
-        let mut wanted: BTreeSet<PathBuf> = BTreeSet::from([dir.clone()]);
+        let dir = self.live.dir();
+        let mut wanted: BTreeSet<PathBuf> = subdirectories(dir).into_iter().collect();
+        wanted.insert(dir.to_owned());
         for file in self.live.files() {
-            let parent = file.parent().filter(|parent| !parent.starts_with(&dir) && parent.is_dir());
-            wanted.extend(parent.map(Path::to_owned));
+            wanted.extend(file.parent().filter(|parent| parent.is_dir()).map(Path::to_owned));
         }
         for gone in self.watched.difference(&wanted) {
             // It may have been deleted, which ended the watch.
             let _unwatched = notifier.unwatch(gone).is_ok();
         }
         for new in wanted.difference(&self.watched) {
-            let mode = if *new == dir { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive };
-            if let Err(error) = notifier.watch(new, mode) {
+            if let Err(error) = notifier.watch(new, RecursiveMode::NonRecursive) {
                 tracing::warn!(directory = %new.display(), %error, "changes here are seen only by the periodic check");
             }
         }
         self.watched = wanted;
     }
 
-    /// A hash over the content of every file in the directory and every file that was read.
     fn fingerprint(&self) -> Vec<u8> {
-        let mut files: BTreeSet<PathBuf> = self.live.files().into_iter().collect();
-        collect_files(self.live.dir(), 0, &mut files);
-        let mut hash = digest::Context::new(&digest::SHA256);
-        for file in files {
-            hash.update(file.as_os_str().as_encoded_bytes());
-            match fs::read(&file) {
-                Ok(content) => hash.update(digest::digest(&digest::SHA256, &content).as_ref()),
-                Err(error) => hash.update(error.kind().to_string().as_bytes()),
-            }
-        }
-        hash.finish().as_ref().to_vec()
+        fingerprint(self.live.dir(), self.live.files())
     }
 }
 
@@ -237,29 +225,6 @@ impl<T: Load> Watching<T> {
 enum Quiet {
     Reached,
     Stopped,
-}
-
-/// Directories below the configuration directory that are looked into.
-const MAX_DEPTH: usize = 4;
-/// Files looked at; a directory with more is not a configuration directory.
-const MAX_FILES: usize = 10_000;
-
-/// Adds the files of a directory and below, except hidden ones (editors' copies, the targets of Kubernetes' links).
-fn collect_files(dir: &Path, depth: usize, files: &mut BTreeSet<PathBuf>) {
-    let Ok(entries) = fs::read_dir(dir) else { return };
-    for entry in entries.flatten() {
-        let path = entry.path();
-        if entry.file_name().as_encoded_bytes().starts_with(b".") || files.len() >= MAX_FILES {
-            continue;
-        }
-        match fs::metadata(&path) {
-            Ok(metadata) if metadata.is_file() => {
-                files.insert(path);
-            }
-            Ok(metadata) if metadata.is_dir() && depth < MAX_DEPTH => collect_files(&path, depth + 1, files),
-            _ => {}
-        }
-    }
 }
 
 #[cfg(test)]

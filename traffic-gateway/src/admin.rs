@@ -116,7 +116,9 @@ impl Admin {
             "/metrics" | "/policy" => {}
             _ => return Answer::problem(&problem::ADMIN_NOT_FOUND),
         }
-        if let Err(denial) = self.tokens.authorize(text(header::AUTHORIZATION), Role::Read, peer_of(session), clock::now()) {
+        if let Err(denial) =
+            self.tokens.authorize(text(header::AUTHORIZATION), Role::Read, peer_of(session), clock::now())
+        {
             return Answer { retry_after: denial.retry_after_seconds(), ..Answer::problem(denial.reason()) };
         }
         if path == "/policy" {

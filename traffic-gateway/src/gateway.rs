@@ -14,18 +14,27 @@ use pingora::{
     upstreams::peer::HttpPeer,
 };
 
-use crate::{accept::Arrival, admit::{self, Denial}, answer, balance, context::Context, forward, observe::Observer};
+use crate::{
+    accept::Arrival,
+    admit::{self, Denial},
+    answer, balance,
+    context::Context,
+    forward,
+    observe::Observer,
+    server::drain::Leaving,
+};
 
 /// The edge as Pingora sees it.
 pub struct Gateway {
     observer: Arc<Observer>,
+    leaving: Leaving,
 }
 
 impl Gateway {
-    /// A gateway that reports to `observer`.
+    /// A gateway that reports to `observer` and asks clients to leave once that has begun.
     #[must_use]
-    pub fn new(observer: Arc<Observer>) -> Self {
-        Self { observer }
+    pub fn new(observer: Arc<Observer>, leaving: Leaving) -> Self {
+        Self { observer, leaving }
     }
 }
 
@@ -59,6 +68,9 @@ impl ProxyHttp for Gateway {
 
     /// Who is it, may it pass, where does it go. True: answered here.
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+        if self.leaving.has_begun() {
+            session.set_keepalive(None);
+        }
         let denial = match begin(session, context) {
             Ok(()) => {
                 if context.awaits_continue() {
@@ -80,17 +92,23 @@ impl ProxyHttp for Gateway {
     async fn connected_to_upstream(
         &self,
         _session: &mut Session,
-        reused: bool,
+        _reused: bool,
         _peer: &HttpPeer,
         _fd: RawFd,
         _digest: Option<&Digest>,
         context: &mut Context,
     ) -> Result<()> {
-        context.attempt.connected(reused);
+        context.attempt.connected();
         Ok(())
     }
 
-    fn fail_to_connect(&self, _session: &mut Session, _peer: &HttpPeer, context: &mut Context, error: BError) -> BError {
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        context: &mut Context,
+        error: BError,
+    ) -> BError {
         forward::retry::connect_failed(context, error)
     }
 

@@ -52,19 +52,25 @@ impl Load for Policy {
         let mut errors = ConfigErrors::new();
 
         let node = errors.collect(check_process(&config.process, &positions));
-        let accept = errors.collect(accept::compile(&config, before.map(|before| &before.accept), &mut sources, &positions));
+        let accept =
+            errors.collect(accept::compile(&config, before.map(|before| &before.accept), &mut sources, &positions));
         let hop = errors.collect(HopKeys::compile(&config.hop.keys, "hop.keys", &positions, &mut sources));
         let clusters = errors.collect(clusters(&config, before, &positions));
         let routes = clusters
             .as_ref()
             .and_then(|clusters| errors.collect(route::Table::compile(&config.route, clusters, &positions)));
         if config.route.is_empty() {
-            errors.push(positions.error("route", "there is no [[route]]", Some("without one, every request gets 404".into())));
+            errors.push(positions.error(
+                "route",
+                "there is no [[route]]",
+                Some("without one, every request gets 404".into()),
+            ));
         }
         if config.access_log.queue == 0 {
             errors.push(positions.error("access_log.queue", "queue must be at least 1", None));
         }
-        let (Some(node), Some(accept), Some(hop), Some(clusters), Some(routes)) = (node, accept, hop, clusters, routes) else {
+        let (Some(node), Some(accept), Some(hop), Some(clusters), Some(routes)) = (node, accept, hop, clusters, routes)
+        else {
             return Err(errors);
         };
         if let Some(before) = before
@@ -104,7 +110,11 @@ fn check_process(config: &Process, positions: &Positions) -> Result<Box<str>, Co
     }
     if config.upgrade_socket().as_os_str().len() > LONGEST_SOCKET_PATH {
         let message = format!("the path of the upgrade socket is longer than {LONGEST_SOCKET_PATH} bytes");
-        errors.push(positions.error("process.upgrade_socket", message, Some("set upgrade_socket to a shorter one".into())));
+        errors.push(positions.error(
+            "process.upgrade_socket",
+            message,
+            Some("set upgrade_socket to a shorter one".into()),
+        ));
     }
     let node = config.node.clone().unwrap_or_else(process::host_name);
     if !process::is_node_name(&node) {
@@ -114,7 +124,11 @@ fn check_process(config: &Process, positions: &Positions) -> Result<Box<str>, Co
     errors.into_result(node.into())
 }
 
-fn clusters(config: &Config, before: Option<&Policy>, positions: &Positions) -> Result<Vec<Arc<Cluster>>, ConfigErrors> {
+fn clusters(
+    config: &Config,
+    before: Option<&Policy>,
+    positions: &Positions,
+) -> Result<Vec<Arc<Cluster>>, ConfigErrors> {
     let mut errors = ConfigErrors::new();
     let mut compiled = Vec::new();
     for (index, cluster) in config.cluster.iter().enumerate() {
@@ -124,7 +138,8 @@ fn clusters(config: &Config, before: Option<&Policy>, positions: &Positions) -> 
             errors.push(positions.error(&format!("{path}.name"), message, None));
         }
         let same = before.and_then(|before| before.clusters.iter().find(|other| *other.name == *cluster.name));
-        compiled.extend(errors.collect(Cluster::compile(cluster, same.map(Arc::as_ref), positions, &path)).map(Arc::new));
+        compiled
+            .extend(errors.collect(Cluster::compile(cluster, same.map(Arc::as_ref), positions, &path)).map(Arc::new));
     }
     errors.into_result(compiled)
 }

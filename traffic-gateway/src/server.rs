@@ -9,13 +9,7 @@ pub mod sockets;
 pub mod drain;
 pub mod upgrade;
 
-use std::{
-    fs, io,
-    net::SocketAddr,
-    path::Path,
-    sync::Arc,
-    thread,
-};
+use std::{fs, io, net::SocketAddr, path::Path, sync::Arc, thread};
 
 use gatehouse_shared::{
     admin::{TokenError, Tokens},
@@ -32,7 +26,10 @@ use gatehouse_shared::{
 use pingora::{
     listeners::L4BufferSettings,
     proxy::http_proxy,
-    server::{RunArgs, Server, configuration::{Opt, ServerConf}},
+    server::{
+        RunArgs, Server,
+        configuration::{Opt, ServerConf},
+    },
     services::background::background_service,
 };
 
@@ -43,13 +40,13 @@ use crate::{
         guard::Connections,
     },
     admin::Admin,
-    balance::{MOST_ATTEMPTS, probe::Prober},
+    balance::{PINGORA_ATTEMPTS, probe::Prober},
     config::Process,
     gateway::Gateway,
     observe::{Observer, metrics::Metrics},
     policy::Policy,
 };
-use drain::Signals;
+use drain::{Leaving, Signals};
 use sockets::{BindError, Listening, Socket};
 
 /// Where the listening sockets come from.
@@ -121,9 +118,10 @@ pub fn run(dir: &Path, start: Start) -> Result<(), StartError> {
         Opt { upgrade: start == Start::Upgrade, ..Opt::default() },
         server_conf(&policy.value),
     );
+    let leaving = Leaving::default();
     // Waits for the sockets of the old process and ends this one when none come.
     server.bootstrap();
-    let proxy = Arc::new(http_proxy(&server.configuration, Gateway::new(Arc::clone(&observer))));
+    let proxy = Arc::new(http_proxy(&server.configuration, Gateway::new(Arc::clone(&observer), leaving.clone())));
     let entrance = Entrance::new(
         proxy,
         current_policy(&live),
@@ -151,6 +149,7 @@ pub fn run(dir: &Path, start: Start) -> Result<(), StartError> {
     let signals = Signals {
         live: Arc::clone(&live),
         shutdown: shutdown.clone(),
+        leaving: leaving.clone(),
         upgrade_socket: process.upgrade_socket(),
         on_reload: Box::new(move || {
             poke.poke();
@@ -166,7 +165,7 @@ pub fn run(dir: &Path, start: Start) -> Result<(), StartError> {
         .name("server".to_owned())
         .spawn(move || server.run(RunArgs { shutdown_signal: Box::new(signals) }))
         .map_err(|source| StartError::Io { doing: "start a thread", source })?;
-    let ended = drain::wait_for_the_end(phases, &live, &shutdown, &in_flight, &connections);
+    let ended = drain::wait_for_the_end(phases, &live, &shutdown, &leaving, &in_flight, &connections);
     watcher.stop();
     observer.close();
     withdraw(&ports, &process.state_dir);
@@ -246,7 +245,7 @@ fn server_conf(policy: &Policy) -> ServerConf {
     ServerConf {
         threads,
         work_stealing: threads > 1,
-        max_retries: MOST_ATTEMPTS,
+        max_retries: PINGORA_ATTEMPTS,
         upgrade_sock: process.upgrade_socket().to_string_lossy().into_owned(),
         // Per thread, and for the clusters of the start; a later reload may need more.
         upstream_keepalive_pool_size: upstream.max(1_024),

@@ -20,7 +20,7 @@ pub enum Strategy {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ejection {
-    /// Failures in a row that eject; a connection that cannot be made ejects at once. At least 1.
+    /// Failures in a row that eject; a refused connection ejects at once. At least 1.
     #[schemars(example = 3)]
     pub consecutive_failures: u32,
     /// How long the first ejection lasts; each one that follows soon lasts twice as long.

@@ -90,11 +90,13 @@ impl Endpoint {
         }
     }
 
-    /// Whether the next request may go here. In the usual case two loads.
-    pub(super) fn is_usable(&self, now: Instant) -> bool {
-        if self.probe_down.load(Ordering::Relaxed) {
-            return false;
-        }
+    /// Whether the probe says it does not work.
+    pub(super) fn is_down(&self) -> bool {
+        self.probe_down.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is not ejected and no trial is under way. In the usual case one load.
+    pub(super) fn is_standing(&self, now: Instant) -> bool {
         match self.standing.load(Ordering::Acquire) {
             IN => true,
             RETURNING => self.ejected_until.load(Ordering::Relaxed) <= self.millis(now),
@@ -102,9 +104,9 @@ impl Endpoint {
         }
     }
 
-    /// Whether it counts against the floor: down, ejected, or not proven again.
-    pub(super) fn is_out(&self) -> bool {
-        self.probe_down.load(Ordering::Relaxed) || self.standing.load(Ordering::Acquire) != IN
+    /// Whether it is ejected, or was and is not proven again.
+    pub(super) fn is_unproven(&self) -> bool {
+        self.standing.load(Ordering::Acquire) != IN
     }
 
     /// Claims it for a request: for a returning one only the first caller succeeds, and its request is the trial.
@@ -184,16 +186,8 @@ impl Endpoint {
         Some(is_healthy)
     }
 
-    /// Nobody probes any more: what probes said no longer counts.
-    pub(super) fn forget_probes(&self) {
-        self.probe_down.store(false, Ordering::Relaxed);
-        self.probe_streak.store(0, Ordering::Relaxed);
-    }
-
+    /// Its state when nobody probes, or the probe has nothing against it.
     pub(super) fn state(&self, now: Instant) -> EndpointState {
-        if self.probe_down.load(Ordering::Relaxed) {
-            return EndpointState::Down;
-        }
         match self.standing.load(Ordering::Acquire) {
             IN => EndpointState::Up,
             _ if self.is_ejected(now) => EndpointState::Ejected,
@@ -201,10 +195,10 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn status(&self, now: Instant) -> EndpointStatus {
+    pub(super) fn status(&self, state: EndpointState) -> EndpointStatus {
         EndpointStatus {
             address: self.address,
-            state: self.state(now),
+            state,
             in_flight: self.in_flight.load(Ordering::Relaxed),
             requests_total: self.requests_total.load(Ordering::Relaxed),
             failures_total: self.failures_total.load(Ordering::Relaxed),

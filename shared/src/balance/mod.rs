@@ -4,7 +4,7 @@
 //! gives a [`Lease`], which counts as one request in flight until it is dropped and takes the [`Outcome`]. Who is *out*:
 //!
 //! - *down*: the active probe failed `fall` times in a row, until it succeeds `rise` times in a row;
-//! - *ejected*: a connection could not be made, or several requests in a row failed; for a time that doubles each time it
+//! - *ejected*: a connection was refused, or several requests in a row failed; for a time that doubles each time it
 //!   happens again soon;
 //! - *returning*: the ejection has ended; one request at a time is let through until one succeeds.
 //!
@@ -24,8 +24,12 @@ pub use pool::{Lease, Pool, PoolTotals, ProbeChange};
 pub enum Outcome {
     /// It answered.
     Ok,
-    /// No connection could be made: refused, unreachable or too slow. Ejects at once.
+    /// No connection could be made: refused or unreachable. Ejects at once. A pooled connection that turns out dead says
+    /// nothing about the endpoint and is not reported.
     ConnectFailed,
+    /// No connection was made in time. It counts like any other failure: a burst that overflows the backlog of a healthy
+    /// endpoint looks the same.
+    ConnectTimedOut,
     /// The connection died before or during the answer, or the answer was not valid HTTP, or took too long.
     TransportFailed,
     /// The endpoint is a gateway that answered 502, 503 or 504 about itself.

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::Outcome;
 use super::config::{PoolConfig, Strategy};
-use super::endpoint::{Endpoint, EndpointStatus, IsTrial};
+use super::endpoint::{Endpoint, EndpointState, EndpointStatus, IsTrial};
 
 /// The endpoints of one cluster or service.
 #[derive(Debug)]
@@ -54,6 +54,8 @@ pub struct ProbeChange {
 
 impl Pool {
     /// A pool of these endpoints; health, counts and requests in flight of those that `before` also had carry over.
+    ///
+    /// It changes nothing of `before`, so that a load that fails later leaves no trace.
     #[must_use]
     pub fn compile(config: &PoolConfig, addresses: &[SocketAddr], before: Option<&Pool>, now: Instant) -> Self {
         let known = |address: &SocketAddr| {
@@ -63,9 +65,6 @@ impl Pool {
             .iter()
             .map(|address| known(address).map_or_else(|| Arc::new(Endpoint::new(*address, now)), Arc::clone))
             .collect();
-        if config.probe.is_none() {
-            endpoints.iter().for_each(|endpoint| endpoint.forget_probes());
-        }
         let shared = before.map_or_else(Arc::default, |pool| Arc::clone(&pool.inner.shared));
         Self { inner: Arc::new(Inner { config: config.clone(), endpoints, shared }) }
     }
@@ -82,7 +81,7 @@ impl Pool {
         // A second round only when another request has just claimed the returning endpoint we chose.
         for _ in 0..2 {
             let usable =
-                |(index, endpoint): &(usize, &Arc<Endpoint>)| endpoint.is_usable(now) && !tried.contains(index);
+                |(index, endpoint): &(usize, &Arc<Endpoint>)| inner.is_usable(endpoint, now) && !tried.contains(index);
             let Some((index, endpoint)) = inner.pick(turn, usable) else { break };
             if let Some(trial) = endpoint.claim() {
                 return Some(self.lease(
@@ -131,13 +130,16 @@ impl Pool {
     /// How many endpoints can take a request now.
     #[must_use]
     pub fn usable(&self, now: Instant) -> usize {
-        self.inner.endpoints.iter().filter(|endpoint| endpoint.is_usable(now)).count()
+        self.inner.endpoints.iter().filter(|endpoint| self.inner.is_usable(endpoint, now)).count()
     }
 
     /// Every endpoint as it is now, by index.
     #[must_use]
     pub fn status(&self, now: Instant) -> Vec<EndpointStatus> {
-        self.inner.endpoints.iter().map(|endpoint| endpoint.status(now)).collect()
+        let state = |endpoint: &Endpoint| {
+            if self.inner.is_down(endpoint) { EndpointState::Down } else { endpoint.state(now) }
+        };
+        self.inner.endpoints.iter().map(|endpoint| endpoint.status(state(endpoint))).collect()
     }
 
     /// How often the rules had to bend, over all generations.
@@ -152,6 +154,16 @@ impl Pool {
 }
 
 impl Inner {
+    /// Whether the probe is against it; what an earlier generation's probes said counts only while there are probes.
+    fn is_down(&self, endpoint: &Endpoint) -> bool {
+        self.config.probe.is_some() && endpoint.is_down()
+    }
+
+    /// Whether the next request may go there.
+    fn is_usable(&self, endpoint: &Endpoint, now: Instant) -> bool {
+        endpoint.is_standing(now) && !self.is_down(endpoint)
+    }
+
     /// Chooses among the endpoints that qualify, by the strategy; `turn` decides where to begin.
     fn pick<'a>(
         &'a self,
@@ -184,7 +196,9 @@ impl Inner {
             return;
         }
         let is_other = |other: &&Arc<Endpoint>| !std::ptr::eq(Arc::as_ptr(other), endpoint);
-        let out = self.endpoints.iter().filter(is_other).filter(|other| other.is_out()).count() + 1;
+        let out =
+            self.endpoints.iter().filter(is_other).filter(|other| other.is_unproven() || self.is_down(other)).count()
+                + 1;
         if out * 100 > self.endpoints.len() * usize::from(self.config.ejection.max_percent) {
             self.shared.floor_total.fetch_add(1, Ordering::Relaxed);
             endpoint.put_in();
@@ -231,7 +245,7 @@ impl Lease {
         match outcome {
             Outcome::Ok => self.endpoint.succeeded(self.kind != Kind::Usual),
             Outcome::ConnectFailed => self.pool.failed(&self.endpoint, true, now),
-            Outcome::TransportFailed | Outcome::GatewayFailed => {
+            Outcome::ConnectTimedOut | Outcome::TransportFailed | Outcome::GatewayFailed => {
                 self.pool.failed(&self.endpoint, self.kind == Kind::Trial, now);
             }
         }

@@ -92,7 +92,7 @@ fn a_refused_connection_ejects_at_once_and_failures_after_three() {
     fail(&pool, 1, Outcome::TransportFailed, now);
     fail(&pool, 1, Outcome::GatewayFailed, now);
     fail(&pool, 1, Outcome::Ok, now);
-    fail(&pool, 1, Outcome::TransportFailed, now);
+    fail(&pool, 1, Outcome::ConnectTimedOut, now);
     fail(&pool, 1, Outcome::TransportFailed, now);
     assert_eq!(state(&pool, 1, now), EndpointState::Up, "an answer ends a run of failures");
     fail(&pool, 1, Outcome::TransportFailed, now);
@@ -205,8 +205,10 @@ fn a_reload_keeps_health_and_what_is_in_flight() {
     for _ in 0..3 {
         pool.probed(1, false);
     }
-    let pool = Pool::compile(&unprobed, &fewer, Some(&pool), now);
-    assert_eq!(state(&pool, 1, now), EndpointState::Up, "without probes nobody is down");
+    let unprobed = Pool::compile(&unprobed, &fewer, Some(&pool), now);
+    assert_eq!(state(&unprobed, 1, now), EndpointState::Up, "without probes nobody is down");
+    assert_eq!(unprobed.usable(now), 2);
+    assert_eq!(state(&pool, 1, now), EndpointState::Down, "compiling changes nothing of the pool before");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use serde_spanned::Spanned;
 use toml::de::{DeArray, DeString, DeTable, DeValue};
 
 use super::error::{ConfigError, ConfigErrors};
-use super::message::{Complaint, explain};
+use super::message::{Complaint, explain, explain_syntax};
 use super::source::SourceFile;
 
 /// Findings after which a file is given up.
@@ -52,14 +52,10 @@ pub fn parse<T: DeserializeOwned>(file: &SourceFile) -> Result<Document<T>, Conf
 fn syntax_errors(file: &SourceFile, lines: &Lines<'_>, errors: &[toml::de::Error]) -> ConfigErrors {
     let mut findings = ConfigErrors::new();
     for error in errors.iter().take(MAX_FINDINGS) {
-        let (line, column) = lines.place(error.span().map_or(0, |span| span.start));
-        findings.push(ConfigError {
-            file: file.name(),
-            line,
-            column,
-            message: error.message().to_owned(),
-            remedy: None,
-        });
+        let span = error.span().unwrap_or_default();
+        let (message, remedy) = explain_syntax(error.message(), file.text.get(span.clone()).unwrap_or_default());
+        let (line, column) = lines.place(span.start);
+        findings.push(ConfigError { file: file.name(), line, column, message, remedy });
     }
     findings
 }

@@ -23,6 +23,8 @@ pub(super) fn explain(path: &str, message: &str) -> Complaint {
         unknown_choice(path, rest)
     } else if let Some((found, expected)) = invalid(message) {
         (format!("\"{path}\" must be {}, not {}", wanted(expected), given(found)), None)
+    } else if let Some(wanted) = malformed(message) {
+        (format!("\"{path}\" must be {wanted}"), None)
     } else if path.is_empty() {
         (message.to_owned(), None)
     } else {
@@ -90,9 +92,41 @@ fn invalid(message: &str) -> Option<(&str, &str)> {
     rest.rsplit_once(", expected ")
 }
 
+const SOCKET_ADDRESS: &str = "an address with its port, such as \"127.0.0.1:8080\"";
+const IP_ADDRESS: &str = "an IP address, such as \"192.0.2.1\"";
+
+/// What the standard library says of addresses, which does not show what it was given.
+fn malformed(message: &str) -> Option<&'static str> {
+    match message {
+        "invalid socket address syntax" => Some(SOCKET_ADDRESS),
+        "invalid IP address syntax" => Some(IP_ADDRESS),
+        _ => None,
+    }
+}
+
+/// What the parser says of TOML that is none: what is wrong, and what it expected there as the remedy.
+pub(super) fn explain_syntax(message: &str, at: &str) -> (String, Option<String>) {
+    let (wrong, expected) = message.split_once(", expected ").unwrap_or((message, ""));
+    let remedy = match (wrong, expected) {
+        (_, "" | "nothing") | ("string values must be quoted", _) => None,
+        (_, expected) => Some(format!("expected {}", expected.replace('`', "\""))),
+    };
+    let wrong = match wrong {
+        "duplicate key" => format!("\"{at}\" is there twice"),
+        "string values must be quoted" => "there must be a value here; texts stand in quotes".to_owned(),
+        wrong => wrong.to_owned(),
+    };
+    (wrong, remedy)
+}
+
 fn wanted(expected: &str) -> String {
     match expected {
-        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number that is not negative".to_owned(),
+        "u8" => "a whole number from 0 to 255".to_owned(),
+        "u16" => "a whole number from 0 to 65535".to_owned(),
+        "u32" => "a whole number from 0 to 4294967295".to_owned(),
+        "u64" | "usize" => "a whole number that is not negative".to_owned(),
+        "socket address" => SOCKET_ADDRESS.to_owned(),
+        "IP address" => IP_ADDRESS.to_owned(),
         "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number".to_owned(),
         "f32" | "f64" => "a number".to_owned(),
         "a boolean" => "true or false".to_owned(),

@@ -22,7 +22,7 @@ struct Section<'s> {
     path: String,
     is_list: bool,
     table: &'s Value,
-    /// What the key that holds the table says of it; before what the table says of itself.
+    /// What the key that holds the table says of it; what the type says of itself is for where this is missing.
     meaning: Option<&'s str>,
     depth: usize,
 }
@@ -63,8 +63,7 @@ impl<'s> Page<'s> {
             let name = if section.is_list { format!("[[{}]]", section.path) } else { format!("[{}]", section.path) };
             self.paragraph(&format!("{level} `{name}`"));
         }
-        let own = description(section.table);
-        for meaning in [section.meaning, own.filter(|own| section.meaning != Some(own))].into_iter().flatten() {
+        if let Some(meaning) = section.meaning.or_else(|| description(section.table)) {
             self.paragraph(meaning);
         }
     }

@@ -6,7 +6,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// A secret file larger than this is a mistake.
 const MAX_SECRET_BYTES: u64 = 64 * 1024;
@@ -14,7 +15,7 @@ const MAX_SECRET_BYTES: u64 = 64 * 1024;
 /// Where a secret comes from: `{ file = "hop.key" }` or `{ env = "GATEHOUSE_HOP_KEY" }`.
 ///
 /// A relative file is relative to the configuration directory. One line feed (or CR LF) at the end is not part of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SecretSource {
     /// The content of a file.
@@ -38,6 +39,53 @@ impl SecretSource {
         };
         let secret = Secret::new(bytes);
         if secret.expose().is_empty() { Err(format!("the secret in {self} is empty")) } else { Ok(secret) }
+    }
+}
+
+/// By hand, so that an error never shows a secret that somebody has written in clear.
+impl<'de> Deserialize<'de> for SecretSource {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SourceVisitor)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "lowercase")]
+enum Kind {
+    File,
+    Env,
+}
+
+struct SourceVisitor;
+
+/// What to write instead of a secret.
+const FORMS: &str = "{ file = \"PATH\" } or { env = \"NAME\" }";
+
+impl<'de> Visitor<'de> for SourceVisitor {
+    type Value = SecretSource;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(FORMS)
+    }
+
+    fn visit_str<E: Error>(self, _secret: &str) -> Result<SecretSource, E> {
+        Err(E::custom(format_args!("a secret is never written here: use {FORMS}")))
+    }
+
+    fn visit_i64<E: Error>(self, _secret: i64) -> Result<SecretSource, E> {
+        self.visit_str("")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<SecretSource, M::Error> {
+        let only_one = || M::Error::custom(format_args!("must be exactly one of {FORMS}"));
+        let source = match map.next_key()?.ok_or_else(only_one)? {
+            Kind::File => SecretSource::File(map.next_value()?),
+            Kind::Env => SecretSource::Env(map.next_value()?),
+        };
+        match map.next_key::<Kind>()? {
+            None => Ok(source),
+            Some(_) => Err(only_one()),
+        }
     }
 }
 
@@ -92,6 +140,7 @@ impl fmt::Debug for Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{SourceFile, parse};
 
     #[test]
     fn reads_a_file_without_its_line_end() {
@@ -111,6 +160,37 @@ mod tests {
         assert!(resolve("missing").starts_with("cannot read the secret file \"missing\": "));
         assert_eq!(resolve("empty"), "the secret in file \"empty\" is empty");
         assert!(resolve("huge").ends_with("larger than 64 KiB"));
+    }
+
+    #[derive(Debug, Deserialize)]
+    struct Keys {
+        key: SecretSource,
+    }
+
+    fn read(text: &str) -> Result<SecretSource, String> {
+        let file = SourceFile { path: "edge.toml".into(), text: text.to_owned() };
+        parse::<Keys>(&file).map(|document| document.value.key).map_err(|errors| errors.to_string())
+    }
+
+    #[test]
+    fn is_written_as_a_file_or_a_variable() {
+        assert_eq!(read("key = { file = \"hop.key\" }"), Ok(SecretSource::File("hop.key".into())));
+        assert_eq!(read("key = { env = \"KEY\" }"), Ok(SecretSource::Env("KEY".into())));
+        let one = "edge.toml:1:7: \"key\": must be exactly one of { file = \"PATH\" } or { env = \"NAME\" }";
+        assert_eq!(read("key = {}"), Err(one.to_owned()));
+        assert_eq!(read("key = { env = \"KEY\", file = \"x\" }"), Err(one.to_owned()));
+        let unknown = "edge.toml:1:9: unknown key \"fil\" in [key] (did you mean \"file\"?)";
+        assert!(read("key = { fil = \"x\" }").unwrap_err().contains(unknown));
+    }
+
+    #[test]
+    fn an_error_never_shows_a_secret_written_in_clear() {
+        for text in ["key = \"tops3cret\"", "key = 7355608"] {
+            assert_eq!(
+                read(text).unwrap_err(),
+                "edge.toml:1:7: \"key\": a secret is never written here: use { file = \"PATH\" } or { env = \"NAME\" }"
+            );
+        }
     }
 
     #[test]

@@ -58,9 +58,14 @@ mod tests {
 
     #[test]
     fn accepts_names_addresses_and_ports() {
-        for (authority, length) in
-            [("example.com", 11), ("a_b.example:8080", 11), ("127.0.0.1:1", 9), ("[::1]", 5), ("[2001:db8::1]:443", 13), ("x.", 2)]
-        {
+        for (authority, length) in [
+            ("example.com", 11),
+            ("a_b.example:8080", 11),
+            ("127.0.0.1:1", 9),
+            ("[::1]", 5),
+            ("[2001:db8::1]:443", 13),
+            ("x.", 2),
+        ] {
             assert_eq!(host_length(authority.as_bytes()).unwrap(), length, "{authority}");
         }
     }
@@ -68,8 +73,27 @@ mod tests {
     #[test]
     fn refuses_what_parsers_disagree_about() {
         for authority in [
-            "", ":80", "a:", "a:0", "a:080", "a:65536", "a:99999999999", "a:b", "a b", "a,b", "a%41", "[::1", "[::1]x", "[zz]",
-            "::1", "a:1:2", "[fe80::1%25eth0]", "a/b", "é", ".a", "a\\b",
+            "",
+            ":80",
+            "a:",
+            "a:0",
+            "a:080",
+            "a:65536",
+            "a:99999999999",
+            "a:b",
+            "a b",
+            "a,b",
+            "a%41",
+            "[::1",
+            "[::1]x",
+            "[zz]",
+            "::1",
+            "a:1:2",
+            "[fe80::1%25eth0]",
+            "a/b",
+            "é",
+            ".a",
+            "a\\b",
         ] {
             assert_eq!(host_length(authority.as_bytes()).unwrap_err().code, "host_invalid", "{authority}");
         }

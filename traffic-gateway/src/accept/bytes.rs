@@ -34,7 +34,10 @@ const fn classes(byte: u8) -> u8 {
     let alphanumeric = byte.is_ascii_alphanumeric();
     let mut classes = 0;
     if alphanumeric
-        || matches!(byte, b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
+        || matches!(
+            byte,
+            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+        )
     {
         classes |= TOKEN;
     }

@@ -221,12 +221,37 @@ impl Bounds {
             }
         };
         let head_max = config.head_max.0;
-        check((1024..=256 * 1024).contains(&head_max), "accept.head_max", "head_max must be 1KiB to 256KiB", "32KiB serves most sites");
-        check((1..=250).contains(&config.fields_max), "accept.fields_max", "fields_max must be 1 to 250", "100 serves most sites");
+        check(
+            (1024..=256 * 1024).contains(&head_max),
+            "accept.head_max",
+            "head_max must be 1KiB to 256KiB",
+            "32KiB serves most sites",
+        );
+        check(
+            (1..=250).contains(&config.fields_max),
+            "accept.fields_max",
+            "fields_max must be 1 to 250",
+            "100 serves most sites",
+        );
         let target_max = config.target_max.0;
-        check((1..=head_max).contains(&target_max), "accept.target_max", "target_max must be 1 byte to head_max", "set it below head_max");
-        check(config.requests_per_connection > 0, "accept.requests_per_connection", "requests_per_connection must be at least 1", "10000 is the default");
-        check(!config.body_min_rate.per.is_zero(), "accept.body_min_rate", "body_min_rate needs a time above zero", "write \"240/1s\"");
+        check(
+            (1..=head_max).contains(&target_max),
+            "accept.target_max",
+            "target_max must be 1 byte to head_max",
+            "set it below head_max",
+        );
+        check(
+            config.requests_per_connection > 0,
+            "accept.requests_per_connection",
+            "requests_per_connection must be at least 1",
+            "10000 is the default",
+        );
+        check(
+            !config.body_min_rate.per.is_zero(),
+            "accept.body_min_rate",
+            "body_min_rate needs a time above zero",
+            "write \"240/1s\"",
+        );
         for (path, value) in [
             ("accept.head_timeout", config.head_timeout),
             ("accept.idle_timeout", config.idle_timeout),
@@ -243,7 +268,12 @@ impl Bounds {
         }
         check(config.http2.streams > 0, "accept.http2.streams", "streams must be at least 1", "100 is the default");
         let window = |size: ByteSize| (1..=(1 << 31) - 1).contains(&size.0);
-        check(window(config.http2.stream_window), "accept.http2.stream_window", "a window must be 1 byte to 2GiB - 1", "64KiB is the default");
+        check(
+            window(config.http2.stream_window),
+            "accept.http2.stream_window",
+            "a window must be 1 byte to 2GiB - 1",
+            "64KiB is the default",
+        );
         check(
             window(config.http2.connection_window) && config.http2.connection_window.0 >= 65_535,
             "accept.http2.connection_window",
@@ -251,13 +281,28 @@ impl Bounds {
             "1MiB is the default",
         );
         let header_list = config.http2.header_list_max.0;
-        check((1024..=1024 * 1024).contains(&header_list), "accept.http2.header_list_max", "header_list_max must be 1KiB to 1MiB", "32KiB is the default");
-        check(!config.methods.is_empty(), "accept.methods", "methods must name at least one method", "remove the line for the default");
+        check(
+            (1024..=1024 * 1024).contains(&header_list),
+            "accept.http2.header_list_max",
+            "header_list_max must be 1KiB to 1MiB",
+            "32KiB is the default",
+        );
+        check(
+            !config.methods.is_empty(),
+            "accept.methods",
+            "methods must name at least one method",
+            "remove the line for the default",
+        );
         let mut methods = Vec::with_capacity(config.methods.len());
         for (index, name) in config.methods.iter().enumerate() {
             match Method::from_bytes(name.as_bytes()) {
                 Ok(method) if method != Method::CONNECT => methods.push(method),
-                _ => check(false, &format!("accept.methods[{index}]"), "this method cannot be let in", "name methods in upper case, CONNECT apart"),
+                _ => check(
+                    false,
+                    &format!("accept.methods[{index}]"),
+                    "this method cannot be let in",
+                    "name methods in upper case, CONNECT apart",
+                ),
             }
         }
         errors.into_result(())?;

@@ -109,23 +109,3 @@ pub trait Refusals: Send + Sync {
     /// `head` is what was read of the request (at most 2,048 bytes, unescaped), empty where none was.
     fn refused(&self, connection: &Connection, reason: &'static Reason, request_id: RequestId, head: &[u8]);
 }
-
-#[cfg(test)]
-pub(super) mod tests {
-    use super::*;
-
-    /// A plain HTTP/1 connection from `source`.
-    pub(in crate::accept) fn connection_from(source: &str) -> Connection {
-        let source = source.parse().unwrap();
-        Connection {
-            peer: source,
-            source,
-            local: SocketAddr::from(([127, 0, 0, 1], 80)),
-            listener: 0,
-            tls: None,
-            accepted_at: gatehouse_shared::clock::now(),
-            is_http2: false,
-            requests: AtomicU64::new(0),
-        }
-    }
-}

@@ -146,7 +146,9 @@ where
         }
         let connection = Arc::new(connection);
         let wire = Wire::new(transport, guard);
-        let Some((wire, preface)) = http1::serve(self, wire, &connection, bound.listener.h2c, shutdown).await else { return };
+        let Some((wire, preface)) = http1::serve(self, wire, &connection, bound.listener.h2c, shutdown).await else {
+            return;
+        };
         Box::pin(self.go_on_with_http2(wire, &preface, &connection, shutdown)).await;
     }
 
@@ -193,7 +195,9 @@ where
 {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let socket = stream.into_any().downcast::<Socket>().ok()?;
-        self.accept(socket, shutdown).await;
+        // A task of its own: Pingora's holds, for as long as it runs, what any listener might need for its handshake.
+        let (entrance, shutdown) = (Arc::clone(self), shutdown.clone());
+        tokio::spawn(async move { entrance.accept(socket, &shutdown).await });
         None
     }
 
@@ -247,7 +251,9 @@ async fn handshake(socket: Box<Socket>, policy: &Generation<Policy>, bound: &Bou
     let session = stream.get_ssl();
     let facts = TlsFacts {
         version: if session.and_then(|session| session.version()) == Some("TLSv1_2") { "1.2" } else { "1.3" },
-        server_name: session.and_then(|session| session.server_name()).map(|name| name.to_ascii_lowercase().into_boxed_str()),
+        server_name: session
+            .and_then(|session| session.server_name())
+            .map(|name| name.to_ascii_lowercase().into_boxed_str()),
         client: session.and_then(|session| session.peer_certificate_der()).and_then(client_certificate),
     };
     Some((Transport::Tls(Box::new(stream)), facts))

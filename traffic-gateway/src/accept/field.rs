@@ -86,13 +86,20 @@ pub(super) fn content_length(value: &[u8]) -> Result<u64, &'static Reason> {
 pub(super) fn check_connection(value: &[u8]) -> Result<(), &'static Reason> {
     const ALLOWED: [&str; 7] = ["", "close", "keep-alive", "upgrade", "te", "trailer", "http2-settings"];
     let is_allowed = |option: &[u8]| ALLOWED.iter().any(|allowed| option.eq_ignore_ascii_case(allowed.as_bytes()));
-    if value.split(|byte| *byte == b',').map(trim).all(is_allowed) { Ok(()) } else { Err(&problem::CONNECTION_OPTION_INVALID) }
+    if value.split(|byte| *byte == b',').map(trim).all(is_allowed) {
+        Ok(())
+    } else {
+        Err(&problem::CONNECTION_OPTION_INVALID)
+    }
 }
 
 /// Whether an `Upgrade` field asks for anything but cleartext HTTP/2, an upgrade that RFC 9113 dropped and that some
 /// clients still offer with every first request: ignoring it is the answer they expect.
 pub(super) fn asks_for_upgrade(value: &[u8]) -> bool {
-    value.split(|byte| *byte == b',').map(trim).any(|protocol| !protocol.is_empty() && !protocol.eq_ignore_ascii_case(b"h2c"))
+    value
+        .split(|byte| *byte == b',')
+        .map(trim)
+        .any(|protocol| !protocol.is_empty() && !protocol.eq_ignore_ascii_case(b"h2c"))
 }
 
 #[cfg(test)]
@@ -103,7 +110,8 @@ mod tests {
     fn a_content_length_has_one_spelling() {
         assert_eq!(content_length(b"0").unwrap(), 0);
         assert_eq!(content_length(b"1234567890").unwrap(), 1_234_567_890);
-        for value in ["", "+5", "005", "00", "5_0", "-1", "5 ", "0x5", "5,5", "5, 5", "99999999999999999999", "\u{665}"] {
+        for value in ["", "+5", "005", "00", "5_0", "-1", "5 ", "0x5", "5,5", "5, 5", "99999999999999999999", "\u{665}"]
+        {
             assert_eq!(content_length(value.as_bytes()).unwrap_err().code, "content_length_invalid", "{value}");
         }
     }

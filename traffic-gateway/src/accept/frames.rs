@@ -7,7 +7,7 @@
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -45,12 +45,27 @@ pub(super) struct Frames {
     write_timeout: Duration,
     writing_since: Option<Instant>,
     count: Count,
+    flood: Flood,
 }
+
+/// What the client did too much of, for the loop: the protocol library keeps only the text of an error.
+pub(super) type Flood = Arc<OnceLock<&'static Reason>>;
 
 impl Frames {
     pub(super) fn new(transport: Transport, guard: Guard, bounds: &Http2Bounds, write_timeout: Duration) -> Self {
-        let watchdog = Watchdog::default();
-        Self { transport, _guard: guard, watchdog, write_timeout, writing_since: None, count: Count::new(bounds) }
+        Self {
+            transport,
+            _guard: guard,
+            watchdog: Watchdog::default(),
+            write_timeout,
+            writing_since: None,
+            count: Count::new(bounds),
+            flood: Flood::default(),
+        }
+    }
+
+    pub(super) fn flood(&self) -> Flood {
+        Arc::clone(&self.flood)
     }
 
     fn watch_write<T>(&mut self, context: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -161,7 +176,7 @@ impl AsyncRead for Frames {
         let start = buffer.filled().len();
         ready!(Pin::new(&mut frames.transport).poll_read(context, buffer))?;
         let outcome = frames.count.look(buffer.filled().get(start..).unwrap_or_default());
-        Poll::Ready(outcome.map_err(violation))
+        Poll::Ready(outcome.map_err(|reason| violation(frames.flood.get_or_init(|| reason))))
     }
 }
 

@@ -31,7 +31,11 @@ pub(super) enum Arrived {
 }
 
 /// Waits for the next head. `stopping` completes when parked connections are to close.
-pub(super) async fn read(wire: &mut Wire, bounds: &Bounds, mut stopping: Pin<&mut impl Future<Output = ()>>) -> Arrived {
+pub(super) async fn read(
+    wire: &mut Wire,
+    bounds: &Bounds,
+    mut stopping: Pin<&mut impl Future<Output = ()>>,
+) -> Arrived {
     let mut head = wire.take_early();
     let mut scan = Scan::default();
     let mut since = clock::now();

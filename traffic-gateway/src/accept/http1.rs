@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use gatehouse_shared::live::Generation;
@@ -23,6 +23,9 @@ use crate::policy::Policy;
 
 /// The first line of the HTTP/2 preface, which is a whole head to an HTTP/1 reader.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
+
+/// Longest wait for the rest of a body whose client was told to go on, but whose answer did not need it.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 type Served<'a> = Pin<Box<dyn Future<Output = Option<ReusedHttpStream>> + Send + 'a>>;
 
@@ -83,7 +86,12 @@ where
 /// What becomes of a head.
 enum Step<'a> {
     Serve(Served<'a>),
-    Refuse { wire: Box<Wire>, policy: Arc<Generation<Policy>>, reason: &'static gatehouse_shared::problem::Reason, head: BytesMut },
+    Refuse {
+        wire: Box<Wire>,
+        policy: Arc<Generation<Policy>>,
+        reason: &'static gatehouse_shared::problem::Reason,
+        head: BytesMut,
+    },
 }
 
 /// Judges a head and hands the request to the proxy. A function of its own, so that sessions never live in the loop's state.
@@ -115,6 +123,7 @@ where
     }
     let request_index = connection.requests.fetch_add(1, Ordering::Relaxed) + 1;
     let is_last = request_index >= bounds.requests_per_connection || *shutdown.borrow();
+    let expects_continue = message.expects_continue;
     let connection = Arc::clone(connection);
     let arrival = Arrival { policy, connection, message, received_at, request_index };
 
@@ -122,6 +131,11 @@ where
     session.set_keepalive_reuses_remaining(is_last.then_some(0));
     // The wire watches over reads by itself.
     session.set_read_timeout(None);
+    if expects_continue {
+        // Else Pingora takes `100 Continue` for an answer before the end of the body and closes behind it.
+        session.set_close_on_response_before_downstream_finish(false);
+        session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
+    }
     session.set_connection_user_context(Some(Box::new(arrival)));
     if let ServerSession::H1(session) = &mut session {
         session.set_pipelined_prefix(head);

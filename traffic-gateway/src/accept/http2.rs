@@ -27,12 +27,11 @@ use tokio::time::{sleep, timeout};
 use super::config::Http2Bounds;
 use super::connection::{Arrival, Connection};
 use super::entrance::Entrance;
-use super::frames::Frames;
+use super::frames::{Flood, Frames};
 use super::guard::Guard;
 use super::normalize;
 use super::refuse;
 use super::transport::Transport;
-use super::wire::Violation;
 
 /// How long a client may take to close an idle connection after it was told to go away.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -58,8 +57,12 @@ pub(super) async fn serve<G>(
         proxy_digest: None,
         socket_digest: transport.socket_digest(),
     };
-    let stream: Stream = Box::new(Frames::new(transport, guard, &bounds.http2, bounds.write_timeout));
-    let Ok(Ok(streams)) = timeout(bounds.http2.handshake_timeout, handshake(stream, Some(options(&bounds.http2)))).await else {
+    let frames = Frames::new(transport, guard, &bounds.http2, bounds.write_timeout);
+    let flood = frames.flood();
+    let stream: Stream = Box::new(frames);
+    let Ok(Ok(streams)) =
+        timeout(bounds.http2.handshake_timeout, handshake(stream, Some(options(&bounds.http2)))).await
+    else {
         return;
     };
     let serving = Serving {
@@ -67,6 +70,7 @@ pub(super) async fn serve<G>(
         connection,
         shutdown,
         digest,
+        flood,
         active: Arc::default(),
         begun: 0,
         malformed: 0,
@@ -93,6 +97,7 @@ struct Serving<G> {
     connection: Arc<Connection>,
     shutdown: ShutdownWatch,
     digest: Digest,
+    flood: Flood,
     active: Arc<Active>,
     begun: u64,
     malformed: u32,
@@ -125,7 +130,8 @@ where
                     }
                     Ok(None) => Next::End,
                     Err(error) => {
-                        if let Some(reason) = violation_of(&error) {
+                        tracing::debug!(%error, "an HTTP/2 connection ended");
+                        if let Some(reason) = self.flood.get() {
                             self.entrance.refused(&self.connection, reason, b"");
                         }
                         Next::End
@@ -236,12 +242,6 @@ fn join_cookies(request: &mut RequestHeader) {
     if let Err(error) = request.insert_header(COOKIE, joined) {
         tracing::debug!(%error, "cookies could not be joined");
     }
-}
-
-/// What our own stream found in the frames, inside an error of the protocol library's.
-fn violation_of(error: &pingora::Error) -> Option<&'static Reason> {
-    let error = error.root_cause().downcast_ref::<h2::Error>()?.get_io()?;
-    error.get_ref()?.downcast_ref::<Violation>().map(|violation| violation.0)
 }
 
 /// The requests of a connection that are being served.

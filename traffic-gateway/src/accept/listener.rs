@@ -99,13 +99,24 @@ impl Listener {
             finding("tls", "a TLS listener needs a certificate", "add a [[certificate]]");
         }
         if config.proxy_protocol.as_ref().is_some_and(|proxy| proxy.from.is_empty()) {
-            finding("proxy_protocol.from", "nobody could connect to this listener", "name the networks of the load balancers");
+            finding(
+                "proxy_protocol.from",
+                "nobody could connect to this listener",
+                "name the networks of the load balancers",
+            );
         }
         let mut tls = None;
         if let (true, Some(certificates)) = (config.tls, certificates) {
             let clients = config.client_certificates.as_ref();
             let before = before.and_then(|before| before.tls.as_ref());
-            tls = errors.collect(ListenerTls::compile(Arc::clone(certificates), clients, path, positions, sources, before));
+            tls = errors.collect(ListenerTls::compile(
+                Arc::clone(certificates),
+                clients,
+                path,
+                positions,
+                sources,
+                before,
+            ));
         }
         let Some(address) = address else { return Err(errors) };
         errors.into_result(Self {

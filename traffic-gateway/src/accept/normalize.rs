@@ -155,7 +155,7 @@ pub(super) fn http1(head: &[u8], bounds: &Bounds, local: SocketAddr) -> Result<H
         None if lacks_host => fallback.as_bytes(),
         None => return Err(&problem::HOST_MISSING),
     };
-    let text = text(line.target, authority, bounds)?;
+    let text = text(line.target, &method, authority, bounds)?;
     let expects_continue = fields.expects_continue && !line.is_http10 && body != Body::None;
     Ok(Head1 { message: Message { method, body, expects_continue, upgrade, text }, lacks_host })
 }
@@ -192,7 +192,9 @@ pub(super) fn http2(request: &RequestHeader, has_body: bool, bounds: &Bounds) ->
             Known::Expect if value.eq_ignore_ascii_case(b"100-continue") => expects_continue = true,
             Known::Expect => return Err(&problem::EXPECTATION_UNSUPPORTED),
             // The protocol library refuses them; nothing of theirs may pass in any case (RFC 9113, 8.2.2).
-            Known::TransferEncoding | Known::Connection | Known::Upgrade => return Err(&problem::CONNECTION_HEADER_FORBIDDEN),
+            Known::TransferEncoding | Known::Connection | Known::Upgrade => {
+                return Err(&problem::CONNECTION_HEADER_FORBIDDEN);
+            }
             Known::Single(_) => {}
         }
     }
@@ -218,7 +220,7 @@ pub(super) fn http2(request: &RequestHeader, has_body: bool, bounds: &Bounds) ->
     if !matches!(target, [b'/', ..] | b"*") {
         return Err(&problem::TARGET_INVALID);
     }
-    let text = text(target, authority, bounds)?;
+    let text = text(target, &method, authority, bounds)?;
     Ok(Message { method, body, expects_continue: expects_continue && body != Body::None, upgrade: false, text })
 }
 
@@ -388,7 +390,7 @@ fn target_parts(target: &[u8]) -> Result<TargetParts, &'static Reason> {
 }
 
 /// Builds the texts of a message and judges target and authority on the way.
-fn text(target: &[u8], authority: &[u8], bounds: &Bounds) -> Result<Text, &'static Reason> {
+fn text(target: &[u8], method: &Method, authority: &[u8], bounds: &Bounds) -> Result<Text, &'static Reason> {
     let parts = target_parts(target)?;
     if let Some(range) = &parts.authority {
         let stated = target.get(range.clone()).unwrap_or_default();
@@ -406,6 +408,9 @@ fn text(target: &[u8], authority: &[u8], bounds: &Bounds) -> Result<Text, &'stat
     let path_span = span(parts.path);
     let start = bytes.len();
     let canonical = if path == b"*" {
+        if *method != Method::OPTIONS {
+            return Err(&problem::TARGET_INVALID);
+        }
         path_span
     } else if path.is_empty() {
         bytes.push(b'/');

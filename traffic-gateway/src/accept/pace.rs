@@ -31,11 +31,11 @@ impl Pace {
         }
     }
 
-    /// When the client is too late, if nothing comes from now on.
-    pub(super) fn deadline(&mut self, now: Instant) -> Instant {
+    /// When the client is too late, if nothing comes from now on; a pause may last `idle_max` at most.
+    pub(super) fn deadline(&mut self, now: Instant, idle_max: Duration) -> Instant {
         let since = *self.waiting_since.get_or_insert(now);
         let left = self.total.min(self.allowance()).saturating_sub(self.waited);
-        since + left.min(self.idle)
+        since + left.min(self.idle).min(idle_max)
     }
 
     /// Whether anything came since the last [`Pace::deadline`]; `now` is asked for only then.
@@ -48,7 +48,9 @@ impl Pace {
 
     /// What the client was too late for.
     pub(super) fn reason(&self) -> &'static Reason {
-        let is_slow = self.received > 0 && self.allowance() < self.total && self.allowance().saturating_sub(self.waited) < self.idle;
+        let is_slow = self.received > 0
+            && self.allowance() < self.total
+            && self.allowance().saturating_sub(self.waited) < self.idle;
         if is_slow { &problem::BODY_TOO_SLOW } else { &problem::BODY_TIMEOUT }
     }
 

@@ -16,7 +16,8 @@ pub(super) const RECORDED_MAX: usize = 2_048;
 pub(super) fn page(reason: &Reason, request_id: &RequestId, bounds: &Bounds, head: &[u8]) -> Vec<u8> {
     let body = problem::json(reason, request_id.as_str(), None);
     let mut page = Vec::with_capacity(512 + body.len());
-    let phrase = StatusCode::from_u16(reason.status).ok().and_then(|status| status.canonical_reason()).unwrap_or_default();
+    let phrase =
+        StatusCode::from_u16(reason.status).ok().and_then(|status| status.canonical_reason()).unwrap_or_default();
     let date = get_cached_date();
     page.extend_from_slice(format!("HTTP/1.1 {} {phrase}\r\ndate: ", reason.status).as_bytes());
     page.extend_from_slice(date.as_bytes());

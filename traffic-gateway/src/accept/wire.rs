@@ -38,6 +38,9 @@ use super::watchdog::Watchdog;
 /// Most bytes of later requests kept while one is being served; beyond it they wait in the socket.
 const EARLY_MAX: usize = scratch::SIZE;
 
+/// Longest pause of a body whose request has an answer already.
+const ANSWERED_IDLE: Duration = Duration::from_secs(5);
+
 /// What a client did that ends its connection; inside the `io::Error` that Pingora is given.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -156,7 +159,12 @@ impl Wire {
     }
 
     /// Reads whatever comes and appends it; 0 at the end of the connection.
-    pub(super) fn poll_fill(&mut self, context: &mut Context<'_>, into: &mut BytesMut, most: usize) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_fill(
+        &mut self,
+        context: &mut Context<'_>,
+        into: &mut BytesMut,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
         let Some(transport) = &mut self.transport else { return Poll::Ready(Ok(0)) };
         let read = scratch::with(|scratch| {
             let end = most.min(scratch.len());
@@ -234,7 +242,9 @@ impl Wire {
             } else {
                 let Some(transport) = &mut self.transport else { return Poll::Ready(Ok(())) };
                 if Pin::new(transport).poll_read(context, buffer)?.is_pending() {
-                    let deadline = incoming.pace.deadline(clock::now());
+                    // Pingora goes on reading after an early answer; a client that has stopped sending waits for our close.
+                    let idle_max = if self.is_answered { ANSWERED_IDLE } else { Duration::MAX };
+                    let deadline = incoming.pace.deadline(clock::now(), idle_max);
                     if self.watchdog.is_due(context, deadline) {
                         let reason = incoming.pace.reason();
                         return self.violated(reason);
@@ -327,7 +337,8 @@ impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let wire = self.get_mut();
         let Some(transport) = &mut wire.transport else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
-        wire.is_answered = true;
+        // `100 Continue` answers nothing yet.
+        wire.is_answered |= !bytes.starts_with(b"HTTP/1.1 1");
         let outcome = wire.outgoing.poll_write(Pin::new(transport), context, bytes);
         wire.watch_write(context, outcome)
     }
@@ -366,7 +377,10 @@ impl Drop for Wire {
 
 impl fmt::Debug for Wire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wire").field("is_answered", &self.is_answered).field("is_ended", &self.is_ended).finish_non_exhaustive()
+        f.debug_struct("Wire")
+            .field("is_answered", &self.is_answered)
+            .field("is_ended", &self.is_ended)
+            .finish_non_exhaustive()
     }
 }
 

@@ -6,9 +6,21 @@ use gatehouse_shared::balance::{Lease, Outcome};
 
 use super::Ticket;
 
-/// Attempts at most, Pingora's `max_retries`: the first, one elsewhere, and one more for a pooled connection that turned
-/// out to be dead.
+/// Attempts at most: the first, one elsewhere, and one more for a pooled connection that turned out to be dead.
 pub const MOST_ATTEMPTS: usize = 3;
+
+/// Attempts at most as Pingora counts them (`max_retries`): looking for a connection again is one, too.
+pub const PINGORA_ATTEMPTS: usize = MOST_ATTEMPTS + 1;
+
+/// How a request looks for a connection.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Look {
+    /// If the slot has an open connection that cannot be found, come back.
+    #[default]
+    First,
+    /// It could not be found twice: open one.
+    Again,
+}
 
 /// Where a request is and has been.
 #[derive(Debug, Default)]
@@ -19,6 +31,7 @@ pub struct Attempt {
     excluded: usize,
     count: usize,
     has_retried: bool,
+    look: Look,
     last: Option<SocketAddr>,
 }
 
@@ -67,11 +80,24 @@ impl Attempt {
         self.place = Some(Place { lease, ticket });
     }
 
-    /// Pingora found (`reused`) or opened the connection.
-    pub fn connected(&mut self, reused: bool) {
+    /// Pingora found or opened the connection.
+    pub fn connected(&mut self) {
         if let Some(place) = &mut self.place {
-            place.ticket.connected(reused);
+            place.ticket.connected();
         }
+    }
+
+    /// The slot has a connection after all: the same node is chosen again, and looks for it again.
+    pub fn look_again(&mut self) {
+        self.look = Look::Again;
+        self.count = self.count.saturating_sub(1);
+        self.went_stale();
+    }
+
+    /// How to look for a connection now.
+    #[must_use]
+    pub fn look(&self) -> Look {
+        self.look
     }
 
     /// Pingora could not open the connection.

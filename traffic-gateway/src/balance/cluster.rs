@@ -22,8 +22,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Ticket,
+    Look, Ticket,
     connections::{Bounds, Connections},
+    opener::Openers,
     probe,
 };
 
@@ -145,6 +146,8 @@ pub struct NodeDescription {
     pub health: EndpointStatus,
     /// Most connections to it.
     pub connections_max: usize,
+    /// Connections open.
+    pub connections: usize,
     /// Connections opened to it since it was first configured.
     pub connections_opened_total: u64,
     /// Requests that had to wait because every connection was full.
@@ -159,6 +162,7 @@ pub struct Node {
     /// The connections to it.
     pub connections: Arc<Connections>,
     template: HttpPeer,
+    openers: Box<[Openers]>,
 }
 
 impl Cluster {
@@ -186,10 +190,9 @@ impl Cluster {
         let nodes = config
             .nodes
             .iter()
-            .map(|&address| Node {
-                address,
-                connections: kept_connections(before, address, bounds).unwrap_or_else(|| Connections::new(bounds)),
-                template: template(config, address),
+            .map(|&address| {
+                let kept = kept_connections(before, address, bounds);
+                Node::new(config, address, kept.unwrap_or_else(|| Connections::new(bounds)))
             })
             .collect();
         let protocol = config.protocol;
@@ -209,6 +212,7 @@ impl Cluster {
         let nodes = self.nodes.iter().zip(status).map(|(node, health)| NodeDescription {
             health,
             connections_max: node.connections.bounds().connections,
+            connections: node.connections.open(),
             connections_opened_total: node.connections.opened(),
             waited_total: node.connections.waited(),
         });
@@ -229,11 +233,22 @@ impl Cluster {
 }
 
 impl Node {
+    fn new(config: &Config, address: SocketAddr, connections: Arc<Connections>) -> Self {
+        let openers = (0..connections.slots())
+            .map(|slot| Openers::new(&connections, slot, config.connect_timeout.get()))
+            .collect();
+        Self { address, connections, template: template(config, address), openers }
+    }
+
     /// The peer for one attempt that may wait `wait` for each piece of the response.
     #[must_use]
-    pub fn peer(&self, ticket: &Ticket, wait: Duration) -> Box<HttpPeer> {
+    pub fn peer(&self, ticket: &Ticket, wait: Duration, look: Look) -> Box<HttpPeer> {
         let mut peer = Box::new(self.template.clone());
         peer.group_key = ticket.key();
+        peer.options.custom_l4 = self.openers.get(ticket.slot_index()).map(|openers| {
+            let may_share = self.connections.bounds().streams > 1;
+            Arc::clone(if may_share && look == Look::First { &openers.careful } else { &openers.plain })
+        });
         peer.options.read_timeout = Some(wait.max(Duration::from_millis(1)));
         peer
     }

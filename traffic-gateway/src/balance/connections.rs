@@ -9,12 +9,15 @@
 //!   fewest streams and holds the slot's gate while Pingora finds or opens the connection. The first one connects; those
 //!   behind it wait and then share what it opened, or fail with it. Without contention the gate is one atomic exchange.
 //!
+//! Between threads there is one more gap: a connection is out of the pool for a moment while one of its streams is given
+//! back. Whoever looks for it right then is told by [`super::opener`] that the slot has a connection, and looks again.
+//!
 //! A connection older than the maximum age is left behind by moving its slot to the next epoch of its key: no new stream
 //! finds it, the running ones end in peace, and it closes when idle. While they end, a slot has two connections.
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -43,6 +46,7 @@ pub struct Connections {
     created: Instant,
     waited: AtomicU64,
     opened: AtomicU64,
+    open: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -53,6 +57,15 @@ struct Slot {
     /// Milliseconds after `created` at which the connection was opened, plus one; zero when none was.
     opened_at: AtomicU64,
     failures: AtomicU64,
+    /// Touched when a connection opens or closes, never by a request that finds one.
+    live: Mutex<Live>,
+}
+
+/// The open connections of one epoch of a slot.
+#[derive(Debug, Default)]
+struct Live {
+    epoch: u64,
+    count: usize,
 }
 
 /// Why a request got no place at a node.
@@ -86,6 +99,7 @@ impl Connections {
             created: clock::now(),
             waited: AtomicU64::new(0),
             opened: AtomicU64::new(0),
+            open: AtomicUsize::new(0),
         })
     }
 
@@ -105,6 +119,51 @@ impl Connections {
     #[must_use]
     pub fn opened(&self) -> u64 {
         self.opened.load(Ordering::Relaxed)
+    }
+
+    /// Connections open now.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// How many slots there are: keys of connections in Pingora's pool.
+    pub(super) fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether the slot has an open connection of its present epoch.
+    pub(super) fn has_live(&self, slot: usize) -> bool {
+        self.slots.get(slot).is_some_and(|slot| {
+            let live = slot.live();
+            live.count > 0 && live.epoch == slot.epoch.load(Ordering::Relaxed)
+        })
+    }
+
+    /// A connection of the slot was opened; gives its epoch, for [`Connections::closed`].
+    pub(super) fn opened_in(&self, slot: usize) -> u64 {
+        self.opened.fetch_add(1, Ordering::Relaxed);
+        self.open.fetch_add(1, Ordering::Relaxed);
+        let Some(slot) = self.slots.get(slot) else { return 0 };
+        let epoch = slot.epoch.load(Ordering::Relaxed);
+        slot.opened_at.store(self.age_of_node().saturating_add(1), Ordering::Relaxed);
+        let mut live = slot.live();
+        if live.epoch != epoch {
+            *live = Live { epoch, count: 0 };
+        }
+        live.count += 1;
+        epoch
+    }
+
+    /// A connection of the slot and epoch was closed.
+    pub(super) fn closed(&self, slot: usize, epoch: u64) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+        if let Some(slot) = self.slots.get(slot) {
+            let mut live = slot.live();
+            if live.epoch == epoch {
+                live.count = live.count.saturating_sub(1);
+            }
+        }
     }
 
     /// Takes a place at the node, waiting at most until `deadline`.
@@ -170,7 +229,12 @@ impl Slot {
             epoch: AtomicU64::new(0),
             opened_at: AtomicU64::new(0),
             failures: AtomicU64::new(0),
+            live: Mutex::default(),
         }
+    }
+
+    fn live(&self) -> std::sync::MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Called with the gate held.
@@ -191,14 +255,13 @@ impl Ticket {
         self.slot().map_or(0, |slot| slot.epoch.load(Ordering::Relaxed) * slots + self.slot as u64)
     }
 
-    /// The connection was found (`reused`) or opened: those who wait for it may go on.
-    pub fn connected(&mut self, reused: bool) {
-        if !reused {
-            self.connections.opened.fetch_add(1, Ordering::Relaxed);
-            if let Some(slot) = self.slot() {
-                slot.opened_at.store(self.connections.age_of_node().saturating_add(1), Ordering::Relaxed);
-            }
-        }
+    /// The position of the slot.
+    pub(super) fn slot_index(&self) -> usize {
+        self.slot
+    }
+
+    /// The connection was found or opened: those who wait for it may go on.
+    pub fn connected(&mut self) {
         self.open_gate();
     }
 
@@ -276,11 +339,11 @@ mod tests {
             tasks.push(tokio::spawn(async move {
                 let mut ticket = node.enter(clock::now() + Duration::from_secs(5)).await.unwrap();
                 let slot = ticket.slot().unwrap();
-                let found = slot.opened_at.load(Ordering::Relaxed) != 0;
-                if !found {
+                if slot.opened_at.load(Ordering::Relaxed) == 0 {
                     tokio::time::sleep(Duration::from_millis(5)).await;
+                    node.opened_in(ticket.slot_index());
                 }
-                ticket.connected(found);
+                ticket.connected();
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }));
         }
@@ -311,8 +374,14 @@ mod tests {
         let node = Connections::new(Bounds { max_age: Duration::ZERO, ..bounds(1, 10) });
         let mut ticket = node.enter(soon()).await.unwrap();
         let key = ticket.key();
-        ticket.connected(false);
+        let epoch = node.opened_in(0);
+        ticket.connected();
         tokio::time::sleep(Duration::from_millis(5)).await;
+        assert!(node.has_live(0));
         assert_ne!(node.enter(soon()).await.unwrap().key(), key);
+        assert!(!node.has_live(0), "the slot has moved on");
+        assert_eq!(node.open(), 1);
+        node.closed(0, epoch);
+        assert_eq!(node.open(), 0);
     }
 }

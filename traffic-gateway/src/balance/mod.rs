@@ -1,16 +1,17 @@
 //! Where does it go: the route of a request, the nodes of its cluster, their health, and a connection to one of them.
 //!
 //! [`route`] finds the cluster, [`cluster`] holds its nodes and the peers Pingora connects to, [`connections`] bounds what
-//! is opened to each, [`attempt`] is what one request has tried, and [`probe`] asks the nodes how they are. Choosing among
+//! is opened to each and [`opener`] opens it, [`attempt`] is what one request has tried, and [`probe`] asks the nodes how they are. Choosing among
 //! nodes and ejecting them is [`gatehouse_shared::balance`], which both tiers use.
 
 pub mod route;
 pub mod cluster;
 pub mod connections;
+pub mod opener;
 mod attempt;
 pub mod probe;
 
-pub use attempt::{Attempt, MOST_ATTEMPTS};
+pub use attempt::{Attempt, Look, MOST_ATTEMPTS, PINGORA_ATTEMPTS};
 pub use cluster::Cluster;
 pub use connections::Ticket;
 pub use route::Route;
@@ -18,11 +19,7 @@ pub use route::Route;
 use gatehouse_shared::{clock, problem};
 use pingora::{Error, ErrorType, OkOrErr, Result, upstreams::peer::HttpPeer};
 
-use crate::{
-    admit::Denial,
-    context::Context,
-    forward::failure::unavailable,
-};
+use crate::{admit::Denial, context::Context, forward::failure::unavailable};
 use connections::Refused;
 
 /// Chooses a node for the next attempt of a request and takes a place at it.
@@ -53,7 +50,7 @@ pub async fn choose(context: &mut Context) -> Result<Box<HttpPeer>> {
         match node.connections.enter(context.deadline).await {
             Ok(ticket) => {
                 let wait = context.deadline.saturating_duration_since(clock::now());
-                let peer = node.peer(&ticket, wait);
+                let peer = node.peer(&ticket, wait, context.attempt.look());
                 context.attempt.hold(lease, ticket);
                 context.outcome.handed_on.get_or_insert(now);
                 return Ok(peer);

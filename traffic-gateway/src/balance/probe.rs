@@ -18,11 +18,7 @@ use gatehouse_shared::{
     config::{ConfigErrors, HumanDuration, Positions},
     live::Live,
 };
-use pingora::{
-    http::RequestHeader,
-    server::ShutdownWatch,
-    services::background::BackgroundService,
-};
+use pingora::{http::RequestHeader, server::ShutdownWatch, services::background::BackgroundService};
 use pingora_load_balancing::{
     Backend,
     health_check::{HealthCheck, HttpHealthCheck},
@@ -139,7 +135,9 @@ impl Prober {
             for (index, node) in cluster.nodes().iter().enumerate() {
                 let key = (cluster.name.clone(), node.address);
                 let mut next = schedule.due.get(&key).copied().unwrap_or(now);
-                if next <= now && let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() {
+                if next <= now
+                    && let Ok(permit) = Arc::clone(&self.room).try_acquire_owned()
+                {
                     next = now + spread(probe.interval, node.address);
                     let (cluster, check, address) = (Arc::clone(cluster), Arc::clone(&check), node.address);
                     tokio::spawn(async move {

@@ -69,11 +69,7 @@ impl Table {
     /// # Errors
     ///
     /// Every route that names an unknown cluster, a malformed host or prefix, or that another route already covers.
-    pub fn compile(
-        configs: &[Config],
-        clusters: &[Arc<Cluster>],
-        positions: &Positions,
-    ) -> Result<Self, ConfigErrors> {
+    pub fn compile(configs: &[Config], clusters: &[Arc<Cluster>], positions: &Positions) -> Result<Self, ConfigErrors> {
         let mut errors = ConfigErrors::default();
         let mut table = Self::default();
         for (index, config) in configs.iter().enumerate() {

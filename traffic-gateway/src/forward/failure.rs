@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use gatehouse_shared::problem::{self, Reason};
-use pingora::{Error, ErrorSource, ErrorType, proxy::{FailToProxy, Session}};
+use pingora::{
+    Error, ErrorSource, ErrorType,
+    proxy::{FailToProxy, Session},
+};
 
 use crate::{accept::wire::violation_of, admit::Denial, answer, context::Context};
 

@@ -116,14 +116,28 @@ fn is_forwarding(name: &str) -> bool {
     const PREFIX: &str = "x-forwarded-";
     let is_like = |other: &str| {
         name.len() == other.len()
-            && name.bytes().zip(other.bytes()).all(|(byte, expected)| byte == expected || (byte == b'_' && expected == b'-'))
+            && name
+                .bytes()
+                .zip(other.bytes())
+                .all(|(byte, expected)| byte == expected || (byte == b'_' && expected == b'-'))
     };
     name.starts_with(['x', 'f', 'c', 't'])
         && (name.get(..PREFIX.len()).is_some_and(|start| {
-            start.bytes().zip(PREFIX.bytes()).all(|(byte, expected)| byte == expected || (byte == b'_' && expected == b'-'))
-        }) || ["forwarded", "x-forwarded", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "client-ip", "true-client-ip"]
-            .iter()
-            .any(|other| is_like(other)))
+            start
+                .bytes()
+                .zip(PREFIX.bytes())
+                .all(|(byte, expected)| byte == expected || (byte == b'_' && expected == b'-'))
+        }) || [
+            "forwarded",
+            "x-forwarded",
+            "x-real-ip",
+            "x-client-ip",
+            "x-cluster-client-ip",
+            "client-ip",
+            "true-client-ip",
+        ]
+        .iter()
+        .any(|other| is_like(other)))
 }
 
 fn scheme_name(context: &Context) -> &'static str {
@@ -140,7 +154,9 @@ mod tests {
 
     #[test]
     fn knows_forwarding_headers_in_both_spellings() {
-        for name in ["forwarded", "x-forwarded-for", "x_forwarded_for", "x-forwarded-anything", "x-real-ip", "x-real_ip"] {
+        for name in
+            ["forwarded", "x-forwarded-for", "x_forwarded_for", "x-forwarded-anything", "x-real-ip", "x-real_ip"]
+        {
             assert!(is_forwarding(name), "{name}");
         }
         for name in ["x-request-id", "x-forward", "forward", "from", "content-type", "te"] {

@@ -9,7 +9,7 @@ use gatehouse_shared::{balance::Outcome, clock};
 use http::Method;
 use pingora::{BError, ErrorSource, ErrorType, RetryType, proxy::Session};
 
-use crate::context::Context;
+use crate::{balance::opener::AT_HAND, context::Context};
 
 /// Pingora's word for a stream that the connection refused while the head was being written: nothing left this process.
 const REFUSED_BY_CONNECTION: &str = "while sending request";
@@ -19,6 +19,11 @@ const POOLED_WAS_DEAD: &str = "while creating new stream";
 
 /// No connection to the node: nothing was sent, so any method may go to another one.
 pub fn connect_failed(context: &mut Context, mut error: BError) -> BError {
+    if *error.etype() == AT_HAND {
+        context.attempt.look_again();
+        error.set_retry(true);
+        return error;
+    }
     let stale = context_of(&error) == Some(POOLED_WAS_DEAD);
     if stale {
         context.attempt.went_stale();
@@ -42,7 +47,8 @@ pub fn broke_off(context: &mut Context, session: &mut Session, mut error: BError
     let nothing_sent = error.retry == RetryType::Decided(true) || context_of(&error) == Some(REFUSED_BY_CONNECTION);
     let timed_out = matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
     let uploading = !session.as_mut().is_body_empty();
-    if !nothing_sent && !(timed_out && uploading) {
+    let says_nothing_of_the_node = nothing_sent || (timed_out && uploading);
+    if !says_nothing_of_the_node {
         context.attempt.answered(Outcome::TransportFailed, clock::now());
     }
     let begun = context.outcome.upstream_head.is_some() || session.response_written().is_some();

@@ -17,7 +17,8 @@ use gatehouse_shared::{
     telemetry::{
         access_log::LineWriter,
         metrics::{
-            self, Catalogue, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, MetricError, SECONDS, mirror,
+            self, Catalogue, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, MetricError, SECONDS,
+            mirror,
         },
     },
 };
@@ -77,8 +78,8 @@ impl Metrics {
             "Requests that this gate answered itself with a problem.",
             &[("reason", "code of the problem, see docs/ERRORS.md")],
         )?;
-        let retries =
-            catalogue.counter("gatehouse_edge_retries_total", "Attempts on business nodes beyond the first of a request.")?;
+        let retries = catalogue
+            .counter("gatehouse_edge_retries_total", "Attempts on business nodes beyond the first of a request.")?;
         let without_route = RouteMetrics::resolve(&requests, &seconds, NO_ROUTE);
         Ok(Self { catalogue, requests, seconds, refused, retries, without_route })
     }
@@ -153,10 +154,7 @@ impl Metrics {
 impl RouteMetrics {
     fn resolve(requests: &IntCounterVec, seconds: &HistogramVec, route: &str) -> Self {
         let class = |class: &str| requests.with_label_values(&[route, class]);
-        Self {
-            requests: ["1xx", "2xx", "3xx", "4xx", "5xx"].map(class),
-            seconds: seconds.with_label_values(&[route]),
-        }
+        Self { requests: ["1xx", "2xx", "3xx", "4xx", "5xx"].map(class), seconds: seconds.with_label_values(&[route]) }
     }
 }
 
@@ -164,6 +162,7 @@ impl RouteMetrics {
 struct NodeMetrics {
     up: IntGaugeVec,
     in_flight: IntGaugeVec,
+    open: IntGaugeVec,
     requests: IntCounterVec,
     failures: IntCounterVec,
     ejections: IntCounterVec,
@@ -178,8 +177,17 @@ impl NodeMetrics {
         let node = [cluster, ("node", "address of the business node")];
         let counters = |name, help| catalogue.counters(name, help, &node);
         Ok(Self {
-            up: catalogue.gauges("gatehouse_edge_node_up", "1 while the node takes requests, 0 while it is left out.", &node)?,
+            up: catalogue.gauges(
+                "gatehouse_edge_node_up",
+                "1 while the node takes requests, 0 while it is left out.",
+                &node,
+            )?,
             in_flight: catalogue.gauges("gatehouse_edge_node_requests_in_flight", "Requests at the node.", &node)?,
+            open: catalogue.gauges(
+                "gatehouse_edge_node_connections",
+                "Connections to the node that are open.",
+                &node,
+            )?,
             requests: counters("gatehouse_edge_node_requests_total", "Requests sent to the node, retries included.")?,
             failures: counters("gatehouse_edge_node_failures_total", "Requests that failed by the node's fault.")?,
             ejections: counters("gatehouse_edge_node_ejections_total", "How often the node was left out for failing.")?,
@@ -204,6 +212,7 @@ impl NodeMetrics {
             let is_up = matches!(node.health.state, EndpointState::Up | EndpointState::Returning);
             self.up.with_label_values(&labels).set(i64::from(is_up));
             self.in_flight.with_label_values(&labels).set(whole(node.health.in_flight));
+            self.open.with_label_values(&labels).set(whole(node.connections));
             for (counters, total) in [
                 (&self.requests, node.health.requests_total),
                 (&self.failures, node.health.failures_total),

@@ -14,7 +14,10 @@
 use std::{
     io,
     path::PathBuf,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -36,6 +39,26 @@ use crate::{accept::guard::Connections, policy::Policy};
 /// Longest wait, once nothing is in flight, for connections to close in good order.
 const CLOSING: Duration = Duration::from_millis(500);
 
+/// Whether clients are asked to leave: every answer then closes its HTTP/1 connection.
+///
+/// Set while connections can still be made (during the delay, or beside the new process), so that clients in the middle
+/// of their work go elsewhere by themselves and only idle connections are left to be closed.
+#[derive(Debug, Clone, Default)]
+pub struct Leaving(Arc<AtomicBool>);
+
+impl Leaving {
+    /// Asks clients to leave from now on.
+    pub fn begin(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether they are asked.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// Called on SIGHUP.
 pub type OnReload = Box<dyn Fn() + Send + Sync>;
 
@@ -45,6 +68,8 @@ pub struct Signals {
     pub live: Arc<Live<Policy>>,
     /// Told about every phase.
     pub shutdown: Shutdown,
+    /// Begun with the drain.
+    pub leaving: Leaving,
     /// Where the next process waits for sockets.
     pub upgrade_socket: PathBuf,
     /// Called on SIGHUP.
@@ -85,6 +110,7 @@ impl ShutdownSignalWatch for Signals {
                     let delay = self.live.current().value.drain.delay.get();
                     tracing::info!(?delay, "SIGTERM: draining");
                     self.shutdown.enter(Phase::Draining);
+                    self.leaving.begin();
                     tokio::select! {
                         () = tokio::time::sleep(delay) => {}
                         _ = handlers.interrupt.recv() => tracing::info!("SIGINT: the delay is over"),
@@ -127,6 +153,7 @@ pub fn wait_for_the_end(
     mut phases: broadcast::Receiver<ExecutionPhase>,
     live: &Live<Policy>,
     shutdown: &Shutdown,
+    leaving: &Leaving,
     in_flight: &InFlight,
     connections: &Connections,
 ) -> io::Result<()> {
@@ -135,6 +162,7 @@ pub fn wait_for_the_end(
         loop {
             match phases.recv().await {
                 Ok(phase) if has_closed_listeners(&phase) => break,
+                Ok(ExecutionPhase::GracefulUpgradeCloseTimeout) => leaving.begin(),
                 Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
                 Err(broadcast::error::RecvError::Closed) => break,
             }

@@ -23,8 +23,6 @@ use std::{
 use gatehouse_shared::{clock, process::Ports};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
-
-
 /// Longest wait for each step of the new process.
 const PATIENCE: Duration = Duration::from_secs(30);
 

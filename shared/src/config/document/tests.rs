@@ -163,9 +163,27 @@ fn tells_missing_tables_and_keys() {
 
 #[test]
 fn tells_every_syntax_error() {
-    let errors = findings("[process\nnode = \"edge\nthreads = = 2\n");
-    assert!(errors.lines().count() >= 3, "{errors}");
-    assert!(errors.contains("edge.toml:1:") && errors.contains("edge.toml:3:"), "{errors}");
+    assert_eq!(
+        findings("[process]\nnode = \"edge\nthreads = = 2\nnode 1\n"),
+        r##"edge.toml:2:13: invalid basic string (expected """)
+edge.toml:3:11: extra `=`
+edge.toml:3:13: unexpected key or value (expected newline, "#")
+edge.toml:4:6: key with no value (expected "=")"##
+    );
+}
+
+#[test]
+fn tells_syntax_errors_in_plain_words() {
+    for (text, finding) in [
+        ("node = 1\nnode = 2", "2:1: \"node\" is there twice"),
+        ("[process]\n[process]", "2:2: \"process\" is there twice"),
+        ("node = ", "1:8: there must be a value here; texts stand in quotes"),
+        ("node = edge", "1:8: there must be a value here; texts stand in quotes"),
+        ("threads = 08", "1:11: unexpected leading zero"),
+        ("[process", "1:9: unclosed table (expected \"]\")"),
+    ] {
+        assert_eq!(findings(text), format!("edge.toml:{finding}"), "{text}");
+    }
 }
 
 #[test]
@@ -173,7 +191,7 @@ fn a_wrong_value_does_not_hide_what_else_its_table_lacks() {
     let text = "[process]\nnode = \"e\"\nthreads = 1\nadmin = \"nowhere\"\n[[route]]\npath_prefix = 1\n";
     assert_eq!(
         findings(text),
-        "edge.toml:4:9: \"process.admin\": invalid socket address syntax\n\
+        "edge.toml:4:9: \"process.admin\" must be an address with its port, such as \"127.0.0.1:8080\"\n\
          edge.toml:5:1: missing key \"cluster\" in [route]\n\
          edge.toml:6:15: \"route[0].path_prefix\" must be a string, not 1"
     );
