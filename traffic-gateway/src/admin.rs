@@ -105,6 +105,9 @@ impl Admin {
         if !admin::host_is_allowed(host, self.ports.admin, &policy.value.process.admin_hosts) {
             return Answer::problem(&problem::ADMIN_HOST_REFUSED);
         }
+        if !admin::origin_is_allowed(text(header::ORIGIN), host) {
+            return Answer::problem(&problem::ADMIN_ORIGIN_REFUSED);
+        }
         if !matches!(head.method, Method::GET | Method::HEAD) {
             return Answer::problem(&problem::ADMIN_METHOD_NOT_ALLOWED);
         }

@@ -55,10 +55,10 @@ impl Load for Policy {
         let accept =
             errors.collect(accept::compile(&config, before.map(|before| &before.accept), &mut sources, &positions));
         let hop = errors.collect(HopKeys::compile(&config.hop.keys, "hop.keys", &positions, &mut sources));
-        let clusters = errors.collect(clusters(&config, before, &positions));
-        let routes = clusters
-            .as_ref()
-            .and_then(|clusters| errors.collect(route::Table::compile(&config.route, clusters, &positions)));
+        let (clusters, cluster_errors) = clusters(&config, before, &positions);
+        errors.extend(cluster_errors);
+        let names: Vec<&str> = config.cluster.iter().map(|cluster| cluster.name.as_str()).collect();
+        let routes = errors.collect(route::Table::compile(&config.route, &names, &clusters, &positions));
         if config.route.is_empty() {
             errors.push(positions.error(
                 "route",
@@ -69,14 +69,18 @@ impl Load for Policy {
         if config.access_log.queue == 0 {
             errors.push(positions.error("access_log.queue", "queue must be at least 1", None));
         }
-        let (Some(node), Some(accept), Some(hop), Some(clusters), Some(routes)) = (node, accept, hop, clusters, routes)
-        else {
+        let (Some(node), Some(accept), Some(hop), Some(routes)) = (node, accept, hop, routes) else {
             return Err(errors);
         };
         if let Some(before) = before
             && before.process != config.process
         {
             tracing::warn!("[process] has changed; the change takes effect with the next start or upgrade");
+        }
+        if let Some(before) = before
+            && before.access_log != config.access_log
+        {
+            tracing::warn!("[access_log] has changed; the change takes effect with the next start or upgrade");
         }
         let policy = Self {
             node,
@@ -124,11 +128,8 @@ fn check_process(config: &Process, positions: &Positions) -> Result<Box<str>, Co
     errors.into_result(node.into())
 }
 
-fn clusters(
-    config: &Config,
-    before: Option<&Policy>,
-    positions: &Positions,
-) -> Result<Vec<Arc<Cluster>>, ConfigErrors> {
+/// The clusters that are valid, and what is wrong with the others.
+fn clusters(config: &Config, before: Option<&Policy>, positions: &Positions) -> (Vec<Arc<Cluster>>, ConfigErrors) {
     let mut errors = ConfigErrors::new();
     let mut compiled = Vec::new();
     for (index, cluster) in config.cluster.iter().enumerate() {
@@ -138,8 +139,75 @@ fn clusters(
             errors.push(positions.error(&format!("{path}.name"), message, None));
         }
         let same = before.and_then(|before| before.clusters.iter().find(|other| *other.name == *cluster.name));
-        compiled
-            .extend(errors.collect(Cluster::compile(cluster, same.map(Arc::as_ref), positions, &path)).map(Arc::new));
+        let cluster = Cluster::compile(cluster, same.map(Arc::as_ref), positions, &path);
+        compiled.extend(errors.collect(cluster).map(Arc::new));
     }
-    errors.into_result(compiled)
+    (compiled, errors)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    const EDGE: &str = r#"
+        [process]
+        state_dir = "/nowhere"
+        [[process.listener]]
+        address = "127.0.0.1:0"
+        [hop]
+        keys = [{ id = "a", secret = { file = "hop.key" } }]
+        [[route]]
+        cluster = "business"
+        [[cluster]]
+        name = "business"
+        nodes = ["127.0.0.1:1", "127.0.0.1:2"]
+    "#;
+
+    fn dir_with(text: &str) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(FILE), text).unwrap();
+        fs::write(dir.path().join("hop.key"), "0123456789abcdef0123456789abcdef\n").unwrap();
+        dir
+    }
+
+    #[test]
+    fn the_shipped_configuration_is_valid() {
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/config/edge").join(FILE);
+        let dir = dir_with(&fs::read_to_string(shipped).unwrap());
+        let policy = Policy::load(dir.path(), None).map_err(|errors| errors.to_string()).unwrap().value;
+        assert_eq!(policy.clusters.len(), 1);
+        assert!(policy.routes.find("any.example", "/").is_some());
+    }
+
+    #[test]
+    fn every_mistake_is_reported_at_once() {
+        let text = EDGE
+            .replace("name = \"business\"", "name = \"bussiness\"\nconnections_per_node = 0")
+            .replace("state_dir = \"/nowhere\"", "threads = 0\nnode = \"a b\"");
+        let dir = dir_with(&text);
+        fs::write(dir.path().join("hop.key"), "short").unwrap();
+        let errors = Policy::load(dir.path(), None).map(|_| ()).unwrap_err().to_string();
+        for part in [
+            "no cluster named \"business\"",
+            "threads must be",
+            "is not a node name",
+            "hop.key",
+            "connections_per_node must be",
+        ] {
+            assert!(errors.contains(part), "{part} in:\n{errors}");
+        }
+        assert_eq!(errors.lines().count(), 5, "{errors}");
+    }
+
+    #[test]
+    fn connections_outlive_a_reload() {
+        let dir = dir_with(EDGE);
+        let before = Policy::load(dir.path(), None).unwrap().value;
+        fs::write(dir.path().join(FILE), EDGE.replace("127.0.0.1:2", "127.0.0.1:3")).unwrap();
+        let after = Policy::load(dir.path(), Some(&before)).unwrap().value;
+        let connections = |policy: &Policy, index: usize| Arc::clone(&policy.clusters[0].nodes()[index].connections);
+        assert!(Arc::ptr_eq(&connections(&before, 0), &connections(&after, 0)));
+        assert!(!Arc::ptr_eq(&connections(&before, 1), &connections(&after, 1)));
+    }
 }

@@ -6,7 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 ///
 /// A page of another site can make a browser connect to a private address by changing its own name's DNS answer; the Host
 /// header then still names that site. So an address is allowed, `localhost` is when the listener is on loopback (or on all
-/// addresses), and any other name only when it is among `extra`. The port does not matter: tunnels change it.
+/// addresses), and any other name only when it is among `extra`. Ports do not matter, of the request nor of `extra`:
+/// tunnels change them.
 #[must_use]
 pub fn host_is_allowed(host: &str, listener: SocketAddr, extra: &[String]) -> bool {
     let Some(name) = without_port(host) else { return false };
@@ -14,7 +15,8 @@ pub fn host_is_allowed(host: &str, listener: SocketAddr, extra: &[String]) -> bo
         return true;
     }
     let is_local = listener.ip().to_canonical().is_loopback() || listener.ip().is_unspecified();
-    (is_local && name.eq_ignore_ascii_case("localhost")) || extra.iter().any(|extra| extra.eq_ignore_ascii_case(name))
+    let is_extra = |extra: &String| without_port(extra).is_some_and(|extra| extra.eq_ignore_ascii_case(name));
+    (is_local && name.eq_ignore_ascii_case("localhost")) || extra.iter().any(is_extra)
 }
 
 /// Whether a request with this `Origin` header may change something: a command sends none, a page of the admin listener
@@ -48,7 +50,8 @@ mod tests {
     fn only_own_names_are_allowed() {
         let loopback: SocketAddr = "127.0.0.1:9180".parse().unwrap();
         let public: SocketAddr = "192.0.2.1:9180".parse().unwrap();
-        let extra = ["Gate.Example.com".to_owned()];
+        let extra = ["Gate.Example.com".to_owned(), "edge-1.internal:9180".to_owned()];
+        assert!(host_is_allowed("edge-1.internal:9999", loopback, &extra));
         for host in ["127.0.0.1:9180", "127.0.0.1", "localhost:9180", "LOCALHOST", "[::1]:9180", "gate.example.com:443"]
         {
             assert!(host_is_allowed(host, loopback, &extra), "{host}");

@@ -136,12 +136,6 @@ catalogue! {
         EXPECTATION_UNSUPPORTED = "expectation_unsupported", 417, "Expectation not supported",
             "`Expect` is something other than `100-continue`.",
             "Remove the header.";
-        MISDIRECTED_REQUEST = "misdirected_request", 421, "Misdirected request",
-            "The host is not one this TLS connection was opened for.",
-            "Open a connection for that host.";
-        CLIENT_CERTIFICATE_REQUIRED = "client_certificate_required", 403, "Client certificate required",
-            "The listener or route demands a client certificate and none was presented.",
-            "Connect with a certificate of the configured authority.";
         PROXY_PROTOCOL_INVALID = "proxy_protocol_invalid", 400, "Invalid PROXY protocol",
             "The listener demands a PROXY protocol header and the connection sent none, a malformed one, or came from a source not allowed to send one. The connection is closed without an answer.",
             "Check `proxy_protocol` of the listener and the load balancer in front.";
@@ -252,12 +246,6 @@ catalogue! {
         OVERLOADED = "overloaded", 503, "Overloaded",
             "This node has as much in flight as it may.",
             "Try again later.";
-        DRAINING = "draining", 503, "Shutting down",
-            "This node is shutting down and takes no new requests.",
-            "Try again: another node answers.";
-        NOT_READY = "not_ready", 503, "Not ready",
-            "This node is draining or has no configuration; readiness is false.",
-            "Wait, or use another node.";
         INTERNAL_ERROR = "internal_error", 500, "Internal error",
             "Something inside the gateway failed; the request was lost, the node goes on.",
             "Report it with the request id.";

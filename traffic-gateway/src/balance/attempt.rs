@@ -127,3 +127,48 @@ impl Attempt {
         may
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address() -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], 1))
+    }
+
+    #[test]
+    fn where_something_may_have_been_sent_there_is_one_more_attempt() {
+        let mut attempt = Attempt::default();
+        attempt.choose(0, address());
+        assert!(attempt.may_try_again(false));
+        attempt.choose(1, address());
+        assert!(!attempt.may_try_again(false));
+        assert_eq!(attempt.tried(), [0, 1]);
+    }
+
+    #[test]
+    fn where_nothing_was_sent_there_are_as_many_as_pingora_makes() {
+        let mut attempt = Attempt::default();
+        for node in 0..MOST_ATTEMPTS {
+            attempt.choose(node, address());
+            assert_eq!(attempt.may_try_again(true), node + 1 < MOST_ATTEMPTS);
+        }
+    }
+
+    #[test]
+    fn a_dead_pooled_connection_excludes_nobody() {
+        let mut attempt = Attempt::default();
+        attempt.choose(0, address());
+        attempt.went_stale();
+        assert!(attempt.tried().is_empty());
+        assert_eq!(attempt.count(), 1);
+    }
+
+    #[test]
+    fn looking_again_is_no_attempt() {
+        let mut attempt = Attempt::default();
+        attempt.choose(0, address());
+        attempt.look_again();
+        assert_eq!((attempt.count(), attempt.look()), (0, Look::Again));
+    }
+}

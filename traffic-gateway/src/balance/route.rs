@@ -64,12 +64,17 @@ pub struct Table {
 }
 
 impl Table {
-    /// Compiles the routes of a configuration against its clusters.
+    /// Compiles the routes of a configuration against the names of all its clusters and those that are valid.
     ///
     /// # Errors
     ///
     /// Every route that names an unknown cluster, a malformed host or prefix, or that another route already covers.
-    pub fn compile(configs: &[Config], clusters: &[Arc<Cluster>], positions: &Positions) -> Result<Self, ConfigErrors> {
+    pub fn compile(
+        configs: &[Config],
+        names: &[&str],
+        clusters: &[Arc<Cluster>],
+        positions: &Positions,
+    ) -> Result<Self, ConfigErrors> {
         let mut errors = ConfigErrors::default();
         let mut table = Self::default();
         for (index, config) in configs.iter().enumerate() {
@@ -78,15 +83,14 @@ impl Table {
                 errors.push(positions.error(&at("path_prefix"), problem, None));
                 continue;
             }
-            let Some(cluster) = clusters.iter().find(|cluster| *cluster.name == *config.cluster) else {
-                let known: Vec<&str> = clusters.iter().map(|cluster| &*cluster.name).collect();
+            if !names.contains(&config.cluster.as_str()) {
                 errors.push(positions.error(
                     &at("cluster"),
                     format!("there is no cluster named \"{}\"", config.cluster),
-                    Some(format!("name one of [[cluster]]: {}", known.join(", "))),
+                    Some(format!("name one of [[cluster]]: {}", names.join(", "))),
                 ));
-                continue;
-            };
+            }
+            let Some(cluster) = clusters.iter().find(|cluster| *cluster.name == *config.cluster) else { continue };
             let route = Arc::new(Route {
                 name: name_of(config),
                 cluster: Arc::clone(cluster),
@@ -219,7 +223,9 @@ mod tests {
             .iter()
             .map(|cluster| Arc::new(Cluster::compile(cluster, None, &document.positions, "cluster[0]").unwrap()))
             .collect();
-        Table::compile(&document.value.route, &clusters, &document.positions).map_err(|errors| errors.to_string())
+        let names: Vec<&str> = document.value.cluster.iter().map(|cluster| cluster.name.as_str()).collect();
+        Table::compile(&document.value.route, &names, &clusters, &document.positions)
+            .map_err(|errors| errors.to_string())
     }
 
     fn found(table: &Table, host: &str, path: &str) -> Option<String> {

@@ -9,12 +9,11 @@ use std::{borrow::Cow, time::Duration};
 
 use gatehouse_shared::{
     clock,
-    hop::{Hop, Scheme},
+    hop::{self, Hop, Scheme},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use pingora::{Error, ErrorType, OkOrErr, OrErr, Result, http::RequestHeader};
 
-use super::response::internal_names;
 use crate::{accept::Message, answer::REQUEST_ID, context::Context, policy::Policy};
 
 const HOP: HeaderName = HeaderName::from_static("x-gatehouse-hop");
@@ -44,8 +43,12 @@ pub fn prepare(context: &mut Context, head: &mut RequestHeader) -> Result<()> {
     strip(&mut parts.headers);
     let headers = &mut parts.headers;
     headers.insert(HOP, hop);
-    headers.insert(header::HOST, value_of(message.authority())?);
-    headers.insert(FORWARDED_HOST, value_of(message.authority())?);
+    let host = match headers.get(header::HOST) {
+        Some(host) if host.as_bytes() == message.authority().as_bytes() => host.clone(),
+        _ => value_of(message.authority())?,
+    };
+    headers.insert(FORWARDED_HOST, host.clone());
+    headers.insert(header::HOST, host);
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme_name(context)));
     let client = context.client_address_value()?;
     headers.insert(FORWARDED_FOR, client.clone());
@@ -99,11 +102,9 @@ fn target_of(message: &Message) -> Cow<'_, str> {
 
 /// Removes what a client must not be able to say to tier two.
 fn strip(headers: &mut HeaderMap) {
-    for name in internal_names(headers) {
-        headers.remove(name);
-    }
-    let forwarding: Vec<HeaderName> = headers.keys().filter(|name| is_forwarding(name.as_str())).cloned().collect();
-    for name in forwarding {
+    let is_unwelcome = |name: &&HeaderName| hop::is_internal(name.as_str()) || is_forwarding(name.as_str());
+    let unwelcome: Vec<HeaderName> = headers.keys().filter(is_unwelcome).cloned().collect();
+    for name in unwelcome {
         headers.remove(name);
     }
     for name in [header::EXPECT, header::CONNECTION, header::UPGRADE] {

@@ -38,6 +38,6 @@ pub fn receive_trailers(trailers: &mut HeaderMap) {
 }
 
 /// The names of the `x-gatehouse-` family that occur; empty, and without an allocation, for most messages.
-pub(super) fn internal_names(headers: &HeaderMap) -> Vec<HeaderName> {
+fn internal_names(headers: &HeaderMap) -> Vec<HeaderName> {
     headers.keys().filter(|name| hop::is_internal(name.as_str())).cloned().collect()
 }

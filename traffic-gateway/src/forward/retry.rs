@@ -28,7 +28,11 @@ pub fn connect_failed(context: &mut Context, mut error: BError) -> BError {
     if stale {
         context.attempt.went_stale();
     } else {
-        context.attempt.answered(Outcome::ConnectFailed, clock::now());
+        let outcome = match error.etype() {
+            ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => Outcome::ConnectTimedOut,
+            _ => Outcome::ConnectFailed,
+        };
+        context.attempt.answered(outcome, clock::now());
         context.attempt.connect_failed();
     }
     context.outcome.note(&error);

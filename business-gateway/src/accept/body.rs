@@ -1,0 +1,417 @@
+//! The body a caller sends, on its way to a service: counted, bounded, and never waited for without a limit.
+//!
+//! A body that is dropped before its end over HTTP/1 (the service answered early, the call was refused) is read on for a
+//! bounded while, because a caller that is still writing would otherwise see a reset instead of the answer.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use gatehouse_shared::clock;
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::Sleep;
+
+/// How long an early answer's unread body is read on at most.
+const DRAIN_TIME: Duration = Duration::from_secs(5);
+
+/// What bounds one body; part of [`super::Bounds`].
+#[derive(Debug, Clone, Copy)]
+pub struct BodyBounds {
+    /// Bytes of one body.
+    pub max: u64,
+    /// Between two pieces of a body.
+    pub idle: Duration,
+    /// Bytes read and thrown away after an early answer over HTTP/1.
+    pub drain: u64,
+}
+
+/// Why a body ended early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum UploadError {
+    /// The caller went away or broke the framing.
+    #[error("the caller ended the body early")]
+    Aborted,
+    /// Nothing came for [`BodyBounds::idle`].
+    #[error("the caller stopped sending the body")]
+    Idle,
+    /// More came than [`BodyBounds::max`].
+    #[error("the body is larger than allowed")]
+    TooLarge,
+}
+
+/// How far a body is; shared between the body, which moves into the connection to the service, and the call it belongs to.
+#[derive(Debug)]
+pub struct Progress {
+    began: Instant,
+    bytes: AtomicU64,
+    /// Microseconds after `began`, plus one; 0 while the body has not ended.
+    ended: AtomicU64,
+    touched: AtomicBool,
+    fault: AtomicU64,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self {
+            began: clock::now(),
+            bytes: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+            touched: AtomicBool::new(false),
+            fault: AtomicU64::new(0),
+        }
+    }
+
+    /// Bytes taken from the caller so far.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether a piece was taken; if so, the body cannot be sent a second time.
+    #[must_use]
+    pub fn is_touched(&self) -> bool {
+        self.touched.load(Ordering::Relaxed)
+    }
+
+    /// When the last piece was taken.
+    #[must_use]
+    pub fn ended_at(&self) -> Option<Instant> {
+        let after = self.ended.load(Ordering::Acquire).checked_sub(1)?;
+        Some(self.began + Duration::from_micros(after))
+    }
+
+    /// Why the body ended early, if it did.
+    #[must_use]
+    pub fn fault(&self) -> Option<UploadError> {
+        match self.fault.load(Ordering::Acquire) {
+            0 => None,
+            1 => Some(UploadError::Idle),
+            2 => Some(UploadError::TooLarge),
+            _ => Some(UploadError::Aborted),
+        }
+    }
+
+    fn fail(&self, error: UploadError) {
+        let code = match error {
+            UploadError::Idle => 1,
+            UploadError::TooLarge => 2,
+            UploadError::Aborted => 3,
+        };
+        self.fault.store(code, Ordering::Release);
+    }
+
+    fn end(&self) {
+        let after = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX - 1);
+        self.ended.store(after + 1, Ordering::Release);
+    }
+}
+
+/// The body of a request as it goes to a service.
+#[derive(Debug, Default)]
+pub enum Upload {
+    /// No body.
+    #[default]
+    Empty,
+    /// A body that is still coming.
+    Streaming(Box<Inbound>),
+}
+
+impl Upload {
+    /// Puts `body` under `bounds`.
+    ///
+    /// # Errors
+    /// [`UploadError::TooLarge`] when the announced length already is.
+    pub fn new(body: axum::body::Body, version: http::Version, bounds: &BodyBounds) -> Result<Self, UploadError> {
+        if body.is_end_stream() {
+            return Ok(Self::Empty);
+        }
+        let is_too_large = body.size_hint().exact().is_some_and(|length| length > bounds.max);
+        let inbound = Inbound::new(body, version, *bounds);
+        if is_too_large {
+            return Err(UploadError::TooLarge);
+        }
+        Ok(Self::Streaming(Box::new(inbound)))
+    }
+
+    /// How far the body is; `None` when there is none.
+    #[must_use]
+    pub fn progress(&self) -> Option<Arc<Progress>> {
+        match self {
+            Self::Empty => None,
+            Self::Streaming(inbound) => Some(Arc::clone(&inbound.progress)),
+        }
+    }
+
+    /// Its length, when it is known.
+    #[must_use]
+    pub fn length(&self) -> Option<u64> {
+        Body::size_hint(self).exact()
+    }
+
+    /// Waits until the first piece of the body is there, and keeps it for the service.
+    ///
+    /// # Errors
+    /// When the body ends early.
+    pub async fn wait_for_first_piece(&mut self) -> Result<(), UploadError> {
+        let Self::Streaming(inbound) = self else { return Ok(()) };
+        if inbound.first.is_some() {
+            return Ok(());
+        }
+        let first = std::future::poll_fn(|cx| Pin::new(&mut **inbound).poll_frame(cx)).await;
+        match first {
+            Some(Ok(frame)) => {
+                inbound.first = Some(frame);
+                // Nothing went to a service yet, so the body can still be sent whole.
+                inbound.progress.touched.store(false, Ordering::Relaxed);
+                Ok(())
+            }
+            Some(Err(error)) => Err(error),
+            None => {
+                *self = Self::Empty;
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = UploadError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Streaming(inbound) => Pin::new(&mut **inbound).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Streaming(inbound) => inbound.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Streaming(inbound) => inbound.size_hint(),
+        }
+    }
+}
+
+/// A body that is still coming.
+#[derive(Debug)]
+pub struct Inbound {
+    body: axum::body::Body,
+    progress: Arc<Progress>,
+    /// Taken while waiting for a held body.
+    first: Option<Frame<Bytes>>,
+    bounds: BodyBounds,
+    is_http2: bool,
+    state: State,
+    /// Made at the first wait, armed while waiting.
+    sleep: Option<Pin<Box<Sleep>>>,
+    is_waiting: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Coming,
+    Ended,
+    Failed(UploadError),
+}
+
+impl Inbound {
+    fn new(body: axum::body::Body, version: http::Version, bounds: BodyBounds) -> Self {
+        Self {
+            body,
+            progress: Arc::new(Progress::new()),
+            first: None,
+            bounds,
+            is_http2: version == http::Version::HTTP_2,
+            state: State::Coming,
+            sleep: None,
+            is_waiting: false,
+        }
+    }
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+        let this = &mut *self;
+        if let Some(first) = this.first.take() {
+            this.progress.touched.store(true, Ordering::Relaxed);
+            return Poll::Ready(Some(Ok(first)));
+        }
+        if this.state != State::Coming {
+            return Poll::Ready(None);
+        }
+        let next = match Pin::new(&mut this.body).poll_frame(cx) {
+            Poll::Ready(next) => next,
+            Poll::Pending => {
+                ready!(this.poll_idle(cx));
+                return Poll::Ready(Some(Err(this.fail(UploadError::Idle))));
+            }
+        };
+        this.is_waiting = false;
+        match next {
+            Some(Ok(frame)) => {
+                this.progress.touched.store(true, Ordering::Relaxed);
+                if let Some(data) = frame.data_ref() {
+                    let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
+                    let sum = this.progress.bytes.fetch_add(length, Ordering::Relaxed).saturating_add(length);
+                    if sum > this.bounds.max {
+                        return Poll::Ready(Some(Err(this.fail(UploadError::TooLarge))));
+                    }
+                }
+                if this.body.is_end_stream() {
+                    this.end();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err(_)) => Poll::Ready(Some(Err(this.fail(UploadError::Aborted)))),
+            // hyper ends a body cleanly when its HTTP/2 stream is reset with NO_ERROR; only END_STREAM is an end.
+            None if this.is_http2 && !this.body.is_end_stream() => {
+                Poll::Ready(Some(Err(this.fail(UploadError::Aborted))))
+            }
+            None => {
+                this.end();
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let idle = self.bounds.idle;
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
+        if !self.is_waiting {
+            self.is_waiting = true;
+            sleep.as_mut().reset(tokio::time::Instant::now() + idle);
+        }
+        sleep.as_mut().poll(cx)
+    }
+
+    fn fail(&mut self, error: UploadError) -> UploadError {
+        self.state = State::Failed(error);
+        self.progress.fail(error);
+        error
+    }
+
+    fn end(&mut self) {
+        self.state = State::Ended;
+        self.progress.end();
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.first.is_none() && (self.state == State::Ended || self.body.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let hint = self.body.size_hint();
+        let Some(first) = self.first.as_ref().and_then(Frame::data_ref) else { return hint };
+        let first = u64::try_from(first.len()).unwrap_or(u64::MAX);
+        let mut sum = SizeHint::new();
+        sum.set_lower(hint.lower().saturating_add(first));
+        if let Some(upper) = hint.upper() {
+            sum.set_upper(upper.saturating_add(first));
+        }
+        sum
+    }
+}
+
+impl Drop for Inbound {
+    fn drop(&mut self) {
+        let is_over = matches!(self.state, State::Ended | State::Failed(UploadError::Aborted));
+        if is_over || self.is_http2 || self.bounds.drain == 0 {
+            return;
+        }
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let body = std::mem::take(&mut self.body);
+        let bytes = self.bounds.drain;
+        runtime.spawn(async move {
+            // Whether the caller finished in time or not, the connection is hyper's again.
+            let _finished = tokio::time::timeout(DRAIN_TIME, drain(body, bytes)).await;
+        });
+    }
+}
+
+async fn drain(mut body: axum::body::Body, bytes: u64) {
+    let mut left = bytes;
+    while let Some(Ok(frame)) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        let length = frame.data_ref().map_or(0, Bytes::len);
+        let Some(rest) = left.checked_sub(u64::try_from(length).unwrap_or(u64::MAX)) else { return };
+        left = rest;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Version;
+    use http_body_util::BodyExt;
+
+    const BOUNDS: BodyBounds = BodyBounds { max: 8, idle: Duration::from_millis(30), drain: 0 };
+
+    /// A body of the given pieces that never ends.
+    struct Pieces(Vec<&'static str>);
+
+    impl Body for Pieces {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            if self.0.is_empty() { Poll::Pending } else { Poll::Ready(Some(Ok(Frame::data(self.0.remove(0).into())))) }
+        }
+    }
+
+    fn upload(pieces: Vec<&'static str>) -> Upload {
+        Upload::new(axum::body::Body::new(Pieces(pieces)), Version::HTTP_11, &BOUNDS).unwrap()
+    }
+
+    #[tokio::test]
+    async fn gives_up_on_a_caller_that_stops_sending() {
+        let mut body = upload(vec!["abc"]);
+        let progress = body.progress().unwrap();
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "abc");
+        assert_eq!(body.frame().await.unwrap().unwrap_err(), UploadError::Idle);
+        assert_eq!((progress.bytes(), progress.fault()), (3, Some(UploadError::Idle)));
+        assert_eq!(progress.ended_at(), None);
+    }
+
+    #[tokio::test]
+    async fn refuses_more_than_the_bound() {
+        let mut body = upload(vec!["abcd", "efgh", "i"]);
+        body.frame().await.unwrap().unwrap();
+        body.frame().await.unwrap().unwrap();
+        assert_eq!(body.frame().await.unwrap().unwrap_err(), UploadError::TooLarge);
+        let announced = Upload::new(axum::body::Body::from("123456789"), Version::HTTP_11, &BOUNDS);
+        assert_eq!(announced.unwrap_err(), UploadError::TooLarge);
+    }
+
+    #[tokio::test]
+    async fn the_first_piece_of_a_held_body_is_kept() {
+        let mut body = upload(vec!["abc", "de"]);
+        let progress = body.progress().unwrap();
+        body.wait_for_first_piece().await.unwrap();
+        assert!(!progress.is_touched());
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "abc");
+        assert!(progress.is_touched());
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "de");
+    }
+
+    #[tokio::test]
+    async fn knows_its_length_and_its_end() {
+        let mut body = Upload::new(axum::body::Body::from("12345"), Version::HTTP_11, &BOUNDS).unwrap();
+        body.wait_for_first_piece().await.unwrap();
+        assert_eq!(body.size_hint().exact(), Some(5));
+        let progress = body.progress().unwrap();
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "12345");
+        assert!(progress.ended_at().is_some());
+        assert!(Upload::new(axum::body::Body::empty(), Version::HTTP_11, &BOUNDS).unwrap().is_end_stream());
+    }
+}

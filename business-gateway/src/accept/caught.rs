@@ -1,0 +1,34 @@
+//! A panic costs one request, not the connection with all its neighbours.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
+
+/// The future panicked; the panic hook has logged where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Panicked;
+
+/// Runs `future` and turns a panic into a value. What the future borrowed must be in a state that can be looked at after a
+/// panic: the record of a request is, it only ever gains fields.
+///
+/// # Errors
+/// [`Panicked`].
+pub async fn caught<F: Future>(future: F) -> Result<F::Output, Panicked> {
+    let mut future = pin!(future);
+    std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        Ok(poll) => poll.map(Ok),
+        Err(_payload) => Poll::Ready(Err(Panicked)),
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn turns_a_panic_into_a_value() {
+        assert_eq!(caught(async { 1 }).await, Ok(1));
+        assert_eq!(caught(async { panic!("on purpose") }).await, Err::<(), _>(Panicked));
+    }
+}

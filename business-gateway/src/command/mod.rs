@@ -1,0 +1,86 @@
+//! The subcommands, one file each.
+
+mod run;
+mod check;
+mod schema;
+mod token;
+mod reference;
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use gatehouse_shared::config::ConfigErrors;
+
+/// Exit code of an invalid configuration or a wrong use (`EX_USAGE`).
+const INVALID: u8 = 64;
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve until a signal ends it
+    Run(ConfigDir),
+    /// Check the configuration; prints every error and exits with 64 if there is one
+    Check(ConfigDir),
+    /// Print the JSON schema of a configuration file, for editors
+    Schema(schema::Arguments),
+    /// Manage the tokens of the admin listener
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Print a generated reference page
+    #[command(hide = true)]
+    Reference(reference::Arguments),
+}
+
+/// Where the configuration is.
+#[derive(Debug, Args)]
+pub struct ConfigDir {
+    /// Directory with business.toml and catalog.toml
+    #[arg(long = "config", value_name = "DIR", default_value = "/etc/gatehouse/business")]
+    dir: PathBuf,
+}
+
+impl Command {
+    /// Does it; the exit code is 0, 1 for a failure and 64 for an invalid configuration.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        match self {
+            Self::Run(config) => run::run(&config.dir),
+            Self::Check(config) => check::run(&config.dir),
+            Self::Schema(arguments) => schema::run(&arguments),
+            Self::Token(command) => token::run(&command),
+            Self::Reference(arguments) => reference::run(&arguments),
+        }
+    }
+}
+
+/// Writes to standard output; a closed pipe is the reader's choice.
+fn print(text: &str) -> ExitCode {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Shows an error with its causes.
+fn fail(error: &dyn Error) -> ExitCode {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    eprintln!("business-gateway: {text}");
+    ExitCode::FAILURE
+}
+
+/// Shows what is wrong with a configuration.
+fn refuse(errors: &ConfigErrors) -> ExitCode {
+    eprintln!("{errors}");
+    ExitCode::from(INVALID)
+}

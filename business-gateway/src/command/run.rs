@@ -1,0 +1,167 @@
+//! `run`: serve until a signal ends it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use gatehouse_shared::admin::{TokenError, Tokens};
+use gatehouse_shared::live::Live;
+use gatehouse_shared::process::{Ports, check_connections, descriptor_limit, host_name};
+use gatehouse_shared::telemetry::access_log::LineWriter;
+use gatehouse_shared::telemetry::metrics::MetricError;
+use gatehouse_shared::telemetry::{LogFormat, init_logging};
+use gatehouse_shared::watch::{Timing, watch};
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{fail, refuse};
+use crate::admin::Admin;
+use crate::dispatch::upkeep;
+use crate::metrics::Metrics;
+use crate::pipeline::Gateway;
+use crate::policy::Policy;
+use crate::server::Server;
+
+/// Why the process does not run.
+#[derive(Debug, thiserror::Error)]
+enum RunError {
+    #[error("{0}; raise the limit (LimitNOFILE=, ulimit -n) or lower process.max_connections")]
+    Descriptors(String),
+    #[error("no runtime")]
+    Runtime(#[source] io::Error),
+    #[error("cannot listen on {0}")]
+    Listen(SocketAddr, #[source] io::Error),
+    #[error("no signals")]
+    Signals(#[source] io::Error),
+    #[error("the access log cannot be written")]
+    AccessLog(#[source] io::Error),
+    #[error("no admin tokens")]
+    Tokens(#[source] TokenError),
+    #[error("no metrics")]
+    Metrics(#[source] MetricError),
+    #[error("the configuration cannot be watched")]
+    Watch(#[source] io::Error),
+    #[error("ports.json cannot be written")]
+    Ports(#[source] io::Error),
+}
+
+pub(super) fn run(dir: &Path) -> ExitCode {
+    let _log = match init_logging(LogFormat::Auto, "info") {
+        Ok(log) => log,
+        Err(error) => return fail(&error),
+    };
+    let live = match Live::<Policy>::start(dir) {
+        Ok(live) => live,
+        Err(errors) => return refuse(&errors),
+    };
+    match serve(&live) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+fn serve(live: &Arc<Live<Policy>>) -> Result<(), RunError> {
+    let process = live.current().value.process.clone();
+    let most = u64::try_from(process.max_connections).unwrap_or(u64::MAX);
+    check_connections(most, descriptor_limit()).map_err(RunError::Descriptors)?;
+    let tokens = Tokens::open_or_create(&process.state_dir).map_err(RunError::Tokens)?;
+    let log = LineWriter::start(&live.current().value.access_log).map_err(RunError::AccessLog)?;
+    let metrics = Metrics::new().map_err(RunError::Metrics)?;
+    let node = process.node.clone().unwrap_or_else(host_name);
+    let gateway = Gateway::new(node, Arc::clone(live), metrics, log.clone()).map_err(RunError::Metrics)?;
+    let watcher = watch(Arc::clone(live), Timing::default()).map_err(RunError::Watch)?;
+    let runtime = runtime(process.threads).map_err(RunError::Runtime)?;
+
+    let outcome = runtime.block_on(async {
+        let listener =
+            TcpListener::bind(process.listen).await.map_err(|error| RunError::Listen(process.listen, error))?;
+        let admin = TcpListener::bind(process.admin).await.map_err(|error| RunError::Listen(process.admin, error))?;
+        let mut signals = Signals::new().map_err(RunError::Signals)?;
+        let ports = Ports {
+            pid: std::process::id(),
+            listeners: vec![listener.local_addr().map_err(|error| RunError::Listen(process.listen, error))?],
+            admin: admin.local_addr().map_err(|error| RunError::Listen(process.admin, error))?,
+        };
+        let server = Arc::new(Server::new(Arc::clone(&gateway), process.max_connections));
+        tokio::spawn(Admin::new(Arc::clone(&gateway), tokens, ports.clone()).run(admin));
+        tokio::spawn(upkeep::run(Arc::clone(live), gateway.shutdown.clone()));
+        let accepting = tokio::spawn({
+            let server = Arc::clone(&server);
+            async move { server.run(listener).await }
+        });
+        announce(&gateway.node, &ports);
+        ports.write(&process.state_dir).map_err(RunError::Ports)?;
+
+        while let Wish::Reload = signals.next().await {
+            log.reopen();
+            watcher.poke();
+        }
+        let drain = live.current().value.drain;
+        tracing::info!(connections = server.connections(), in_flight = gateway.in_flight.count(), "draining");
+        if server.drain(&drain).await {
+            tracing::info!("drained");
+        } else {
+            let left = gateway.in_flight.count();
+            tracing::warn!(in_flight = left, "the drain deadline is over; what is left is cut off");
+        }
+        accepting.abort();
+        Ok(())
+    });
+    watcher.stop();
+    // Not waiting for what is left: the drain has had its time.
+    runtime.shutdown_background();
+    log.close();
+    outcome
+}
+
+/// One thread needs no work stealing, and no wake-ups between threads.
+fn runtime(threads: Option<usize>) -> io::Result<Runtime> {
+    let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let mut builder = if threads == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+    if threads > 1 {
+        builder.worker_threads(threads);
+    }
+    builder.thread_name("serve").enable_all().build()
+}
+
+fn announce(node: &str, ports: &Ports) {
+    for address in &ports.listeners {
+        tracing::info!(node, %address, "listening for the edge");
+    }
+    tracing::info!(node, address = %ports.admin, "listening for operators");
+}
+
+/// What a signal asks for.
+enum Wish {
+    /// SIGHUP: load the configuration and open the log anew.
+    Reload,
+    /// SIGTERM, SIGINT: finish what is under way and end.
+    Stop,
+}
+
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> Wish {
+        tokio::select! {
+            _ = self.hangup.recv() => Wish::Reload,
+            _ = self.terminate.recv() => Wish::Stop,
+            _ = self.interrupt.recv() => Wish::Stop,
+        }
+    }
+}

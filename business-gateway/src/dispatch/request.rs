@@ -1,0 +1,249 @@
+//! The request as a service gets it: what is taken away, what is added, and which target it has.
+//!
+//! Taken away: hop-by-hop headers (RFC 9110 section 7.6.1), everything of the `x-gatehouse-` family. Added: `x-request-id`,
+//! `traceparent` with a span of this tier, and before every try `x-request-deadline-ms`. `X-Forwarded-*` pass as the edge set
+//! them, and `Host` is the authority that the client named.
+
+use gatehouse_shared::hop;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Uri, Version};
+
+use super::upstream::pool::Protocol;
+use crate::admit::api::PathToService;
+
+/// Milliseconds that the service may still use.
+pub const DEADLINE_HEADER: HeaderName = HeaderName::from_static("x-request-deadline-ms");
+/// The request id.
+pub const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
+/// W3C trace context.
+pub const TRACEPARENT_HEADER: HeaderName = HeaderName::from_static("traceparent");
+
+/// Why a request cannot be written down for a service.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// The canonical path of the hop is not a path.
+    #[error("the canonical path is not a request target")]
+    Path(#[source] http::uri::InvalidUri),
+    /// The authority cannot be sent over HTTP/2.
+    #[error("the authority is not valid")]
+    Authority(#[source] http::Error),
+}
+
+/// What a service is told beside the request itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Notes<'a> {
+    /// The authority that the client named.
+    pub authority: &'a str,
+    /// The canonical path.
+    pub path: &'a str,
+    /// Which of the two paths the service wants.
+    pub path_to_service: PathToService,
+    /// The request id.
+    pub request_id: &'a str,
+    /// The trace, with this tier's span as the parent.
+    pub traceparent: &'a str,
+}
+
+/// Rewrites the head of a request for a service that speaks `protocol`.
+///
+/// # Errors
+/// When the target cannot be expressed.
+pub fn rewrite(
+    parts: &mut Parts,
+    notes: &Notes<'_>,
+    protocol: Protocol,
+    body_length: Option<u64>,
+) -> Result<(), TargetError> {
+    let from_http2 = parts.version == Version::HTTP_2;
+    let wants_trailers = parts.headers.get(header::TE).is_some_and(|value| value.as_bytes() == b"trailers");
+    strip(&mut parts.headers);
+    if from_http2 {
+        join_cookies(&mut parts.headers);
+    }
+    let target = target(&mut parts.uri, notes)?;
+    match protocol {
+        Protocol::Http1 => {
+            parts.version = Version::HTTP_11;
+            parts.uri = Uri::from(target);
+            if !parts.headers.contains_key(header::HOST)
+                && let Ok(host) = HeaderValue::from_str(notes.authority)
+            {
+                parts.headers.insert(header::HOST, host);
+            }
+            // hyper takes a GET without a length for one without a body; with this it frames every body there is.
+            if body_length.is_none() && !parts.headers.contains_key(header::CONTENT_LENGTH) {
+                parts.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            }
+        }
+        Protocol::H2c => {
+            parts.version = Version::HTTP_2;
+            parts.headers.remove(header::HOST);
+            if wants_trailers {
+                parts.headers.insert(header::TE, HeaderValue::from_static("trailers"));
+            }
+            let authority: Authority =
+                notes.authority.parse().map_err(|error: http::uri::InvalidUri| TargetError::Authority(error.into()))?;
+            let uri = Uri::builder().scheme(Scheme::HTTP).authority(authority).path_and_query(target).build();
+            parts.uri = uri.map_err(TargetError::Authority)?;
+        }
+    }
+    set(&mut parts.headers, REQUEST_ID_HEADER, notes.request_id);
+    set(&mut parts.headers, TRACEPARENT_HEADER, notes.traceparent);
+    Ok(())
+}
+
+/// Removes what belongs to one connection or to the tiers only.
+pub fn strip(headers: &mut HeaderMap) {
+    let mut doomed: Vec<HeaderName> = Vec::new();
+    for value in headers.get_all(header::CONNECTION) {
+        let tokens = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        let names = tokens.filter_map(|token| HeaderName::from_bytes(token).ok());
+        doomed.extend(names.filter(|name| !is_end_to_end(name)));
+    }
+    doomed.extend(headers.keys().filter(|name| is_hop_by_hop(name) || hop::is_internal(name.as_str())).cloned());
+    for name in doomed {
+        headers.remove(name);
+    }
+}
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    // Comparing standard names compares two small numbers.
+    name == header::CONNECTION
+        || name == header::TRANSFER_ENCODING
+        || name == header::TE
+        || name == header::UPGRADE
+        || name == header::PROXY_AUTHENTICATE
+        || name == header::PROXY_AUTHORIZATION
+        || matches!(name.as_str(), "keep-alive" | "proxy-connection")
+}
+
+/// What nobody can take away by naming it in `Connection` (RFC 9110 section 7.6.1 forbids to name end-to-end headers there).
+fn is_end_to_end(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name.starts_with("x-forwarded-")
+        || matches!(
+            name,
+            "host" | "content-length" | "content-type" | "authorization" | "cookie" | "set-cookie" | "cache-control"
+        )
+        || matches!(name, "forwarded" | "x-real-ip" | "x-request-id" | "traceparent" | "tracestate")
+}
+
+/// RFC 9113 section 8.2.3: HTTP/2 may split cookies, HTTP/1 may not.
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut crumbs = headers.get_all(header::COOKIE).iter();
+    let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) else { return };
+    let mut joined = first.as_bytes().to_vec();
+    for crumb in std::iter::once(second).chain(crumbs) {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(crumb.as_bytes());
+    }
+    if let Ok(joined) = HeaderValue::from_maybe_shared(bytes::Bytes::from(joined)) {
+        headers.insert(header::COOKIE, joined);
+    }
+}
+
+fn target(uri: &mut Uri, notes: &Notes<'_>) -> Result<PathAndQuery, TargetError> {
+    let is_canonical = uri.path() == notes.path;
+    let written = std::mem::take(uri).into_parts().path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
+    if is_canonical || notes.path_to_service == PathToService::Raw {
+        return Ok(written);
+    }
+    let rewritten = match written.query() {
+        Some(query) => format!("{}?{query}", notes.path),
+        None => notes.path.to_owned(),
+    };
+    PathAndQuery::from_maybe_shared(bytes::Bytes::from(rewritten)).map_err(TargetError::Path)
+}
+
+fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if headers.get(&name).is_some_and(|known| known.as_bytes() == value.as_bytes()) {
+        return;
+    }
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+
+    fn parts(uri: &str, version: Version, headers: &[(&'static str, &'static str)]) -> Parts {
+        let mut request = Request::builder().uri(uri).version(version);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    const NOTES: Notes<'_> = Notes {
+        authority: "shop.example",
+        path: "/a/b",
+        path_to_service: PathToService::Canonical,
+        request_id: "0123",
+        traceparent: "00-1-2-00",
+    };
+
+    #[test]
+    fn takes_away_what_belongs_to_a_connection_or_to_the_tiers() {
+        let mut parts = parts(
+            "/a/b?c=d",
+            Version::HTTP_11,
+            &[
+                ("host", "shop.example"),
+                ("connection", "close, X-Private, x-forwarded-for"),
+                ("x-private", "1"),
+                ("keep-alive", "timeout=5"),
+                ("te", "trailers"),
+                ("upgrade", "websocket"),
+                ("x-gatehouse-hop", "x"),
+                ("x-gatehouse-anything", "x"),
+                ("x-forwarded-for", "203.0.113.9"),
+                ("authorization", "Bearer x"),
+            ],
+        );
+        rewrite(&mut parts, &NOTES, Protocol::Http1, Some(0)).unwrap();
+        let mut names: Vec<&str> = parts.headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["authorization", "host", "traceparent", "x-forwarded-for", "x-request-id"]);
+        assert_eq!(parts.uri, "/a/b?c=d");
+    }
+
+    #[test]
+    fn the_service_gets_the_canonical_path_unless_it_wants_the_raw_one() {
+        let mut canonical = parts("/a/./b?c=%41", Version::HTTP_11, &[]);
+        rewrite(&mut canonical, &NOTES, Protocol::Http1, Some(0)).unwrap();
+        assert_eq!(canonical.uri, "/a/b?c=%41");
+        let mut raw = parts("/a/./b?c=%41", Version::HTTP_11, &[]);
+        rewrite(&mut raw, &Notes { path_to_service: PathToService::Raw, ..NOTES }, Protocol::Http1, Some(0)).unwrap();
+        assert_eq!(raw.uri, "/a/./b?c=%41");
+    }
+
+    #[test]
+    fn turns_http2_back_into_http1() {
+        let mut parts = parts(
+            "http://shop.example/a/b?c",
+            Version::HTTP_2,
+            &[("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3")],
+        );
+        rewrite(&mut parts, &NOTES, Protocol::Http1, None).unwrap();
+        assert_eq!((parts.version, parts.uri.to_string().as_str()), (Version::HTTP_11, "/a/b?c"));
+        assert_eq!(parts.headers[header::HOST], "shop.example");
+        assert_eq!(parts.headers[header::TRANSFER_ENCODING], "chunked");
+        let cookies: Vec<_> = parts.headers.get_all(header::COOKIE).iter().collect();
+        assert_eq!(cookies, ["a=1; b=2; c=3"]);
+    }
+
+    #[test]
+    fn an_http2_service_gets_the_authority_and_may_send_trailers() {
+        let mut parts = parts("/a/b", Version::HTTP_11, &[("host", "shop.example"), ("te", "trailers")]);
+        rewrite(&mut parts, &NOTES, Protocol::H2c, None).unwrap();
+        assert_eq!((parts.version, parts.uri.to_string().as_str()), (Version::HTTP_2, "http://shop.example/a/b"));
+        assert!(!parts.headers.contains_key(header::HOST));
+        assert_eq!(parts.headers[header::TE], "trailers");
+        assert!(!parts.headers.contains_key(header::TRANSFER_ENCODING));
+    }
+}

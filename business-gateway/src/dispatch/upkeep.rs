@@ -1,0 +1,137 @@
+//! What happens beside the calls: endpoints are asked whether they are well, and parked connections that are too old, or that
+//! the service has closed, are closed here too.
+//!
+//! One task looks at the current generation again and again, so a reload changes what it does without a restart of anything.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gatehouse_shared::clock;
+use gatehouse_shared::live::Live;
+use gatehouse_shared::shutdown::{Phase, Shutdown};
+use http::{HeaderValue, Request, header};
+use tokio::task::JoinSet;
+
+use super::service::{ProbeConfig, Service};
+use super::upstream::pool::{Endpoint, Limits, Protocol};
+use crate::accept::body::Upload;
+use crate::policy::Policy;
+
+/// How often the task looks whether something is due; a probe is late by this much at most.
+const TICK: Duration = Duration::from_millis(100);
+/// Between two looks at the parked connections.
+const SWEEP: Duration = Duration::from_secs(2);
+
+type Key = (Arc<str>, SocketAddr);
+
+/// Runs until the process stops.
+pub async fn run(live: Arc<Live<Policy>>, shutdown: Shutdown) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut swept = clock::now();
+    let mut probes = Probes::default();
+    while shutdown.phase() < Phase::Stopping {
+        ticks.tick().await;
+        let now = clock::now();
+        let generation = live.current();
+        let services = &generation.value.catalog.services;
+        probes.collect();
+        probes.forget_all_but(services.values());
+        for service in services.values() {
+            probes.begin(service, now);
+        }
+        if now.saturating_duration_since(swept) >= SWEEP {
+            swept = now;
+            for endpoint in services.values().flat_map(|service| &service.endpoints) {
+                endpoint.sweep(now);
+            }
+        }
+    }
+}
+
+/// When each endpoint was asked last, and who is being asked now.
+#[derive(Default)]
+struct Probes {
+    due: HashMap<Key, Due>,
+    running: JoinSet<Key>,
+}
+
+struct Due {
+    next: Instant,
+    is_running: bool,
+}
+
+impl Probes {
+    fn collect(&mut self) {
+        while let Some(ended) = self.running.try_join_next() {
+            if let Ok(key) = ended
+                && let Some(due) = self.due.get_mut(&key)
+            {
+                due.is_running = false;
+            }
+        }
+    }
+
+    fn forget_all_but<'a>(&mut self, services: impl Iterator<Item = &'a Arc<Service>>) {
+        if self.due.is_empty() {
+            return;
+        }
+        let known: std::collections::HashSet<Key> = services
+            .filter(|service| service.probe.is_some())
+            .flat_map(|service| {
+                service.endpoints.iter().map(|endpoint| (Arc::clone(&service.name), endpoint.address()))
+            })
+            .collect();
+        self.due.retain(|key, due| due.is_running || known.contains(key));
+    }
+
+    fn begin(&mut self, service: &Arc<Service>, now: Instant) {
+        let Some(probe) = &service.probe else { return };
+        for (index, endpoint) in service.endpoints.iter().enumerate() {
+            let key = (Arc::clone(&service.name), endpoint.address());
+            let due = self.due.entry(key.clone()).or_insert(Due { next: now, is_running: false });
+            if due.is_running || now < due.next {
+                continue;
+            }
+            due.is_running = true;
+            due.next = now + probe.interval.get();
+            let service = Arc::clone(service);
+            let (address, probe) = (endpoint.address(), probe.clone());
+            self.running.spawn(async move {
+                let is_well = ask(address, service.protocol, &probe).await;
+                let counters = &service.counters;
+                if is_well { counters.probes_well.add() } else { counters.probes_ill.add() }
+                if let Some(change) = service.balance.probed(index, is_well) {
+                    tracing::info!(service = %service.name, endpoint = %change.address, healthy = change.is_healthy, "probe");
+                }
+                key
+            });
+        }
+    }
+}
+
+/// Asks one endpoint over a connection of its own, so that a full pool says nothing about health.
+async fn ask(address: SocketAddr, protocol: Protocol, probe: &ProbeConfig) -> bool {
+    let timeout = probe.timeout.get();
+    let limits =
+        Limits { connections: 1, streams: 1, connect_timeout: timeout, idle_timeout: timeout, max_age: timeout };
+    let endpoint = Arc::new(Endpoint::new(address, protocol, limits, Arc::default()));
+    let target = match protocol {
+        Protocol::Http1 => probe.path.clone(),
+        Protocol::H2c => format!("http://{address}{}", probe.path),
+    };
+    let Ok(mut request) = Request::get(target).body(Upload::Empty) else { return false };
+    if protocol == Protocol::Http1
+        && let Ok(host) = HeaderValue::try_from(address.to_string())
+    {
+        request.headers_mut().insert(header::HOST, host);
+    }
+    request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static("gatehouse-probe"));
+    let answer = async { endpoint.enter().await.exchange(request).await };
+    match tokio::time::timeout(timeout, answer).await {
+        Ok(Ok(answer)) => answer.status().is_success() || answer.status().is_redirection(),
+        _ => false,
+    }
+}

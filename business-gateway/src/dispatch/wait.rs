@@ -1,0 +1,76 @@
+//! How long a try may take: to the deadline in any case, and to the response timeout once the request's body was sent.
+//!
+//! There is one timer a try, armed only when the try really waits. A body that is still going out when the timer fires puts it
+//! off to the response timeout after the body's end, so an upload may take as long as the deadline allows.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use gatehouse_shared::clock;
+
+use crate::accept::body::Progress;
+
+/// Which of the two times is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Elapsed {
+    /// The time from the end of the request's body to the head of the answer.
+    Response,
+    /// The time that the edge gave.
+    Deadline,
+}
+
+/// The times of one try.
+#[derive(Debug, Clone, Copy)]
+pub struct Wait<'a> {
+    /// The end of everything.
+    pub deadline: Instant,
+    /// From the end of the request's body to the head of the answer.
+    pub response_timeout: Duration,
+    /// The request's body, when there is one.
+    pub upload: Option<&'a Arc<Progress>>,
+}
+
+impl Wait<'_> {
+    /// Waits for `future`.
+    ///
+    /// # Errors
+    /// [`Elapsed`] when it takes too long; the future is dropped then.
+    pub async fn on<F: Future>(self, future: F) -> Result<F::Output, Elapsed> {
+        let mut future = pin!(future);
+        let first = self.deadline.min(clock::now() + self.response_timeout);
+        let mut timer = pin!(tokio::time::sleep_until(first.into()));
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(output) = future.as_mut().poll(cx) {
+                return Poll::Ready(Ok(output));
+            }
+            while timer.as_mut().poll(cx).is_ready() {
+                match self.next(clock::now()) {
+                    Ok(later) => timer.as_mut().reset(later.into()),
+                    Err(elapsed) => return Poll::Ready(Err(elapsed)),
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// When to look again, or what is over.
+    fn next(&self, now: Instant) -> Result<Instant, Elapsed> {
+        if now >= self.deadline {
+            return Err(Elapsed::Deadline);
+        }
+        let Some(upload) = self.upload else { return Err(Elapsed::Response) };
+        let over = upload.ended_at().unwrap_or(now) + self.response_timeout;
+        if now >= over { Err(Elapsed::Response) } else { Ok(over.min(self.deadline)) }
+    }
+}
+
+/// Waits for `future` until `deadline`.
+///
+/// # Errors
+/// When the deadline comes first.
+pub async fn until<F: Future>(deadline: Instant, future: F) -> Result<F::Output, Elapsed> {
+    tokio::time::timeout_at(deadline.into(), future).await.map_err(|_elapsed| Elapsed::Deadline)
+}

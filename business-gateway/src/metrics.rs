@@ -1,0 +1,336 @@
+//! What this tier counts, with the meaning of each figure; `docs/METRICS.md` is generated from here.
+//!
+//! What belongs to a service is counted in [`crate::dispatch::counters`] and [`gatehouse_shared::balance`], outlives reloads
+//! there, and is copied into metrics when somebody asks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gatehouse_shared::clock;
+use gatehouse_shared::live::{Live, Load};
+use gatehouse_shared::problem::Reason;
+use gatehouse_shared::shutdown::InFlight;
+use gatehouse_shared::telemetry::access_log::LineWriter;
+use gatehouse_shared::telemetry::metrics::{
+    Catalogue, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, MetricError, SECONDS,
+    access_log, mirror, process, reload,
+};
+
+use crate::accept::connection::End;
+use crate::dispatch::service::Service;
+use crate::policy::Policy;
+
+/// The metrics of this process.
+pub struct Metrics {
+    catalogue: Catalogue,
+    requests: IntCounterVec,
+    seconds: HistogramVec,
+    upstream_seconds: HistogramVec,
+    refused: IntCounterVec,
+    /// Answers whose body broke off.
+    pub broken: IntCounter,
+    connections: IntCounter,
+    connections_open: IntGauge,
+    /// Connections closed at once because as many as allowed were open.
+    pub connections_refused: IntCounter,
+    connections_timed_out: IntCounterVec,
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+const API: (&str, &str) = ("api", "name of the API, empty for requests without one");
+const SERVICE: (&str, &str) = ("service", "name of the service");
+const ENDPOINT: (&str, &str) = ("endpoint", "address of the endpoint");
+
+impl Metrics {
+    /// Declares every metric.
+    ///
+    /// # Errors
+    /// When two have the same name, which is a mistake in the code.
+    pub fn new() -> Result<Self, MetricError> {
+        let catalogue = Catalogue::new();
+        let metrics = Self {
+            requests: catalogue.counters(
+                "gatehouse_business_requests_total",
+                "Requests answered, broken off or given up, by API and class of the status.",
+                &[API, ("status", "1xx to 5xx")],
+            )?,
+            seconds: catalogue.histograms(
+                "gatehouse_business_request_seconds",
+                "From the head of a request to the last byte of its answer.",
+                SECONDS,
+                &[API],
+            )?,
+            upstream_seconds: catalogue.histograms(
+                "gatehouse_business_upstream_seconds",
+                "From the first try of a call to the head of the service's answer, waiting for a connection included.",
+                SECONDS,
+                &[API],
+            )?,
+            refused: catalogue.counters(
+                "gatehouse_business_refused_total",
+                "Answers made by this tier, by problem code.",
+                &[("code", "the problem code, see ERRORS.md")],
+            )?,
+            broken: catalogue.counter(
+                "gatehouse_business_answers_broken_total",
+                "Answers that were broken off because the service ended them early.",
+            )?,
+            connections: catalogue
+                .counter("gatehouse_business_connections_total", "Connections accepted from edges.")?,
+            connections_open: catalogue.gauge("gatehouse_business_connections_open", "Connections from edges now.")?,
+            connections_refused: catalogue.counter(
+                "gatehouse_business_connections_refused_total",
+                "Connections closed at once because process.max_connections were open.",
+            )?,
+            connections_timed_out: catalogue.counters(
+                "gatehouse_business_connections_timed_out_total",
+                "Connections closed because the edge was too slow.",
+                &[("timeout", "`head` or `write`")],
+            )?,
+            catalogue,
+        };
+        Ok(metrics)
+    }
+
+    /// Adds what mirrors other parts of the process.
+    ///
+    /// # Errors
+    /// When two metrics have the same name, which is a mistake in the code.
+    pub fn watch(&self, live: &Arc<Live<Policy>>, log: &LineWriter, in_flight: &InFlight) -> Result<(), MetricError> {
+        self.declare_standard(live, log)?;
+        let requests = self.in_flight_gauge()?;
+        let services = ServiceMetrics::new(&self.catalogue)?;
+        let (live, in_flight) = (Arc::clone(live), in_flight.clone());
+        self.catalogue.on_render(move || {
+            requests.set(whole(in_flight.count()));
+            for service in live.current().value.catalog.services.values() {
+                services.refresh(service);
+            }
+        });
+        Ok(())
+    }
+
+    fn declare_standard<T: Load>(&self, live: &Arc<Live<T>>, log: &LineWriter) -> Result<(), MetricError> {
+        process(&self.catalogue)?;
+        reload(&self.catalogue, live)?;
+        access_log(&self.catalogue, log)
+    }
+
+    fn in_flight_gauge(&self) -> Result<IntGauge, MetricError> {
+        self.catalogue.gauge("gatehouse_business_requests_in_flight", "Requests under way.")
+    }
+
+    /// Everything in the Prometheus text format.
+    #[must_use]
+    pub fn render(&self) -> String {
+        self.catalogue.render()
+    }
+
+    /// The section of `docs/METRICS.md`. `live` and `log` may be of any kind: only what is declared for them counts.
+    ///
+    /// # Errors
+    /// When two metrics have the same name, which is a mistake in the code.
+    pub fn reference_markdown<T: Load>(live: &Arc<Live<T>>, log: &LineWriter) -> Result<String, MetricError> {
+        let metrics = Self::new()?;
+        metrics.declare_standard(live, log)?;
+        metrics.in_flight_gauge()?;
+        ServiceMetrics::new(&metrics.catalogue)?;
+        Ok(metrics.catalogue.reference_markdown("Business tier"))
+    }
+
+    /// The metrics of one API; looked up once for each generation. Empty for requests without an API.
+    #[must_use]
+    pub fn of_api(&self, api: &str) -> ApiMetrics {
+        let answers = |class: &str| self.requests.with_label_values(&[api, class]);
+        ApiMetrics {
+            answers: [answers("1xx"), answers("2xx"), answers("3xx"), answers("4xx"), answers("5xx")],
+            seconds: self.seconds.with_label_values(&[api]),
+            upstream_seconds: self.upstream_seconds.with_label_values(&[api]),
+        }
+    }
+
+    /// Counts an answer made here.
+    pub fn refused(&self, reason: &Reason) {
+        self.refused.with_label_values(&[reason.code]).inc();
+    }
+
+    /// Counts a connection as open until the guard is dropped.
+    pub fn open_connection(&self) -> OpenConnection {
+        self.connections.inc();
+        self.connections_open.inc();
+        OpenConnection(self.connections_open.clone())
+    }
+
+    /// Counts how a connection ended.
+    pub fn connection_ended(&self, end: End) {
+        let timeout = match end {
+            End::Closed => return,
+            End::HeadTimeout => "head",
+            End::WriteTimeout => "write",
+        };
+        self.connections_timed_out.with_label_values(&[timeout]).inc();
+    }
+}
+
+/// A connection that is open.
+#[derive(Debug)]
+pub struct OpenConnection(IntGauge);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// The metrics of one API.
+#[derive(Debug)]
+pub struct ApiMetrics {
+    answers: [IntCounter; 5],
+    seconds: Histogram,
+    upstream_seconds: Histogram,
+}
+
+impl ApiMetrics {
+    /// Counts one call.
+    pub fn record(&self, status: u16, total: Duration, upstream: Duration) {
+        let class = usize::from(status / 100).saturating_sub(1);
+        if let Some(answers) = self.answers.get(class) {
+            answers.inc();
+        }
+        self.seconds.observe(total.as_secs_f64());
+        if !upstream.is_zero() {
+            self.upstream_seconds.observe(upstream.as_secs_f64());
+        }
+    }
+}
+
+/// The metrics that mirror what services count.
+struct ServiceMetrics {
+    opened: IntCounterVec,
+    open: IntGaugeVec,
+    answered: IntCounterVec,
+    reuse: IntGaugeVec,
+    retries: IntCounterVec,
+    connect_failures: IntCounterVec,
+    broken: IntCounterVec,
+    waited: IntCounterVec,
+    probes: IntCounterVec,
+    panics: IntCounterVec,
+    floor: IntCounterVec,
+    endpoint_requests: IntCounterVec,
+    endpoint_failures: IntCounterVec,
+    endpoint_ejections: IntCounterVec,
+    endpoint_in_flight: IntGaugeVec,
+    endpoint_up: IntGaugeVec,
+}
+
+impl ServiceMetrics {
+    fn new(catalogue: &Catalogue) -> Result<Self, MetricError> {
+        let of_service = |name, help| catalogue.counters(name, help, &[SERVICE]);
+        let of_endpoint = |name, help| catalogue.counters(name, help, &[SERVICE, ENDPOINT]);
+        Ok(Self {
+            opened: of_service("gatehouse_business_upstream_connections_total", "Connections opened to a service.")?,
+            open: catalogue.gauges(
+                "gatehouse_business_upstream_connections_open",
+                "Connections to a service now.",
+                &[SERVICE],
+            )?,
+            answered: of_service("gatehouse_business_upstream_answers_total", "Requests that a service answered.")?,
+            reuse: catalogue.gauges(
+                "gatehouse_business_upstream_reuse_ratio",
+                "Answered requests for each connection opened to a service, since the start.",
+                &[SERVICE],
+            )?,
+            retries: of_service("gatehouse_business_upstream_retries_total", "Tries after the first.")?,
+            connect_failures: of_service(
+                "gatehouse_business_upstream_connect_failures_total",
+                "Connections that could not be opened, or ended before they took a request.",
+            )?,
+            broken: of_service(
+                "gatehouse_business_upstream_broken_total",
+                "Connections that ended after they took a request and before an answer.",
+            )?,
+            waited: of_service(
+                "gatehouse_business_upstream_waited_total",
+                "Calls that waited for a connection because connections_max were in use.",
+            )?,
+            probes: catalogue.counters(
+                "gatehouse_business_probes_total",
+                "Probes of endpoints.",
+                &[SERVICE, ("result", "`well` or `ill`")],
+            )?,
+            panics: of_service(
+                "gatehouse_business_balance_panics_total",
+                "Requests sent although no endpoint of the service was healthy.",
+            )?,
+            floor: of_service(
+                "gatehouse_business_balance_floor_total",
+                "Ejections that did not happen because too many endpoints would have been out.",
+            )?,
+            endpoint_requests: of_endpoint(
+                "gatehouse_business_endpoint_requests_total",
+                "Requests sent to an endpoint.",
+            )?,
+            endpoint_failures: of_endpoint(
+                "gatehouse_business_endpoint_failures_total",
+                "Requests an endpoint failed.",
+            )?,
+            endpoint_ejections: of_endpoint(
+                "gatehouse_business_endpoint_ejections_total",
+                "Ejections of an endpoint.",
+            )?,
+            endpoint_in_flight: catalogue.gauges(
+                "gatehouse_business_endpoint_requests_in_flight",
+                "Requests under way at an endpoint.",
+                &[SERVICE, ENDPOINT],
+            )?,
+            endpoint_up: catalogue.gauges(
+                "gatehouse_business_endpoint_up",
+                "1 when an endpoint takes requests, 0 when it is ejected or its probes fail.",
+                &[SERVICE, ENDPOINT],
+            )?,
+        })
+    }
+
+    fn refresh(&self, service: &Service) {
+        let name: &str = &service.name;
+        let counters = &service.counters;
+        for (metric, count) in [
+            (&self.opened, &counters.opened),
+            (&self.answered, &counters.answered),
+            (&self.retries, &counters.retries),
+            (&self.connect_failures, &counters.connect_failures),
+            (&self.broken, &counters.broken),
+            (&self.waited, &counters.waited),
+        ] {
+            mirror(&metric.with_label_values(&[name]), count.get());
+        }
+        mirror(&self.probes.with_label_values(&[name, "well"]), counters.probes_well.get());
+        mirror(&self.probes.with_label_values(&[name, "ill"]), counters.probes_ill.get());
+        self.open.with_label_values(&[name]).set(whole(counters.open()));
+        let reuse = counters.answered.get().checked_div(counters.opened.get()).unwrap_or(0);
+        self.reuse.with_label_values(&[name]).set(i64::try_from(reuse).unwrap_or(i64::MAX));
+        let totals = service.balance.totals();
+        mirror(&self.panics.with_label_values(&[name]), totals.panics);
+        mirror(&self.floor.with_label_values(&[name]), totals.floor);
+        for status in service.balance.status(clock::now()) {
+            let address = status.address.to_string();
+            let labels = [name, address.as_str()];
+            mirror(&self.endpoint_requests.with_label_values(&labels), status.requests_total);
+            mirror(&self.endpoint_failures.with_label_values(&labels), status.failures_total);
+            mirror(&self.endpoint_ejections.with_label_values(&labels), status.ejections_total);
+            self.endpoint_in_flight.with_label_values(&labels).set(whole(status.in_flight));
+            let is_up = status.state == gatehouse_shared::balance::EndpointState::Up;
+            self.endpoint_up.with_label_values(&labels).set(i64::from(is_up));
+        }
+    }
+}
+
+fn whole(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,144 @@
+//! What happens to a request, step by step: accept → admit → dispatch → respond. Each step returns what the next one needs.
+
+use std::sync::Arc;
+
+use crate::metrics::{ApiMetrics, Metrics};
+use axum::body::Body;
+use gatehouse_shared::live::Live;
+use gatehouse_shared::shutdown::{InFlight, Shutdown};
+use gatehouse_shared::telemetry::access_log::LineWriter;
+use gatehouse_shared::telemetry::metrics::MetricError;
+use http::header::{self, HeaderValue};
+use http::{Request, Response, Version};
+
+use crate::accept::body::Upload;
+use crate::accept::caught::caught;
+use crate::accept::hop;
+use crate::admit::api;
+use crate::dispatch;
+use crate::dispatch::plan::Plan;
+use crate::dispatch::request::{Notes, rewrite};
+use crate::dispatch::wait::until;
+use crate::policy::Policy;
+use crate::respond::body::Outgoing;
+use crate::respond::failure::Failure;
+use crate::respond::record::Record;
+use crate::respond::shape::shape;
+
+/// What all requests of the process share.
+pub struct Gateway {
+    /// The name of this node in logs.
+    pub node: String,
+    /// The current generation of configuration and catalog.
+    pub live: Arc<Live<Policy>>,
+    /// The access log.
+    pub log: LineWriter,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Where requests without an API are counted.
+    pub without_api: ApiMetrics,
+    /// The phase of the process.
+    pub shutdown: Shutdown,
+    /// Requests under way.
+    pub in_flight: InFlight,
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Gateway").field("node", &self.node).finish_non_exhaustive()
+    }
+}
+
+impl Gateway {
+    /// What all requests share, at the start of a process.
+    ///
+    /// # Errors
+    /// When two metrics have the same name, which is a mistake in the code.
+    pub fn new(
+        node: String,
+        live: Arc<Live<Policy>>,
+        metrics: Metrics,
+        log: LineWriter,
+    ) -> Result<Arc<Self>, MetricError> {
+        let in_flight = InFlight::new();
+        metrics.watch(&live, &log, &in_flight)?;
+        let without_api = metrics.of_api("");
+        Ok(Arc::new(Self { node, live, log, metrics, without_api, shutdown: Shutdown::new(), in_flight }))
+    }
+
+    /// Whether new requests should come here: the configuration is loaded (or the process would not be there) and the process
+    /// is not draining. Services, the edge and stores have no say.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        !self.shutdown.is_draining()
+    }
+}
+
+/// Answers a request, whatever happens to it, and keeps its record.
+pub async fn answer(gateway: Arc<Gateway>, request: Request<Body>) -> Response<Outgoing> {
+    let generation = gateway.live.current();
+    let (parts, body) = request.into_parts();
+    let version = parts.version;
+    let mut record = Record::begin(&gateway, &parts, generation.number);
+    let request = Request::from_parts(parts, body);
+    let outcome = match caught(run(&generation.value, request, &mut record)).await {
+        Ok(outcome) => outcome,
+        Err(panicked) => Err(panicked.into()),
+    };
+    let mut answer = match outcome {
+        Ok(answer) => answer,
+        Err(failure) => {
+            let answer = failure.answer(record.request_id.as_str());
+            record.failed(failure);
+            answer
+        }
+    };
+    if version != Version::HTTP_2 && gateway.shutdown.is_draining() {
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    record.answered(answer.status());
+    answer.body_mut().carry(record);
+    answer
+}
+
+/// The life of a request in this tier. One generation of everything for the whole of it.
+async fn run(policy: &Policy, request: Request<Body>, record: &mut Record) -> Result<Response<Outgoing>, Failure> {
+    let (mut parts, body) = request.into_parts();
+
+    // accept: it came through the edge, and its body is bounded.
+    let hop = match hop::check(&policy.hop, &parts, record.unix_ms()) {
+        Ok(hop) => hop,
+        Err(refusal) => {
+            record.is_stray(parts.uri.path());
+            return Err(refusal.into());
+        }
+    };
+    let authority = hop::authority(&parts).to_owned();
+    let deadline = record.began + hop.left;
+    let hop = record.came_through(hop);
+    let mut upload = Upload::new(body, parts.version, &policy.accept.body)?;
+    record.upload = upload.progress();
+
+    // admit: it calls an API.
+    let api = Arc::clone(api::find(&policy.catalog, &authority, &hop.path, &parts.method)?);
+    record.api = Some(Arc::clone(&api));
+    if hop.held {
+        until(deadline, upload.wait_for_first_piece()).await??;
+    }
+
+    // dispatch: a service answers it.
+    let traceparent = record.trace.to_header();
+    let notes = Notes {
+        authority: &authority,
+        path: &hop.path,
+        path_to_service: api.path_to_service,
+        request_id: record.request_id.as_str(),
+        traceparent: traceparent.as_str(),
+    };
+    rewrite(&mut parts, &notes, api.service.protocol, upload.length())?;
+    let request = Request::from_parts(parts, upload);
+    let answer = dispatch::run(Plan::new(&api, deadline), request, &mut record.dispatch).await?;
+
+    // respond: with what the edge may see of it.
+    Ok(shape(answer, policy.body_idle))
+}

@@ -1,0 +1,108 @@
+//! Everything compiled from one generation of `business.toml` and `catalog.toml`. `run`, `check`, the watcher and the tests all
+//! call [`Policy::load`].
+
+use std::path::Path;
+use std::time::Duration;
+
+use gatehouse_shared::config::{ConfigErrors, Document, Sources, parse};
+use gatehouse_shared::hop::HopKeys;
+use gatehouse_shared::live::{Load, Loaded};
+use gatehouse_shared::telemetry::access_log;
+
+use crate::config::{self, Config, Drain, Process};
+use crate::store::catalog::Catalog;
+use crate::store::file;
+use crate::{accept, dispatch};
+
+/// One generation.
+#[derive(Debug)]
+pub struct Policy {
+    /// What bounds connections and bodies.
+    pub accept: accept::Bounds,
+    /// How a hop is verified.
+    pub hop: HopKeys,
+    /// Services and APIs.
+    pub catalog: Catalog,
+    /// Between two pieces of an answer's body.
+    pub body_idle: Duration,
+    /// How the process stops.
+    pub drain: Drain,
+    /// As written; what differs from the running process needs a restart.
+    pub process: Process,
+    /// Where the access log goes.
+    pub access_log: access_log::Config,
+}
+
+impl Load for Policy {
+    fn load(dir: &Path, before: Option<&Self>) -> Result<Loaded<Self>, ConfigErrors> {
+        let mut sources = Sources::new(dir);
+        let mut errors = ConfigErrors::new();
+        let written = sources.read(config::FILE).and_then(|file| parse::<Config>(&file));
+        let written = errors.collect(written);
+        let catalog = errors.collect(file::read(&mut sources));
+
+        // A catalog is checked even when business.toml is wrong, so that one `check` shows everything.
+        let defaults =
+            written.as_ref().map_or_else(dispatch::Config::default, |written| written.value.upstream.clone());
+        let catalog = catalog.and_then(|catalog| {
+            errors.collect(Catalog::compile(&catalog, &defaults, before.map(|before| &before.catalog)))
+        });
+        let compiled = written.and_then(|written| errors.collect(compile(&written, catalog, &mut sources)));
+        match compiled {
+            Some(policy) if errors.is_empty() => {
+                warn_of_process_changes(before, &policy);
+                Ok(Loaded::new(policy, sources))
+            }
+            _ => Err(errors),
+        }
+    }
+}
+
+fn compile(
+    written: &Document<Config>,
+    catalog: Option<Catalog>,
+    sources: &mut Sources,
+) -> Result<Policy, ConfigErrors> {
+    let mut errors = ConfigErrors::new();
+    let config = &written.value;
+    let accept = errors.collect(accept::Bounds::compile(&config.accept, &written.positions));
+    let hop = errors.collect(HopKeys::compile(&config.hop.keys, "hop.keys", &written.positions, sources));
+    errors.collect(check_process(written));
+    errors.collect(config.upstream.check(&written.positions));
+    errors.into_result(())?;
+    // What is missing here has its errors elsewhere.
+    let (Some(accept), Some(hop), Some(catalog)) = (accept, hop, catalog) else { return Err(ConfigErrors::new()) };
+    Ok(Policy {
+        accept,
+        hop,
+        catalog,
+        body_idle: config.upstream.body_idle_timeout.get(),
+        drain: config.drain,
+        process: config.process.clone(),
+        access_log: config.access_log.clone(),
+    })
+}
+
+fn check_process(written: &Document<Config>) -> Result<(), ConfigErrors> {
+    let mut errors = ConfigErrors::new();
+    let process = &written.value.process;
+    let mut refuse = |key: &str, message: &str, remedy: &str| {
+        errors.push(written.positions.error(&format!("process.{key}"), message, Some(remedy.to_owned())));
+    };
+    if process.threads == Some(0) {
+        refuse("threads", "no thread, so nothing runs", "write at least 1, or leave it out");
+    }
+    if process.max_connections == 0 {
+        refuse("max_connections", "no connection, so no request", "write at least 1");
+    }
+    if process.listen == process.admin && process.listen.port() != 0 {
+        refuse("admin", "the address of \"listen\"", "give the admin listener a port of its own");
+    }
+    errors.into_result(())
+}
+
+fn warn_of_process_changes(before: Option<&Policy>, after: &Policy) {
+    if before.is_some_and(|before| before.process != after.process) {
+        tracing::warn!("[process] has changed; that needs a restart");
+    }
+}

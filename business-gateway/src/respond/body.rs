@@ -1,0 +1,161 @@
+//! The body of an answer on its way to the edge. It carries the record of its call, so that the record ends when the body does,
+//! whichever way that is.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::Sleep;
+
+use super::record::{End, Record};
+use crate::dispatch::upstream::download::{Download, DownloadError};
+
+/// Why an answer that had begun was broken off. The edge sees a reset or a closed connection, never a clean end.
+#[derive(Debug, thiserror::Error)]
+pub enum OutgoingError {
+    /// The service ended it early.
+    #[error("the service ended its answer early")]
+    Service(#[source] DownloadError),
+    /// The service sent nothing for too long.
+    #[error("the service stopped sending its answer")]
+    Idle,
+}
+
+/// An answer's body.
+#[derive(Debug)]
+pub struct Outgoing {
+    source: Source,
+    /// Put off by one poll, so that the head is on its way before the answer is broken off: without a head the edge would take
+    /// this node for the culprit.
+    error: Option<OutgoingError>,
+    record: Option<Box<Record>>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Ended,
+    /// Made here.
+    Own(Bytes),
+    Service(Relay),
+}
+
+#[derive(Debug)]
+struct Relay {
+    body: Download,
+    idle: Duration,
+    /// Made at the first wait, armed while waiting.
+    sleep: Option<Pin<Box<Sleep>>>,
+    is_waiting: bool,
+}
+
+impl Outgoing {
+    /// A body made here.
+    #[must_use]
+    pub fn own(bytes: Bytes) -> Self {
+        Self { source: if bytes.is_empty() { Source::Ended } else { Source::Own(bytes) }, error: None, record: None }
+    }
+
+    /// A service's body; `idle` bounds the wait between two pieces.
+    #[must_use]
+    pub fn service(body: Download, idle: Duration) -> Self {
+        Self {
+            source: Source::Service(Relay { body, idle, sleep: None, is_waiting: false }),
+            error: None,
+            record: None,
+        }
+    }
+
+    /// The record that ends with this body.
+    pub fn carry(&mut self, record: Box<Record>) {
+        self.record = Some(record);
+        self.end_if_complete();
+    }
+
+    fn end(&mut self, end: End) {
+        self.source = Source::Ended;
+        if let Some(mut record) = self.record.take() {
+            record.end(end);
+        }
+    }
+
+    fn end_if_complete(&mut self) {
+        if self.is_end_stream() {
+            self.end(End::Whole);
+        }
+    }
+}
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = OutgoingError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, OutgoingError>>> {
+        if let Some(error) = self.error.take() {
+            tracing::debug!(%error, "answer broken off");
+            self.end(End::Broken);
+            return Poll::Ready(Some(Err(error)));
+        }
+        let next = match &mut self.source {
+            Source::Ended => None,
+            Source::Own(bytes) => {
+                let bytes = std::mem::take(bytes);
+                self.source = Source::Ended;
+                Some(Ok(Frame::data(bytes)))
+            }
+            Source::Service(relay) => ready!(relay.poll_frame(cx)),
+        };
+        match next {
+            Some(Ok(frame)) => {
+                if let (Some(record), Some(data)) = (&mut self.record, frame.data_ref()) {
+                    record.sent(data.len());
+                }
+                self.end_if_complete();
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err(error)) => {
+                self.error = Some(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            None => {
+                self.end(End::Whole);
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Ended => true,
+            Source::Own(_) => false,
+            Source::Service(relay) => relay.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Ended => SizeHint::with_exact(0),
+            Source::Own(bytes) => SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX)),
+            Source::Service(relay) => relay.body.size_hint(),
+        }
+    }
+}
+
+impl Relay {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, OutgoingError>>> {
+        if let Poll::Ready(next) = Pin::new(&mut self.body).poll_frame(cx) {
+            self.is_waiting = false;
+            return Poll::Ready(next.map(|frame| frame.map_err(OutgoingError::Service)));
+        }
+        let idle = self.idle;
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
+        if !self.is_waiting {
+            self.is_waiting = true;
+            sleep.as_mut().reset(tokio::time::Instant::now() + idle);
+        }
+        ready!(sleep.as_mut().poll(cx));
+        Poll::Ready(Some(Err(OutgoingError::Idle)))
+    }
+}

@@ -1,0 +1,164 @@
+//! Answers made here. This is the one place where causes become reasons, statuses and what the edge may do about them.
+
+use std::error::Error;
+
+use bytes::Bytes;
+use gatehouse_shared::hop::{HopResult, Origin, Retry};
+use gatehouse_shared::problem::{self, Reason};
+use http::header::{self, HeaderValue};
+use http::{Method, Response, StatusCode};
+
+use super::body::Outgoing;
+use super::shape::{RESULT, result};
+use crate::accept::body::UploadError;
+use crate::accept::caught::Panicked;
+use crate::accept::hop::HopRefusal;
+use crate::admit::matcher::Miss;
+use crate::dispatch::DispatchError;
+use crate::dispatch::request::{REQUEST_ID_HEADER, TargetError};
+use crate::dispatch::wait::Elapsed;
+
+/// Why a call is not answered by a service.
+#[derive(Debug)]
+pub struct Failure {
+    /// What the client is told.
+    pub reason: &'static Reason,
+    /// The cause, for the log only.
+    pub cause: Option<String>,
+    /// Whether a service may have executed the call.
+    pub executed: Executed,
+    /// Methods of the path, for a 405.
+    allow: Vec<Method>,
+}
+
+/// Whether a service may have executed a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Executed {
+    /// Surely not.
+    No,
+    /// Perhaps.
+    Perhaps,
+}
+
+impl Failure {
+    fn new(reason: &'static Reason, executed: Executed) -> Self {
+        Self { reason, cause: None, executed, allow: Vec::new() }
+    }
+
+    fn because(mut self, error: &dyn Error) -> Self {
+        let mut cause = error.to_string();
+        let mut source = error.source();
+        while let Some(error) = source {
+            cause.push_str(": ");
+            cause.push_str(&error.to_string());
+            source = error.source();
+        }
+        self.cause = Some(cause);
+        self
+    }
+
+    /// The answer.
+    #[must_use]
+    pub fn answer(&self, request_id: &str) -> Response<Outgoing> {
+        let body = problem::json(self.reason, request_id, None);
+        let mut answer = Response::new(Outgoing::own(Bytes::from(body)));
+        *answer.status_mut() = StatusCode::from_u16(self.reason.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = answer.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(problem::CONTENT_TYPE));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Ok(request_id) = HeaderValue::from_str(request_id) {
+            headers.insert(REQUEST_ID_HEADER, request_id);
+        }
+        if let Some(allow) = self.allow() {
+            headers.insert(header::ALLOW, allow);
+        }
+        if self.reason.status == 503 {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        headers.insert(RESULT, result(&self.result()));
+        answer
+    }
+
+    fn result(&self) -> HopResult {
+        let (retry, cost) = match self.executed {
+            Executed::No => (Retry::Safe, 0),
+            Executed::Perhaps => (Retry::Never, 1),
+        };
+        HopResult { origin: Origin::Gateway, retry, cost, ..HopResult::SERVICE }
+    }
+
+    fn allow(&self) -> Option<HeaderValue> {
+        if self.allow.is_empty() {
+            return None;
+        }
+        let names: Vec<&str> = self.allow.iter().map(Method::as_str).collect();
+        HeaderValue::try_from(names.join(", ")).ok()
+    }
+}
+
+impl From<HopRefusal> for Failure {
+    fn from(refusal: HopRefusal) -> Self {
+        let reason = match refusal {
+            HopRefusal::Missing => &problem::HOP_MISSING,
+            HopRefusal::Repeated => &problem::HOP_MALFORMED,
+            HopRefusal::Invalid(error) => error.reason(),
+        };
+        Self::new(reason, Executed::No).because(&refusal)
+    }
+}
+
+impl From<Miss> for Failure {
+    fn from(miss: Miss) -> Self {
+        match miss {
+            Miss::Path => Self::new(&problem::API_NOT_FOUND, Executed::No),
+            Miss::Method(allow) => Self { allow, ..Self::new(&problem::API_METHOD_NOT_ALLOWED, Executed::No) },
+        }
+    }
+}
+
+impl From<UploadError> for Failure {
+    fn from(error: UploadError) -> Self {
+        let reason = match error {
+            UploadError::Aborted => &problem::CLIENT_CLOSED,
+            UploadError::Idle => &problem::BODY_TIMEOUT,
+            UploadError::TooLarge => &problem::BODY_TOO_LARGE,
+        };
+        Self::new(reason, Executed::No).because(&error)
+    }
+}
+
+impl From<TargetError> for Failure {
+    fn from(error: TargetError) -> Self {
+        Self::new(&problem::TARGET_INVALID, Executed::No).because(&error)
+    }
+}
+
+impl From<Elapsed> for Failure {
+    fn from(_: Elapsed) -> Self {
+        Self::new(&problem::DEADLINE_EXCEEDED, Executed::No)
+    }
+}
+
+impl From<Panicked> for Failure {
+    fn from(_: Panicked) -> Self {
+        Self::new(&problem::INTERNAL_ERROR, Executed::Perhaps)
+    }
+}
+
+impl From<DispatchError> for Failure {
+    fn from(error: DispatchError) -> Self {
+        let (reason, executed) = match &error {
+            DispatchError::Unreachable(_) => (&problem::SERVICE_CONNECT_FAILED, Executed::No),
+            DispatchError::NoEndpoint => (&problem::SERVICE_UNAVAILABLE, Executed::No),
+            DispatchError::Saturated => (&problem::SERVICE_BUSY, Executed::No),
+            DispatchError::Broken(_) => (&problem::SERVICE_RESET, Executed::Perhaps),
+            DispatchError::Invalid(_) | DispatchError::Upgrade => (&problem::SERVICE_PROTOCOL_ERROR, Executed::Perhaps),
+            DispatchError::Timeout => (&problem::SERVICE_TIMEOUT, Executed::Perhaps),
+            DispatchError::Deadline => (&problem::DEADLINE_EXCEEDED, Executed::Perhaps),
+            DispatchError::Upload(error) => {
+                return Self { executed: Executed::Perhaps, ..Self::from(*error) };
+            }
+        };
+        Self::new(reason, executed).because(&error)
+    }
+}

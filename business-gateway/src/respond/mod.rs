@@ -1,0 +1,11 @@
+//! The answer: shaped, bounded, counted and written down.
+//!
+//! - [`shape`]: a service's answer as the edge gets it
+//! - [`failure`]: an answer made here, the one mapping from causes to reasons
+//! - [`body`]: the answer's body, which carries the record to its end
+//! - [`record`]: what is known of a call, and its line in the access log
+
+pub mod body;
+pub mod failure;
+pub mod record;
+pub mod shape;

@@ -1,0 +1,241 @@
+//! What is known of one call, written as one line of JSON when the call is over: answered, broken off, or given up by the edge.
+//! The line is pushed to a bounded queue; a full queue drops it and counts that.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gatehouse_shared::clock;
+use gatehouse_shared::hop::VerifiedHop;
+use gatehouse_shared::id::{RequestId, TraceContext};
+use gatehouse_shared::problem::{self, Reason};
+use gatehouse_shared::shutdown::InFlightGuard;
+use gatehouse_shared::telemetry::access_log::Line;
+use http::request::Parts;
+use http::{Method, Version};
+
+use crate::accept::body::Progress;
+use crate::accept::connection::{Busy, Connection};
+use crate::admit::api::Api;
+use crate::dispatch;
+use crate::pipeline::Gateway;
+use crate::respond::failure::Failure;
+
+/// How an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// As it should.
+    Whole,
+    /// The service ended it early.
+    Broken,
+    /// The edge went away first.
+    Abandoned,
+}
+
+/// The record of one call. Dropping it writes it down.
+#[derive(Debug)]
+pub struct Record {
+    gateway: Arc<Gateway>,
+    /// The node it came from.
+    peer: Option<SocketAddr>,
+    /// Keeps the connection busy, and the process from stopping, until the answer was handed over.
+    _busy: Option<Busy>,
+    _in_flight: InFlightGuard,
+    /// When the request's head was there.
+    pub began: Instant,
+    unix_ms: u64,
+    method: Method,
+    version: Version,
+    generation: u64,
+    /// The request id: the edge's, or one made here for a request that did not come through it.
+    pub request_id: RequestId,
+    /// The trace this call belongs to.
+    pub trace: TraceContext,
+    /// The path of a request that did not come through the edge, shortened.
+    stray_path: Option<Box<str>>,
+    /// What the edge said.
+    pub hop: Option<Arc<VerifiedHop>>,
+    /// The API called.
+    pub api: Option<Arc<Api>>,
+    /// The request's body.
+    pub upload: Option<Arc<Progress>>,
+    /// What became of it upstream.
+    pub dispatch: dispatch::Notes,
+    status: u16,
+    reason: Option<&'static Reason>,
+    cause: Option<String>,
+    sent: u64,
+    end: End,
+}
+
+/// Bytes of a stray request's path that are worth keeping.
+const STRAY_PATH: usize = 200;
+
+impl Record {
+    /// Begins the record of a request.
+    #[must_use]
+    pub fn begin(gateway: &Arc<Gateway>, parts: &Parts, generation: u64) -> Box<Self> {
+        let connection = parts.extensions.get::<Arc<Connection>>();
+        let unix_ms = clock::unix_ms();
+        let traceparent = single(&parts.headers, "traceparent");
+        Box::new(Self {
+            gateway: Arc::clone(gateway),
+            peer: connection.map(|connection| connection.peer),
+            _busy: connection.map(Connection::enter),
+            _in_flight: gateway.in_flight.enter(),
+            began: clock::now(),
+            unix_ms,
+            method: parts.method.clone(),
+            version: parts.version,
+            generation,
+            request_id: RequestId::new(unix_ms),
+            trace: TraceContext::accept(traceparent),
+            stray_path: None,
+            hop: None,
+            api: None,
+            upload: None,
+            dispatch: dispatch::Notes::default(),
+            status: 0,
+            reason: None,
+            cause: None,
+            sent: 0,
+            end: End::Abandoned,
+        })
+    }
+
+    /// When the request arrived, in Unix milliseconds.
+    #[must_use]
+    pub fn unix_ms(&self) -> u64 {
+        self.unix_ms
+    }
+
+    /// Notes what the edge said; from here on the request has the edge's id.
+    pub fn came_through(&mut self, hop: VerifiedHop) -> Arc<VerifiedHop> {
+        self.request_id = hop.request_id;
+        let hop = Arc::new(hop);
+        self.hop = Some(Arc::clone(&hop));
+        hop
+    }
+
+    /// The request did not come through the edge; all there is to log of it is its path.
+    pub fn is_stray(&mut self, path: &str) {
+        self.stray_path = Some(path.chars().take(STRAY_PATH).collect());
+    }
+
+    /// Notes the status of the answer.
+    pub fn answered(&mut self, status: http::StatusCode) {
+        self.status = status.as_u16();
+    }
+
+    /// Notes why the answer was made here.
+    pub fn failed(&mut self, failure: Failure) {
+        self.reason = Some(failure.reason);
+        self.cause = failure.cause;
+    }
+
+    /// Counts bytes of the answer's body.
+    pub fn sent(&mut self, bytes: usize) {
+        self.sent = self.sent.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+    }
+
+    /// Notes how the answer ended.
+    pub fn end(&mut self, end: End) {
+        self.end = end;
+    }
+
+    fn finish(&mut self) {
+        // No answer at all: the edge reset the stream or closed the connection while the call was under way.
+        if self.status == 0 {
+            self.status = problem::CLIENT_CLOSED.status;
+            self.reason = Some(&problem::CLIENT_CLOSED);
+        }
+        let total = clock::now().saturating_duration_since(self.began);
+        let metrics = &self.gateway.metrics;
+        let of_api = match &self.api {
+            Some(api) => api.metrics.get_or_init(|| metrics.of_api(&api.name)),
+            None => &self.gateway.without_api,
+        };
+        of_api.record(self.status, total, self.dispatch.waited);
+        if let Some(reason) = self.reason {
+            metrics.refused(reason);
+        }
+        if self.end == End::Broken {
+            metrics.broken.inc();
+        }
+        // A full queue is counted there.
+        let _was_taken = self.gateway.log.push(self.line(total));
+    }
+}
+
+impl Record {
+    /// The line of the access log; its fields are described in docs/OPERATIONS.md.
+    fn line(&self, total: Duration) -> String {
+        let mut line = Line::begin(self.unix_ms);
+        line.text("request_id", self.request_id.as_str());
+        line.text("trace_id", self.trace.trace_id());
+        line.text("node", &self.gateway.node);
+        if let Some(hop) = &self.hop {
+            line.ip("client", hop.client.ip());
+            line.text("edge", &*hop.edge);
+        }
+        if let Some(peer) = self.peer {
+            line.address("peer", peer);
+        }
+        line.text("protocol", protocol(self.version));
+        line.text("method", self.method.as_str());
+        let path = self.hop.as_ref().map(|hop| &*hop.path).or(self.stray_path.as_deref());
+        line.optional("path", path);
+        line.number("status", u64::from(self.status));
+        line.optional("reason", self.reason.map(|reason| reason.code));
+        line.optional("cause", self.cause.as_deref());
+        line.optional("end", self.end.as_str());
+        line.number("bytes_in", self.upload.as_ref().map_or(0, |upload| upload.bytes()));
+        line.number("bytes_out", self.sent);
+        line.millis("duration_ms", total);
+        if let Some(api) = &self.api {
+            line.text("api", &*api.name);
+            line.text("service", &*api.service.name);
+        }
+        if let Some(endpoint) = self.dispatch.endpoint {
+            line.millis("upstream_ms", self.dispatch.waited);
+            line.address("endpoint", endpoint);
+            line.number("retries", u64::from(self.dispatch.retries));
+        }
+        line.number("generation", self.generation);
+        line.end()
+    }
+}
+
+impl End {
+    /// What the log says; nothing in the usual case.
+    fn as_str(self) -> Option<&'static str> {
+        match self {
+            Self::Whole => None,
+            Self::Broken => Some("broken"),
+            Self::Abandoned => Some("abandoned"),
+        }
+    }
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_2 => "HTTP/2",
+        Version::HTTP_10 => "HTTP/1.0",
+        _ => "HTTP/1.1",
+    }
+}
+
+/// The value of a header that is there once.
+fn single<'a>(headers: &'a http::HeaderMap, name: &str) -> Option<&'a [u8]> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => Some(value.as_bytes()),
+        _ => None,
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}

@@ -1,0 +1,181 @@
+//! The process while it runs: the listener, its connections, background tasks, signals, and the end in order.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use gatehouse_shared::clock;
+use gatehouse_shared::shutdown::{InFlight, Phase};
+use hyper::body::Incoming;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpStream};
+use tower::Service;
+
+use crate::accept::connection::{Connection, End, Served, Watched};
+use crate::accept::router::router;
+use crate::accept::{Bounds, connection};
+use crate::config::Drain;
+use crate::pipeline::Gateway;
+
+/// After an error of accept that is not about one connection (no descriptors left), so that the loop does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The data listener and everything served on it.
+#[derive(Debug)]
+pub struct Server {
+    gateway: Arc<Gateway>,
+    router: Router,
+    connections: InFlight,
+    max_connections: usize,
+}
+
+impl Server {
+    /// A server that takes at most `max_connections` connections at a time.
+    #[must_use]
+    pub fn new(gateway: Arc<Gateway>, max_connections: usize) -> Self {
+        let router = router(Arc::clone(&gateway));
+        Self { gateway, router, connections: InFlight::new(), max_connections }
+    }
+
+    /// Accepts and serves connections until the process stops listening.
+    pub async fn run(&self, listener: TcpListener) {
+        let mut stopping = std::pin::pin!(self.gateway.shutdown.reached(Phase::Stopping));
+        loop {
+            let accepted = tokio::select! {
+                () = &mut stopping => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => self.admit(stream, peer),
+                Err(error) if is_about_one_connection(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept connections");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn admit(&self, stream: TcpStream, peer: SocketAddr) {
+        if self.connections.count() >= self.max_connections {
+            // Closing at once tells the edge to go elsewhere; a connection left waiting would not.
+            self.gateway.metrics.connections_refused.inc();
+            return;
+        }
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "connection ended before it began");
+            return;
+        }
+        let guard = self.connections.enter();
+        let (router, gateway) = (self.router.clone(), Arc::clone(&self.gateway));
+        tokio::spawn(async move {
+            let _guard = guard;
+            let _open = gateway.metrics.open_connection();
+            let bounds = gateway.live.current().value.accept.clone();
+            let end = serve_stream(stream, peer, router, &bounds, &gateway).await;
+            gateway.metrics.connection_ended(end);
+        });
+    }
+
+    /// Ends in order: readiness first, then the listener and parked connections, then what is under way. Returns whether all of
+    /// it ended in time.
+    pub async fn drain(&self, drain: &Drain) -> bool {
+        let shutdown = &self.gateway.shutdown;
+        shutdown.enter(Phase::Draining);
+        let delay_over = clock::now() + drain.delay.get();
+        self.connections.wait_idle(delay_over).await;
+        shutdown.enter(Phase::Stopping);
+        self.connections.wait_idle(clock::now() + drain.deadline.get()).await
+    }
+
+    /// Connections open now.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.connections.count()
+    }
+}
+
+fn is_about_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+async fn serve_stream(stream: TcpStream, peer: SocketAddr, router: Router, bounds: &Bounds, gateway: &Gateway) -> End {
+    let (stream, connection) = Watched::new(TokioIo::new(stream), peer);
+    let protocol = protocol(bounds);
+    let service = Calls { router, connection: Arc::clone(&connection) };
+    let served = Hyper(Box::pin(protocol.serve_connection(stream, service)));
+    connection::serve(served, connection, bounds.times, &gateway.shutdown).await
+}
+
+/// HTTP/1.1, or HTTP/2 when the connection begins with its preface.
+fn protocol(bounds: &Bounds) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    // The head timeout is `accept::connection`'s: hyper's would cost a timer for every request.
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
+        .max_buf_size(bounds.head_max)
+        .max_headers(bounds.fields_max);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(bounds.http2.streams_max)
+        .initial_stream_window_size(bounds.http2.stream_window)
+        .initial_connection_window_size(bounds.http2.connection_window)
+        .max_pending_accept_reset_streams(bounds.http2.pending_resets_max)
+        .max_header_list_size(u32::try_from(bounds.head_max).unwrap_or(u32::MAX));
+    builder
+}
+
+/// hyper's view of the router on one connection.
+#[derive(Clone)]
+struct Calls {
+    router: Router,
+    connection: Arc<Connection>,
+}
+
+impl hyper::service::Service<Request<Incoming>> for Calls {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = <Router as Service<Request<Incoming>>>::Future;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        self.connection.arrived(request.version());
+        request.extensions_mut().insert(Arc::clone(&self.connection));
+        // A router is always ready.
+        self.router.clone().call(request)
+    }
+}
+
+/// hyper's connection as `accept::connection` serves it.
+struct Hyper<'a>(Pin<Box<HyperConnection<'a>>>);
+
+type HyperConnection<'a> = auto::Connection<'a, Watched<TokioIo<TcpStream>>, Calls, TokioExecutor>;
+
+impl Future for Hyper<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.as_mut().poll(cx).map(|outcome| {
+            if let Err(error) = outcome {
+                tracing::debug!(error, "connection ended");
+            }
+        })
+    }
+}
+
+impl Served for Hyper<'_> {
+    fn stop(mut self: Pin<&mut Self>) {
+        self.0.as_mut().graceful_shutdown();
+    }
+}

@@ -1,0 +1,214 @@
+//! Services and APIs: as written in `catalog.toml`, and as one cross-checked, immutable value.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use gatehouse_shared::config::{ConfigErrors, Document, Positions, nearest};
+use http::Method;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::admit::api::{self, Api, PathToService};
+use crate::admit::matcher::{Matcher, Place};
+use crate::admit::path::PathTemplate;
+use crate::dispatch;
+use crate::dispatch::service::{self, Service};
+
+/// `catalog.toml` as written.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CatalogConfig {
+    /// Who answers: one table each.
+    #[serde(default)]
+    pub service: Vec<service::Config>,
+    /// What callers may call: one table each.
+    #[serde(default)]
+    pub api: Vec<api::Config>,
+}
+
+/// Every service and API of one generation.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    /// Services by name.
+    pub services: BTreeMap<Arc<str>, Arc<Service>>,
+    /// APIs in the order written.
+    pub apis: Vec<Arc<Api>>,
+    /// From host, path and method to an API.
+    pub matcher: Matcher<Arc<Api>>,
+}
+
+impl Catalog {
+    /// Compiles a catalog; connections, health and counters of services that stay are carried over from `before`.
+    ///
+    /// # Errors
+    /// Everything that is wrong in it.
+    pub fn compile(
+        document: &Document<CatalogConfig>,
+        defaults: &dispatch::Config,
+        before: Option<&Self>,
+    ) -> Result<Self, ConfigErrors> {
+        let mut errors = ConfigErrors::new();
+        let mut catalog = Self::default();
+        for (index, written) in document.value.service.iter().enumerate() {
+            let at = At { positions: &document.positions, path: format!("service[{index}]") };
+            if catalog.services.contains_key(written.name.as_str()) {
+                errors.push(at.error("name", format!("a second service {:?}", written.name), "give each its own name"));
+                continue;
+            }
+            let before = before.and_then(|before| before.services.get(written.name.as_str()));
+            let compiled = Service::compile(written, &at, defaults, before.map(Arc::as_ref));
+            if let Some(compiled) = errors.collect(compiled) {
+                catalog.services.insert(written.name.as_str().into(), Arc::new(compiled));
+            }
+        }
+        for (index, written) in document.value.api.iter().enumerate() {
+            let at = At { positions: &document.positions, path: format!("api[{index}]") };
+            errors.collect(catalog.add_api(written, &at, document));
+        }
+        errors.into_result(catalog)
+    }
+
+    fn add_api(
+        &mut self,
+        written: &api::Config,
+        at: &At<'_>,
+        document: &Document<CatalogConfig>,
+    ) -> Result<(), ConfigErrors> {
+        let mut errors = ConfigErrors::new();
+        check_name(&written.name, at, &mut errors);
+        let twin = document.value.api.iter().position(|other| other.name == written.name);
+        if twin.is_some_and(|twin| at.path != format!("api[{twin}]")) {
+            errors.push(at.error("name", format!("a second API {:?}", written.name), "give each its own name"));
+        }
+        let path = match PathTemplate::parse(&written.path) {
+            Ok(path) => Some(path),
+            Err(error) => {
+                errors.push(at.positions.error(
+                    &at.key("path"),
+                    format!("{:?} is not a path: {error}", written.path),
+                    None,
+                ));
+                None
+            }
+        };
+        let methods = parse_methods(written, at, &mut errors);
+        let hosts = parse_hosts(written, at, &mut errors);
+        let service = self.services.get(written.service.as_str()).cloned();
+        // A service that is declared but wrong has its own errors.
+        if service.is_none() && !document.value.service.iter().any(|service| service.name == written.service) {
+            let known = document.value.service.iter().map(|service| service.name.as_str());
+            let remedy = match nearest(&written.service, known) {
+                Some(name) => format!("did you mean {name:?}?"),
+                None => format!("add [[service]] with name = {:?}", written.service),
+            };
+            errors.push(at.error("service", format!("no service {:?}", written.service), remedy));
+        }
+        let (Some(path), Some(service)) = (path, service) else { return errors.into_result(()) };
+        let api = Arc::new(Api {
+            name: written.name.as_str().into(),
+            path_to_service: if written.raw_path { PathToService::Raw } else { PathToService::Canonical },
+            timeout: written.timeout.map_or(service.timeout, |timeout| timeout.get()),
+            metrics: OnceLock::new(),
+            service,
+            hosts,
+            methods,
+            path,
+        });
+        let place = Place { hosts: &api.hosts, methods: &api.methods, path: &api.path };
+        if let Err(other) = self.matcher.insert(place, &api) {
+            let there = document.value.api.iter().position(|api| *api.name == *other.name).unwrap_or_default();
+            let message =
+                format!("{:?} and {:?} take the same calls, and nothing decides between them", api.name, other.name);
+            let remedy = "change the hosts, the methods or the path of one of the two";
+            errors.push(at.error("path", message.clone(), remedy));
+            errors.push(at.positions.error(&format!("api[{there}].path"), message, Some(remedy.to_owned())));
+        }
+        self.apis.push(api);
+        errors.into_result(())
+    }
+}
+
+/// Where in the file an entry stands.
+#[derive(Debug)]
+pub struct At<'a> {
+    /// All positions of the file.
+    pub positions: &'a Positions,
+    /// The entry, for example `service[2]`.
+    pub path: String,
+}
+
+impl At<'_> {
+    /// The path of one of the entry's keys.
+    #[must_use]
+    pub fn key(&self, key: &str) -> String {
+        format!("{}.{key}", self.path)
+    }
+
+    /// A finding at one of the entry's keys.
+    pub fn error(
+        &self,
+        key: &str,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> gatehouse_shared::config::ConfigError {
+        self.positions.error(&self.key(key), message, Some(remedy.into()))
+    }
+}
+
+/// Names appear in logs, metric labels and commands.
+pub fn check_name(name: &str, at: &At<'_>, errors: &mut ConfigErrors) {
+    let is_plain = |character: char| character.is_ascii_alphanumeric() || "._-".contains(character);
+    if name.is_empty() || name.len() > 64 || !name.chars().all(is_plain) {
+        errors.push(at.error(
+            "name",
+            format!("{name:?} is not a name"),
+            "use 1 to 64 letters, digits, \".\", \"_\" and \"-\"",
+        ));
+    }
+}
+
+fn parse_methods(written: &api::Config, at: &At<'_>, errors: &mut ConfigErrors) -> Vec<Method> {
+    let mut methods = Vec::with_capacity(written.methods.len());
+    for (index, name) in written.methods.iter().enumerate() {
+        let key = format!("methods[{index}]");
+        match Method::from_bytes(name.as_bytes()) {
+            Ok(method) if !name.bytes().any(|byte| byte.is_ascii_lowercase()) => {
+                if methods.contains(&method) {
+                    errors.push(at.error(&key, format!("the method {name:?} twice"), "remove one"));
+                } else {
+                    methods.push(method);
+                }
+            }
+            _ => errors.push(at.error(
+                &key,
+                format!("{name:?} is not a method"),
+                "write it in upper case, as in \"GET\"",
+            )),
+        }
+    }
+    methods
+}
+
+fn parse_hosts(written: &api::Config, at: &At<'_>, errors: &mut ConfigErrors) -> Vec<String> {
+    let mut hosts: Vec<String> = Vec::with_capacity(written.hosts.len());
+    for (index, host) in written.hosts.iter().enumerate() {
+        let key = format!("hosts[{index}]");
+        let name = host.strip_prefix("*.").unwrap_or(host);
+        let is_ip6 = name.starts_with('[') && name.ends_with(']');
+        let is_name = !name.is_empty()
+            && name.split('.').all(|label| !label.is_empty())
+            && name.chars().all(|character| character.is_ascii_alphanumeric() || "._-".contains(character));
+        if !is_name && !is_ip6 {
+            let remedy = "write a host name without port, or \"*.\" and a host name";
+            errors.push(at.error(&key, format!("{host:?} is not a host"), remedy));
+            continue;
+        }
+        let host = host.to_ascii_lowercase();
+        if hosts.contains(&host) {
+            errors.push(at.error(&key, format!("the host {host:?} twice"), "remove one"));
+        } else {
+            hosts.push(host);
+        }
+    }
+    hosts
+}

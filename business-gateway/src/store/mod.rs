@@ -1,0 +1,9 @@
+//! What the gateway knows: the catalog of services and APIs, and where it comes from.
+//!
+//! - [`catalog`]: services and APIs, cross-checked, as one immutable value
+//! - [`file`]: the catalog in files beside `business.toml`
+
+pub mod catalog;
+pub mod file;
+
+pub use gatehouse_store::Config;

@@ -1,0 +1,20 @@
+//! The server in process, on free ports, in front of a small hyper service.
+
+// For clippy, which lets tests unwrap only where it sees that they are tests.
+#[cfg(test)]
+mod support;
+
+#[cfg(test)]
+mod bodies;
+#[cfg(test)]
+mod connections;
+#[cfg(test)]
+mod drain;
+#[cfg(test)]
+mod hop;
+#[cfg(test)]
+mod reload;
+#[cfg(test)]
+mod routing;
+#[cfg(test)]
+mod upstream;
