@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
-.PHONY: run test check bench build install
+.PHONY: run test check docs bench build install
 
 # Both gates and two sample services on this machine; prints what to try. Ctrl-C stops it.
 run:
@@ -18,8 +18,12 @@ check: install
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 	$(MAKE) build
-	cargo test -p gatehouse-tests --test it -- the_shipped_configuration_is_valid
+	cargo test --workspace --test it -- the_shipped_configuration_is_valid
 	$(MAKE) test
+
+# Writes the generated pages: docs/CONFIGURATION.md, ERRORS.md, METRICS.md.
+docs: build
+	UPDATE=1 cargo test --workspace --test it -- documents::
 
 # Side-by-side measurements, one `name = value` line a figure.
 bench:

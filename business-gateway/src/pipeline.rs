@@ -1,9 +1,11 @@
 //! What happens to a request, step by step: accept → admit → dispatch → respond. Each step returns what the next one needs.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use crate::metrics::{ApiMetrics, Metrics};
 use axum::body::Body;
+use gatehouse_shared::clock;
 use gatehouse_shared::live::Live;
 use gatehouse_shared::shutdown::{InFlight, Shutdown};
 use gatehouse_shared::telemetry::access_log::LineWriter;
@@ -79,16 +81,16 @@ pub async fn answer(gateway: Arc<Gateway>, request: Request<Body>) -> Response<O
     let generation = gateway.live.current();
     let (parts, body) = request.into_parts();
     let version = parts.version;
-    let mut record = Record::begin(&gateway, &parts, generation.number);
+    let mut record = Record::begin(&gateway, &parts, &generation);
     let request = Request::from_parts(parts, body);
-    let outcome = match caught(run(&generation.value, request, &mut record)).await {
+    let outcome = match caught(pin!(run(&generation.value, request, &mut record))).await {
         Ok(outcome) => outcome,
         Err(panicked) => Err(panicked.into()),
     };
     let mut answer = match outcome {
         Ok(answer) => answer,
         Err(failure) => {
-            let answer = failure.answer(record.request_id.as_str());
+            let answer = failure.answer(record.request_id().as_str());
             record.failed(failure);
             answer
         }
@@ -115,7 +117,7 @@ async fn run(policy: &Policy, request: Request<Body>, record: &mut Record) -> Re
     };
     let authority = hop::authority(&parts).to_owned();
     let deadline = record.began + hop.left;
-    let hop = record.came_through(hop);
+    let hop = &*record.hop.insert(hop);
     let mut upload = Upload::new(body, parts.version, &policy.accept.body)?;
     record.upload = upload.progress();
 
@@ -127,17 +129,17 @@ async fn run(policy: &Policy, request: Request<Body>, record: &mut Record) -> Re
     }
 
     // dispatch: a service answers it.
-    let traceparent = record.trace.to_header();
     let notes = Notes {
         authority: &authority,
         path: &hop.path,
         path_to_service: api.path_to_service,
-        request_id: record.request_id.as_str(),
-        traceparent: traceparent.as_str(),
+        request_id: hop.request_id.as_str(),
+        traceparent: record.traceparent.as_str(),
     };
     rewrite(&mut parts, &notes, api.service.protocol, upload.length())?;
     let request = Request::from_parts(parts, upload);
-    let answer = dispatch::run(Plan::new(&api, deadline), request, &mut record.dispatch).await?;
+    let began = if hop.held { clock::now() } else { record.began };
+    let answer = dispatch::run(Plan::new(&api, began, deadline), request, &mut record.dispatch).await?;
 
     // respond: with what the edge may see of it.
     Ok(shape(answer, policy.body_idle))

@@ -128,17 +128,19 @@ async fn metrics_count_what_happened() -> Passed {
     for _ in 0..7 {
         assert_eq!(site.target().get("/products").await?.status, 200);
     }
-    for node in [&site.edges[0], &site.business[0]] {
+    for (node, tier) in [(&site.edges[0], "edge"), (&site.business[0], "business")] {
         let metrics = node.admin()?.metrics().await?;
-        let requests: f64 = metrics
-            .samples()
-            .iter()
-            .filter(|sample| sample.name.ends_with("_requests_total"))
-            .map(|sample| sample.value)
-            .sum();
+        let requests = metrics.sum(&format!("gatehouse_{tier}_requests_total"), &[]);
         assert!(requests >= 7.0, "{}: {requests} requests", node.name);
-        let generation = metrics.samples().iter().any(|sample| sample.name.ends_with("config_generation"));
-        assert!(generation, "{}: no generation among the metrics", node.name);
+        let generation = metrics.sum("gatehouse_config_generation", &[]);
+        assert_eq!(generation, node.admin()?.generation().await? as f64);
+        assert!(metrics.sum("gatehouse_process_resident_memory_bytes", &[]) > 1e6);
     }
+    let metrics = site.edges[0].admin()?.metrics().await?;
+    let (requests, connections) = (
+        metrics.sum("gatehouse_edge_node_requests_total", &[]),
+        metrics.sum("gatehouse_edge_node_connections_opened_total", &[]),
+    );
+    assert!(requests >= 7.0 && connections >= 1.0 && connections < requests, "{requests} on {connections}");
     Ok(())
 }

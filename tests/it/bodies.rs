@@ -189,6 +189,29 @@ async fn an_answer_given_before_the_body_was_read_reaches_the_client() -> Passed
 }
 
 #[tokio::test]
+async fn a_small_body_that_the_service_did_not_read_does_not_cost_the_next_request() -> Passed {
+    for handoff in Handoff::BOTH {
+        let site = Site::plan().handoff(handoff).start().await?;
+        for number in 0..100 {
+            let mut raw = Raw::open(&site.target()).await?;
+            raw.write("POST /early?status=200 HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 6\r\n\r\n").await?;
+            if number % 2 == 0 {
+                tokio::task::yield_now().await;
+            }
+            let answer = raw.exchange("ledger").await?;
+            assert_eq!(answer.status, 200, "{handoff:?}");
+            if answer.header("connection") != Some("close") {
+                let next = raw.exchange("GET /products HTTP/1.1\r\nHost: shop.test\r\n\r\n").await;
+                let next = next
+                    .map_err(|error| anyhow::anyhow!("{handoff:?}, {number}: the edge promised to go on: {error:#}"))?;
+                assert_eq!(next.status, 200, "{handoff:?}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_upload_slower_than_the_response_timeout_is_answered() -> Passed {
     for handoff in Handoff::BOTH {
         let site = Site::plan()

@@ -89,8 +89,13 @@ async fn sixty_four_simultaneous_first_requests_open_no_more_connections_than_th
         }
         let opened = site.services[0].stats().await?.opened - 1;
         assert!((1..=8).contains(&opened), "{handoff:?}: {opened} connections to the service");
+        let counted =
+            site.business[0].admin()?.metrics().await?.sum("gatehouse_business_upstream_connections_total", &[]);
+        assert_eq!(counted, opened as f64, "{handoff:?}: the metric and the service disagree");
         let open = connections_to_port(site.business[0].address()?.port())?;
         assert!((1..=bound + 1).contains(&open), "{handoff:?}: {open} connections to the business node");
+        let counted = site.edges[0].admin()?.metrics().await?.sum("gatehouse_edge_node_connections_opened_total", &[]);
+        assert!(counted >= 1.0 && counted <= bound as f64, "{handoff:?}: {counted} connections by the metric");
     }
     Ok(())
 }
@@ -128,7 +133,7 @@ async fn two_hundred_and_a_thousand_concurrent_clients_see_no_error() -> Passed 
         let site = Site::plan().business(2).services(2).handoff(handoff).alone().start().await?;
         for (clients, total) in [(200, 4_000), (1_000, 6_000)] {
             // Due faster than anything can answer: every client always has a request under way.
-            let load = Load::new(site.target(), clients, 1_000_000, "/products").post_every(10).total(total);
+            let load = Load::new(site.target(), clients, 1_000_000, "/echo").post_every(10).total(total);
             let report = load.start().finish().await;
             let tally = compare(&report, &site.executions().await?);
             assert_eq!(report.failed().count(), 0, "{handoff:?}, {clients} clients: {}", report.failures());

@@ -1,4 +1,4 @@
-//! Generated pages equal what the code says. `UPDATE=1 cargo test -p gatehouse-tests --test it documents` rewrites them.
+//! Generated pages equal what the code says. `make docs` rewrites them.
 
 use std::fs;
 use std::process::Command;
@@ -24,16 +24,29 @@ fn compare(name: &str, generated: &str) -> anyhow::Result<()> {
     let first = committed.lines().zip(generated.lines()).position(|(old, new)| old != new);
     ensure!(
         committed == generated,
-        "docs/{name} is not what the code says (from line {}): run `UPDATE=1 cargo test -p gatehouse-tests --test it documents`",
+        "docs/{name} is not what the code says (from line {}): run `make docs`",
         first.unwrap_or(committed.lines().count().min(generated.lines().count())) + 1
     );
     Ok(())
 }
 
+/// The same text with every heading a level further down.
+fn below(text: &str) -> String {
+    let lines = text.lines().map(|line| if line.starts_with('#') { format!("#{line}") } else { line.to_owned() });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 #[test]
 fn the_configuration_reference_is_what_the_code_says() -> Passed {
     let (edge, business) = (reference("traffic-gateway", "config")?, reference("business-gateway", "config")?);
-    compare("CONFIGURATION.md", &format!("{edge}\n\n{business}"))?;
+    let page = format!(
+        "# Configuration\n\nGenerated from the code; do not edit. `traffic-gateway check` and `business-gateway check` tell what is wrong \
+         with a file and where; `schema` prints a JSON schema for editors.\n\n\
+         ## Outer gate: `edge.toml`\n\n{}\n\n## Inner gate: `business.toml` and `catalog.toml`\n\n{}",
+        below(&edge),
+        below(&business)
+    );
+    compare("CONFIGURATION.md", &page)?;
     Ok(())
 }
 
@@ -48,6 +61,10 @@ fn the_error_reference_is_what_the_code_says() -> Passed {
 #[test]
 fn the_metrics_reference_is_what_the_code_says() -> Passed {
     let (edge, business) = (reference("traffic-gateway", "metrics")?, reference("business-gateway", "metrics")?);
-    compare("METRICS.md", &format!("{edge}\n\n{business}"))?;
+    let page = format!(
+        "# Metrics\n\nGenerated from the code; do not edit. Both gates answer `/metrics` on their admin listener in the text format of \
+         Prometheus, to a token of the role `read`.\n\n{edge}\n\n{business}"
+    );
+    compare("METRICS.md", &page)?;
     Ok(())
 }

@@ -10,7 +10,13 @@ use crate::Passed;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killing_one_of_two_business_nodes_fails_no_get_and_executes_no_post_twice() -> Passed {
     for handoff in Handoff::BOTH {
-        let mut site = Site::plan().business(2).services(2).handoff(handoff).alone().start().await?;
+        // A node that failed is left out for a second, then for two, then for four: long enough to see, short for a test.
+        let cluster = format!(
+            "[[cluster]]\nname = \"business\"\nnodes = {{nodes}}\nprotocol = \"{}\"\nejection = {{ time = \"1s\" }}\n",
+            handoff.name()
+        );
+        let plan = Site::plan().business(2).services(2).handoff(handoff).edge(cluster);
+        let mut site = plan.alone().start().await?;
         let load = Load::new(site.target(), 24, 600, "/slow?ms=5").post_every(5).start();
         load.answers(300).await?;
         for _ in 0..3 {

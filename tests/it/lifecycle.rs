@@ -135,8 +135,7 @@ async fn a_binary_upgrade_under_load_fails_no_request() -> Passed {
         let first = site.edges[0].serving_pid();
         let mut current = first;
         for _ in 0..3 {
-            let output = site.edges[0].command(&["upgrade"])?;
-            assert!(output.status.success(), "upgrade: {}", String::from_utf8_lossy(&output.stderr));
+            site.edges[0].upgrade().await?;
             let before = current;
             current = until("another process to serve", SOON, async || {
                 Some(site.edges[0].serving_pid()).filter(|pid| *pid != before)

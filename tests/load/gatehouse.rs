@@ -32,6 +32,15 @@ pub(crate) enum AccessLog {
     Off,
 }
 
+/// What an edge hands its requests to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// The sample service itself, which knows no probe and ignores the hop.
+    Service(SocketAddr),
+    /// A business node.
+    Business(SocketAddr),
+}
+
 /// An edge that hands everything to one node.
 ///
 /// # Errors
@@ -41,11 +50,15 @@ pub(crate) fn edge(
     name: &str,
     settings: &Settings,
     directory: &Path,
-    node: SocketAddr,
+    next: Next,
     hand_off: HandOff,
     log: AccessLog,
 ) -> anyhow::Result<Server> {
     let place = Place::new(directory, name)?;
+    let (node, probed) = match next {
+        Next::Service(node) => (node, false),
+        Next::Business(node) => (node, true),
+    };
     let text = format!(
         r#"
 [process]
@@ -55,8 +68,6 @@ state_dir = "{state}"
 admin = "127.0.0.1:0"
 [[process.listener]]
 address = "127.0.0.1:0"
-[accept]
-requests_per_connection = 100000000
 [hop]
 keys = [{{ id = "bench", secret = {{ file = "hop.key" }} }}]
 [[route]]
@@ -66,6 +77,7 @@ cluster = "next"
 name = "next"
 nodes = ["{node}"]
 protocol = "{protocol}"
+probe = {{ enabled = {probed} }}
 [access_log]
 sink = "{sink}"
 "#,
@@ -106,7 +118,6 @@ sink = "{sink}"
 [[service]]
 name = "sample"
 endpoints = ["{service}"]
-connections_max = 4096
 [[api]]
 name = "bench"
 service = "sample"

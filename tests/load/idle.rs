@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use gatehouse_shared::clock;
 
 use crate::child::Child;
-use crate::gatehouse::{self, AccessLog};
+use crate::gatehouse::{self, AccessLog, Next};
 use crate::proxies::{self, Server};
 use crate::report::{Report, note};
 use crate::service::Service;
@@ -47,7 +47,9 @@ pub(crate) fn measure(settings: &Settings, directory: &Path, report: &mut Report
             continue;
         }
         let server = match name {
-            "edge" => gatehouse::edge(name, settings, directory, address, HandOff::Http1, AccessLog::File),
+            "edge" => {
+                gatehouse::edge(name, settings, directory, Next::Service(address), HandOff::Http1, AccessLog::File)
+            }
             "nginx" => proxies::nginx(settings, directory, address),
             "haproxy" => proxies::haproxy(settings, directory, address),
             _ => proxies::reference(name, settings, directory, address, &["pingora"]),

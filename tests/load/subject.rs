@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use crate::gatehouse::{self, AccessLog};
+use crate::gatehouse::{self, AccessLog, Next};
 use crate::load::{Load, Outcome, Tool};
 use crate::proxies::{self, Server};
 use crate::service::Service;
@@ -115,11 +115,11 @@ impl Field {
                 proxies::reference(name, settings, directory, address, &["pingora", "--hand-off", hand_off.name()])
             })?;
             field.add(settings, &format!("edge_{}", hand_off.name()), Caller::Client, |name| {
-                gatehouse::edge(name, settings, directory, address, hand_off, AccessLog::File)
+                gatehouse::edge(name, settings, directory, Next::Service(address), hand_off, AccessLog::File)
             })?;
         }
         field.add(settings, "edge_http1_log_off", Caller::Client, |name| {
-            gatehouse::edge(name, settings, directory, address, HandOff::Http1, AccessLog::Off)
+            gatehouse::edge(name, settings, directory, Next::Service(address), HandOff::Http1, AccessLog::Off)
         })?;
         for accept in HandOff::ALL {
             field.add(settings, &format!("bare_hyper_{}", accept.name()), Caller::Edge(accept), |name| {
@@ -152,7 +152,8 @@ impl Field {
         for hand_off in HandOff::ALL {
             let name = format!("two_tiers_{}", hand_off.name());
             if settings.wants(&name) {
-                let edge = gatehouse::edge(&name, settings, directory, address, hand_off, AccessLog::File)?;
+                let edge =
+                    gatehouse::edge(&name, settings, directory, Next::Business(address), hand_off, AccessLog::File)?;
                 self.enter(name, Caller::Client, edge, &[place]);
             }
         }

@@ -19,12 +19,13 @@ use gatehouse_shared::{
     shutdown::InFlightGuard,
 };
 use http::HeaderValue;
-use pingora::{Error, ErrorType, OrErr, Result, proxy::Session};
+use pingora::{Error, proxy::Session};
 
 use crate::{
     accept::{Arrival, Body, Bounds, Connection},
     admit::Denial,
     balance::{Attempt, Route},
+    forward::request::unindexed,
     observe::Observer,
 };
 
@@ -42,6 +43,8 @@ pub struct Context {
     pub client: SocketAddr,
     /// Where it goes.
     pub route: Option<Arc<Route>>,
+    /// When its head was judged; good enough for whatever follows without waiting.
+    pub now: Instant,
     /// When the wait for the head of the response ends.
     pub deadline: Instant,
     /// The nodes it tries.
@@ -65,6 +68,8 @@ pub struct Outcome {
     pub result: Option<HopResult>,
     /// When the head of the answer came.
     pub upstream_head: Option<Instant>,
+    /// When the last of the request's body went to the node.
+    pub body_handed_on: Option<Instant>,
     /// When the request was handed on.
     pub handed_on: Option<Instant>,
     /// The last internal cause, for operators.
@@ -89,7 +94,7 @@ impl Context {
     /// The context of a request that has not arrived yet.
     #[must_use]
     pub fn new(observer: &Arc<Observer>) -> Self {
-        let started_unix_ms = clock::unix_ms();
+        let (now, started_unix_ms) = (clock::now(), clock::unix_ms());
         Self {
             arrival: None,
             request_id: RequestId::new(started_unix_ms),
@@ -97,7 +102,8 @@ impl Context {
             trace: None,
             client: SocketAddr::from(([0, 0, 0, 0], 0)),
             route: None,
-            deadline: clock::now(),
+            now,
+            deadline: now,
             attempt: Attempt::default(),
             outcome: Outcome::default(),
             observer: Arc::clone(observer),
@@ -124,17 +130,10 @@ impl Context {
     pub fn id_value(&mut self) -> HeaderValue {
         let id = &self.request_id;
         self.id_value
-            .get_or_insert_with(|| HeaderValue::from_str(id.as_str()).unwrap_or(HeaderValue::from_static("unknown")))
+            .get_or_insert_with(|| {
+                unindexed(HeaderValue::from_str(id.as_str()).unwrap_or(HeaderValue::from_static("unknown")))
+            })
             .clone()
-    }
-
-    /// The client's address without port, as a header value.
-    ///
-    /// # Errors
-    ///
-    /// None in practice: an address is a header value.
-    pub fn client_address_value(&self) -> Result<HeaderValue> {
-        HeaderValue::from_str(&self.client.ip().to_string()).or_err(ErrorType::InternalError, "address as header value")
     }
 
     /// Sets the deadline: the route's timeout, and before it the time that the upload may take.
@@ -143,7 +142,8 @@ impl Context {
     pub fn begin_waiting(&mut self, timeout: Duration) {
         let Some(arrival) = self.arrival.as_deref() else { return };
         let upload = upload_time(arrival.message.body, &arrival.policy.value.accept);
-        self.deadline = clock::now() + timeout + upload;
+        self.now = clock::now();
+        self.deadline = self.now + timeout + upload;
     }
 
     /// Whether the client still waits for `100 Continue` before it sends its body.

@@ -3,8 +3,9 @@
 use std::{any::Any, os::fd::RawFd, sync::Arc};
 
 use async_trait::async_trait;
-use gatehouse_shared::{id::TraceContext, problem};
-use http::HeaderMap;
+use bytes::Bytes;
+use gatehouse_shared::{clock, id::TraceContext, problem};
+use http::{HeaderMap, Version};
 use pingora::{
     BError, Error, Result,
     http::{RequestHeader, ResponseHeader},
@@ -19,7 +20,7 @@ use crate::{
     admit::{self, Denial},
     answer, balance,
     context::Context,
-    forward,
+    forward::{self, response::Unchunk},
     observe::Observer,
     server::drain::Leaving,
 };
@@ -28,13 +29,16 @@ use crate::{
 pub struct Gateway {
     observer: Arc<Observer>,
     leaving: Leaving,
+    modules_of_http_1_0: HttpModules,
 }
 
 impl Gateway {
     /// A gateway that reports to `observer` and asks clients to leave once that has begun.
     #[must_use]
     pub fn new(observer: Arc<Observer>, leaving: Leaving) -> Self {
-        Self { observer, leaving }
+        let mut modules_of_http_1_0 = HttpModules::new();
+        modules_of_http_1_0.add_module(Box::new(Unchunk));
+        Self { observer, leaving, modules_of_http_1_0 }
     }
 }
 
@@ -71,6 +75,9 @@ impl ProxyHttp for Gateway {
         if self.leaving.has_begun() {
             session.set_keepalive(None);
         }
+        if session.req_header().version == Version::HTTP_10 {
+            session.downstream_modules_ctx = self.modules_of_http_1_0.build_ctx();
+        }
         let denial = match begin(session, context) {
             Ok(()) => {
                 if context.awaits_continue() {
@@ -83,6 +90,20 @@ impl ProxyHttp for Gateway {
         };
         answer::deny(session, context, &denial).await?;
         Ok(true)
+    }
+
+    /// Notes the end of the body; and the bound on HTTP/2 bodies that state no length (those of HTTP/1 are bounded by the wire).
+    async fn request_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        is_end: bool,
+        context: &mut Context,
+    ) -> Result<()> {
+        if is_end || body.is_none() {
+            context.outcome.body_handed_on = Some(clock::now());
+        }
+        context.arrival.as_deref().map_or(Ok(()), |arrival| arrival.bound_body(session))
     }
 
     async fn upstream_peer(&self, _session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
@@ -123,11 +144,16 @@ impl ProxyHttp for Gateway {
 
     async fn upstream_response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         head: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
-        forward::response::receive(context, head)
+        forward::response::receive(context, head)?;
+        let version = session.req_header().version;
+        if self.leaving.has_begun() || forward::response::ends_connection(context, version, head) {
+            session.set_keepalive(None);
+        }
+        Ok(())
     }
 
     fn upstream_response_trailer_filter(

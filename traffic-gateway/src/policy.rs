@@ -38,8 +38,7 @@ pub struct Policy {
     pub routes: route::Table,
     /// Every cluster, in the order of the configuration.
     pub clusters: Vec<Arc<Cluster>>,
-    /// Where access-log lines go.
-    pub access_log: access_log::Config,
+    access_log: access_log::Config,
     /// How the process ends.
     pub drain: Drain,
 }
@@ -77,11 +76,6 @@ impl Load for Policy {
         {
             tracing::warn!("[process] has changed; the change takes effect with the next start or upgrade");
         }
-        if let Some(before) = before
-            && before.access_log != config.access_log
-        {
-            tracing::warn!("[access_log] has changed; the change takes effect with the next start or upgrade");
-        }
         let policy = Self {
             node,
             process: config.process,
@@ -93,6 +87,18 @@ impl Load for Policy {
             drain: config.drain,
         };
         Ok(Loaded::new(errors.into_result(policy)?, sources))
+    }
+}
+
+impl Policy {
+    /// The access log; the path of a file is relative to the state directory.
+    #[must_use]
+    pub fn access_log(&self) -> access_log::Config {
+        let mut config = self.access_log.clone();
+        if !matches!(config.sink.as_str(), "stdout" | "stderr" | "off") {
+            config.sink = self.process.state_dir.join(&config.sink).to_string_lossy().into_owned();
+        }
+        config
     }
 }
 

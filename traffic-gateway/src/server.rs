@@ -1,13 +1,14 @@
 //! The process: from a configuration directory to a running Pingora server, and to its end.
 //!
 //! Everything that can fail happens before the first connection is accepted: the configuration, the state directory, the
-//! sockets. Then four services run, each on its own threads: the entrance for clients, the admin listener, the probes,
-//! and (a plain thread) the watcher that reloads. How the process ends is [`drain`], how it is replaced [`upgrade`].
+//! sockets. Then services run, each on threads of its own: the entrance for clients, the admin listener, the probes, what
+//! follows new generations, and (a plain thread) the watcher that reloads. How the process ends is [`drain`], how it is replaced [`upgrade`].
 
 pub mod limits;
 pub mod sockets;
 pub mod drain;
 pub mod upgrade;
+mod follow;
 
 use std::{fs, io, net::SocketAddr, path::Path, sync::Arc, thread};
 
@@ -17,10 +18,7 @@ use gatehouse_shared::{
     live::Live,
     process::Ports,
     shutdown::{InFlight, Shutdown},
-    telemetry::{
-        access_log::{self, LineWriter},
-        metrics::MetricError,
-    },
+    telemetry::metrics::MetricError,
     watch::{self, Timing},
 };
 use pingora::{
@@ -47,6 +45,7 @@ use crate::{
     policy::Policy,
 };
 use drain::{Leaving, Signals};
+use follow::Follower;
 use sockets::{BindError, Listening, Socket};
 
 /// Where the listening sockets come from.
@@ -107,12 +106,13 @@ pub fn run(dir: &Path, start: Start) -> Result<(), StartError> {
         listeners: listeners.iter().map(|socket| socket.address).collect(),
         admin: admin.address,
     };
-    let log = open_log(&policy.value).map_err(StartError::AccessLog)?;
     let (shutdown, in_flight) = (Shutdown::new(), InFlight::new());
     let connections = Connections::new(limits::connections(process.max_connections).map_err(StartError::Limit)?);
     let metrics = Metrics::new()?;
-    metrics.watch(&live, log.as_ref(), &in_flight, &connections)?;
-    let observer = Observer::new(policy.value.node.clone(), log, in_flight.clone(), metrics);
+    let node = policy.value.node.clone();
+    let observer =
+        Observer::start(node, &policy.value.access_log(), in_flight.clone(), metrics).map_err(StartError::AccessLog)?;
+    observer.metrics().watch(&live, observer.log(), &in_flight, &connections)?;
 
     let mut server = Server::new_with_opt_and_conf(
         Opt { upgrade: start == Start::Upgrade, ..Opt::default() },
@@ -141,11 +141,12 @@ pub fn run(dir: &Path, start: Start) -> Result<(), StartError> {
     );
     server.add_service(Listening::new("admin", admin_service, vec![admin], L4BufferSettings::default().read(0), 1));
     server.add_service(background_service("probes", Prober::new(Arc::clone(&live))));
+    server.add_service(background_service("follow", Follower::new(Arc::clone(&live), Arc::clone(&observer))));
 
     let watcher = watch::watch(Arc::clone(&live), Timing::default())
         .map_err(|source| StartError::Io { doing: "watch the configuration", source })?;
     let poke = watcher.poke_handle();
-    let log = observer.log().cloned();
+    let log = observer.log().clone();
     let signals = Signals {
         live: Arc::clone(&live),
         shutdown: shutdown.clone(),
@@ -153,9 +154,7 @@ pub fn run(dir: &Path, start: Start) -> Result<(), StartError> {
         upgrade_socket: process.upgrade_socket(),
         on_reload: Box::new(move || {
             poke.poke();
-            if let Some(log) = &log {
-                log.reopen();
-            }
+            log.reopen();
         }),
     };
     ports.write(&process.state_dir).map_err(|source| StartError::Io { doing: "write ports.json", source })?;
@@ -170,17 +169,6 @@ pub fn run(dir: &Path, start: Start) -> Result<(), StartError> {
     observer.close();
     withdraw(&ports, &process.state_dir);
     ended.map_err(|source| StartError::Io { doing: "wait for signals", source })
-}
-
-/// Opens the access log, a relative path in the state directory; none when it is off.
-fn open_log(policy: &Policy) -> io::Result<Option<LineWriter>> {
-    let config = &policy.access_log;
-    let sink = match config.sink.as_str() {
-        "off" => return Ok(None),
-        "stdout" => config.sink.clone(),
-        path => policy.process.state_dir.join(path).to_string_lossy().into_owned(),
-    };
-    LineWriter::start(&access_log::Config { sink, ..config.clone() }).map(Some)
 }
 
 fn current_policy(live: &Arc<Live<Policy>>) -> CurrentPolicy {

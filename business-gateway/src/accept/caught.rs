@@ -1,20 +1,19 @@
 //! A panic costs one request, not the connection with all its neighbours.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::Poll;
 
 /// The future panicked; the panic hook has logged where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Panicked;
 
-/// Runs `future` and turns a panic into a value. What the future borrowed must be in a state that can be looked at after a
+/// Runs `future`, pinned by the caller so that it is not copied, and turns a panic into a value. What the future borrowed must be in a state that can be looked at after a
 /// panic: the record of a request is, it only ever gains fields.
 ///
 /// # Errors
 /// [`Panicked`].
-pub async fn caught<F: Future>(future: F) -> Result<F::Output, Panicked> {
-    let mut future = pin!(future);
+pub async fn caught<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output, Panicked> {
     std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(poll) => poll.map(Ok),
         Err(_payload) => Poll::Ready(Err(Panicked)),
@@ -25,10 +24,11 @@ pub async fn caught<F: Future>(future: F) -> Result<F::Output, Panicked> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::pin::pin;
 
     #[tokio::test]
     async fn turns_a_panic_into_a_value() {
-        assert_eq!(caught(async { 1 }).await, Ok(1));
-        assert_eq!(caught(async { panic!("on purpose") }).await, Err::<(), _>(Panicked));
+        assert_eq!(caught(pin!(async { 1 })).await, Ok(1));
+        assert_eq!(caught(pin!(async { panic!("on purpose") })).await, Err::<(), _>(Panicked));
     }
 }

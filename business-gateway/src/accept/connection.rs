@@ -65,7 +65,7 @@ impl Connection {
     /// Keeps the connection busy until the guard is dropped.
     pub fn enter(self: &Arc<Self>) -> Busy {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        Busy(Arc::clone(self))
+        Busy(Some(Arc::clone(self)))
     }
 
     fn is_busy(&self) -> bool {
@@ -87,12 +87,23 @@ impl Connection {
 
 /// A request on the connection; dropped when its answer has been handed over.
 #[derive(Debug)]
-pub struct Busy(Arc<Connection>);
+pub struct Busy(Option<Arc<Connection>>);
+
+impl Busy {
+    /// The request has ended; `now` is what the caller read off the clock just before.
+    pub fn leave(&mut self, now: Instant) {
+        if let Some(connection) = self.0.take() {
+            connection.idle_since.store(connection.after(now), Ordering::Relaxed);
+            connection.requests.fetch_sub(1, Ordering::Release);
+        }
+    }
+}
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.idle_since.store(self.0.after(clock::now()), Ordering::Relaxed);
-        self.0.requests.fetch_sub(1, Ordering::Release);
+        if self.0.is_some() {
+            self.leave(clock::now());
+        }
     }
 }
 
@@ -181,19 +192,27 @@ pub trait Served: Future {
 pub async fn serve<S: Served>(served: S, connection: Arc<Connection>, times: Times, shutdown: &Shutdown) -> End {
     let mut served = pin!(served);
     let mut stopping = pin!(shutdown.reached(Phase::Stopping));
+    let mut phases = shutdown.subscribe();
+    // So that `stopping` is polled once, and then only when the phase has changed: that check is one load.
+    phases.mark_changed();
     let mut is_stopping = false;
     let mut head_over: Option<Instant> = None;
-    let mut timer = pin!(tokio::time::sleep_until((connection.accepted + times.head).into()));
+    // A connection that says nothing at all is idle like any other.
+    let first_look = connection.accepted + times.head.min(times.keepalive).min(times.write);
+    let mut timer = pin!(tokio::time::sleep_until(first_look.into()));
     std::future::poll_fn(|cx| {
         loop {
             if served.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(End::Closed);
             }
-            if is_stopping || stopping.as_mut().poll(cx).is_pending() {
+            if is_stopping || !phases.has_changed().unwrap_or(true) {
                 break;
             }
-            is_stopping = true;
-            served.as_mut().stop();
+            phases.mark_unchanged();
+            if stopping.as_mut().poll(cx).is_ready() {
+                is_stopping = true;
+                served.as_mut().stop();
+            }
         }
         head_over = match (connection.is_reading_head(), head_over) {
             (false, _) => None,

@@ -21,7 +21,8 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         let gateway = Arc::clone(&gateway);
         service_fn(move |request: Request<Body>| {
             let gateway = Arc::clone(&gateway);
-            async move { Ok::<_, Infallible>(pipeline::answer(gateway, request).await.map(Body::new)) }
+            // Boxed here, before axum moves it around: it has a few kilobytes.
+            Box::pin(async move { Ok::<_, Infallible>(pipeline::answer(gateway, request).await.map(Body::new)) })
         })
     };
     Router::new().route(READY, get(ready)).with_state(gateway).fallback_service(pipeline)

@@ -8,12 +8,11 @@ use std::sync::Arc;
 
 use gatehouse_shared::admin::{TokenError, Tokens};
 use gatehouse_shared::live::Live;
-use gatehouse_shared::process::{Ports, check_connections, descriptor_limit, host_name};
+use gatehouse_shared::process::{Ports, check_connections, descriptor_limit, host_name, keep_freed_memory, listen};
 use gatehouse_shared::telemetry::access_log::LineWriter;
 use gatehouse_shared::telemetry::metrics::MetricError;
 use gatehouse_shared::telemetry::{LogFormat, init_logging};
 use gatehouse_shared::watch::{Timing, watch};
-use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -49,6 +48,7 @@ enum RunError {
 }
 
 pub(super) fn run(dir: &Path) -> ExitCode {
+    keep_freed_memory();
     let _log = match init_logging(LogFormat::Auto, "info") {
         Ok(log) => log,
         Err(error) => return fail(&error),
@@ -76,9 +76,8 @@ fn serve(live: &Arc<Live<Policy>>) -> Result<(), RunError> {
     let runtime = runtime(process.threads).map_err(RunError::Runtime)?;
 
     let outcome = runtime.block_on(async {
-        let listener =
-            TcpListener::bind(process.listen).await.map_err(|error| RunError::Listen(process.listen, error))?;
-        let admin = TcpListener::bind(process.admin).await.map_err(|error| RunError::Listen(process.admin, error))?;
+        let listener = listen(process.listen).map_err(|error| RunError::Listen(process.listen, error))?;
+        let admin = listen(process.admin).map_err(|error| RunError::Listen(process.admin, error))?;
         let mut signals = Signals::new().map_err(RunError::Signals)?;
         let ports = Ports {
             pid: std::process::id(),
@@ -87,7 +86,7 @@ fn serve(live: &Arc<Live<Policy>>) -> Result<(), RunError> {
         };
         let server = Arc::new(Server::new(Arc::clone(&gateway), process.max_connections));
         tokio::spawn(Admin::new(Arc::clone(&gateway), tokens, ports.clone()).run(admin));
-        tokio::spawn(upkeep::run(Arc::clone(live), gateway.shutdown.clone()));
+        tokio::spawn(upkeep::run(Arc::clone(&gateway)));
         let accepting = tokio::spawn({
             let server = Arc::clone(&server);
             async move { server.run(listener).await }

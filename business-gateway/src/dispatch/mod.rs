@@ -23,6 +23,7 @@ pub mod upstream;
 pub mod wait;
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::plan::{MAX_TRIES, Plan, Spare};
+use self::service::Service;
 use self::upstream::download::Download;
 use self::upstream::{Connection, Lost, ServiceRequest, Unreachable};
 use self::wait::{Elapsed, Wait, until};
@@ -111,8 +113,6 @@ pub struct Notes {
     pub endpoint: Option<SocketAddr>,
     /// Tries after the first.
     pub retries: u32,
-    /// When the first try began.
-    pub began: Option<Instant>,
     /// From the first try to the head of the answer, or to giving up.
     pub waited: Duration,
 }
@@ -158,20 +158,21 @@ pub async fn run(
     mut request: ServiceRequest,
     notes: &mut Notes,
 ) -> Result<Response<Download>, DispatchError> {
-    let began = clock::now();
-    notes.began = Some(began);
+    let mut now = plan.began;
     let upload = request.body().progress();
     let spare = Spare::of(&request, plan.service);
     plan.service.retries.deposit();
     let mut tried = Vec::new();
     let mut tries = 1;
     let outcome = loop {
-        let Some(lease) = plan.service.balance.choose(&tried, clock::now()) else {
+        let Some(lease) = plan.service.balance.choose(&tried, now) else {
             break Err(DispatchError::NoEndpoint);
         };
         notes.endpoint = Some(lease.address());
         let index = lease.index();
-        match attempt(&plan, lease, request, upload.as_ref()).await {
+        let (outcome, ended) = attempt(&plan, lease, request, upload.as_ref(), now).await;
+        now = ended;
+        match outcome {
             Ok(answer) => break Ok(answer),
             Err(Failed::Final(error)) => break Err(error),
             Err(Failed::Unsent(unsent, cause)) => {
@@ -197,7 +198,7 @@ pub async fn run(
         notes.retries += 1;
         plan.service.counters.retries.add();
     };
-    notes.waited = clock::now().saturating_duration_since(began);
+    notes.waited = now.saturating_duration_since(plan.began);
     outcome
 }
 
@@ -211,30 +212,47 @@ enum Failed {
     Final(DispatchError),
 }
 
+/// One try. Also tells when it ended.
 async fn attempt(
     plan: &Plan<'_>,
     lease: Lease,
     mut request: ServiceRequest,
     upload: Option<&Arc<Progress>>,
-) -> Result<Response<Download>, Failed> {
+    mut now: Instant,
+) -> (Result<Response<Download>, Failed>, Instant) {
     let service = plan.service;
-    let index = lease.index();
-    let Some(endpoint) = service.endpoints.get(index) else { return Err(Failed::Final(DispatchError::NoEndpoint)) };
+    let Some(endpoint) = service.endpoints.get(lease.index()) else {
+        return (Err(Failed::Final(DispatchError::NoEndpoint)), now);
+    };
     let place = match endpoint.try_enter() {
         Some(place) => place,
         None => {
             service.counters.waited.add();
-            let waited = until(plan.deadline, endpoint.enter()).await;
-            waited.map_err(|_elapsed| Failed::Final(DispatchError::Saturated))?
+            let place = until(plan.deadline, endpoint.enter()).await;
+            now = clock::now();
+            match place {
+                Ok(place) => place,
+                Err(_elapsed) => return (Err(Failed::Final(DispatchError::Saturated)), now),
+            }
         }
     };
-    let left = plan.deadline.saturating_duration_since(clock::now());
+    let left = plan.deadline.saturating_duration_since(now);
     let left = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
     request.headers_mut().insert(request::DEADLINE_HEADER, HeaderValue::from(left));
-
-    let wait = Wait { deadline: plan.deadline, response_timeout: plan.response_timeout, upload };
-    let outcome = wait.on(place.exchange(request)).await;
+    let wait = Wait { began: now, deadline: plan.deadline, response_timeout: plan.response_timeout, upload };
+    let outcome = wait.on(pin!(place.exchange(request, now))).await;
     let now = clock::now();
+    (judge(service, lease, outcome, upload, now), now)
+}
+
+/// What became of a try, for the balance and for the next one.
+fn judge(
+    service: &Service,
+    lease: Lease,
+    outcome: Result<Result<Response<Download>, Lost>, Elapsed>,
+    upload: Option<&Arc<Progress>>,
+    now: Instant,
+) -> Result<Response<Download>, Failed> {
     match outcome {
         Ok(Ok(answer)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
             Err(Failed::Final(DispatchError::Upgrade))
@@ -259,17 +277,15 @@ async fn attempt(
                 return Err(Failed::Final(DispatchError::Upload(fault)));
             }
             service.counters.broken.add();
-            if error.is_parse() {
-                lease.report(Outcome::TransportFailed, now);
-                return Err(Failed::Final(DispatchError::Invalid(error)));
-            }
-            if connection == Connection::Fresh {
+            let is_parse = error.is_parse();
+            // A reused connection may have been closing just then, which says nothing against the endpoint.
+            if is_parse || connection == Connection::Fresh {
                 lease.report(Outcome::TransportFailed, now);
             }
-            Err(Failed::Broken(error, connection))
+            Err(if is_parse { Failed::Final(DispatchError::Invalid(error)) } else { Failed::Broken(error, connection) })
         }
         Err(elapsed) => {
-            // A slow upload is the caller's doing.
+            // A deadline that is over may be the caller's doing: a slow upload, or little time left.
             if elapsed == Elapsed::Response {
                 lease.report(Outcome::TransportFailed, now);
             }

@@ -17,6 +17,8 @@ pub const MAX_TRIES: u32 = 3;
 pub struct Plan<'a> {
     /// Who answers.
     pub service: &'a Service,
+    /// When the call began.
+    pub began: Instant,
     /// When the call ends, whatever it is waiting for; given by the edge. It counts to the head of the answer.
     pub deadline: Instant,
     /// From the end of the request's body to the head of the answer, for each try.
@@ -26,8 +28,8 @@ pub struct Plan<'a> {
 impl<'a> Plan<'a> {
     /// The plan for a call to `api`.
     #[must_use]
-    pub fn new(api: &'a Api, deadline: Instant) -> Self {
-        Self { service: &api.service, deadline, response_timeout: api.timeout }
+    pub fn new(api: &'a Api, began: Instant, deadline: Instant) -> Self {
+        Self { service: &api.service, began, deadline, response_timeout: api.timeout }
     }
 }
 

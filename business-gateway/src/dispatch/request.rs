@@ -102,21 +102,24 @@ pub fn strip(headers: &mut HeaderMap) {
         let names = tokens.filter_map(|token| HeaderName::from_bytes(token).ok());
         doomed.extend(names.filter(|name| !is_end_to_end(name)));
     }
-    doomed.extend(headers.keys().filter(|name| is_hop_by_hop(name) || hop::is_internal(name.as_str())).cloned());
+    doomed.extend(headers.keys().filter(|name| must_go(name)).cloned());
     for name in doomed {
         headers.remove(name);
     }
 }
 
-fn is_hop_by_hop(name: &HeaderName) -> bool {
-    // Comparing standard names compares two small numbers.
-    name == header::CONNECTION
-        || name == header::TRANSFER_ENCODING
-        || name == header::TE
-        || name == header::UPGRADE
-        || name == header::PROXY_AUTHENTICATE
-        || name == header::PROXY_AUTHORIZATION
-        || matches!(name.as_str(), "keep-alive" | "proxy-connection")
+/// Whether a header belongs to one connection or to the tiers. Most names are told apart by their first letter.
+fn must_go(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    match name.as_bytes().first() {
+        Some(b'c') => name == "connection",
+        Some(b'k') => name == "keep-alive",
+        Some(b'p') => matches!(name, "proxy-connection" | "proxy-authenticate" | "proxy-authorization"),
+        Some(b't') => matches!(name, "te" | "transfer-encoding"),
+        Some(b'u') => name == "upgrade",
+        Some(b'x') => hop::is_internal(name),
+        _ => false,
+    }
 }
 
 /// What nobody can take away by naming it in `Connection` (RFC 9110 section 7.6.1 forbids to name end-to-end headers there).
@@ -161,7 +164,9 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if headers.get(&name).is_some_and(|known| known.as_bytes() == value.as_bytes()) {
         return;
     }
-    if let Ok(value) = HeaderValue::from_str(value) {
+    if let Ok(mut value) = HeaderValue::from_str(value) {
+        // No other request has it, so HTTP/2 need not keep it in its table.
+        value.set_sensitive(true);
         headers.insert(name, value);
     }
 }

@@ -1,5 +1,5 @@
-//! What happens beside the calls: endpoints are asked whether they are well, and parked connections that are too old, or that
-//! the service has closed, are closed here too.
+//! What happens beside the calls: endpoints are asked whether they are well, parked connections that are too old, or that the
+//! service has closed, are closed here too, and the access log follows the configuration.
 //!
 //! One task looks at the current generation again and again, so a reload changes what it does without a restart of anything.
 
@@ -9,15 +9,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gatehouse_shared::clock;
-use gatehouse_shared::live::Live;
-use gatehouse_shared::shutdown::{Phase, Shutdown};
+use gatehouse_shared::shutdown::Phase;
 use http::{HeaderValue, Request, header};
 use tokio::task::JoinSet;
 
 use super::service::{ProbeConfig, Service};
 use super::upstream::pool::{Endpoint, Limits, Protocol};
 use crate::accept::body::Upload;
-use crate::policy::Policy;
+use crate::pipeline::Gateway;
 
 /// How often the task looks whether something is due; a probe is late by this much at most.
 const TICK: Duration = Duration::from_millis(100);
@@ -27,15 +26,20 @@ const SWEEP: Duration = Duration::from_secs(2);
 type Key = (Arc<str>, SocketAddr);
 
 /// Runs until the process stops.
-pub async fn run(live: Arc<Live<Policy>>, shutdown: Shutdown) {
+pub async fn run(gateway: Arc<Gateway>) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut swept = clock::now();
     let mut probes = Probes::default();
-    while shutdown.phase() < Phase::Stopping {
+    let mut access_log = gateway.live.current().value.access_log.clone();
+    while gateway.shutdown.phase() < Phase::Stopping {
         ticks.tick().await;
         let now = clock::now();
-        let generation = live.current();
+        let generation = gateway.live.current();
+        if generation.value.access_log != access_log {
+            access_log = generation.value.access_log.clone();
+            gateway.log.retarget(&access_log);
+        }
         let services = &generation.value.catalog.services;
         probes.collect();
         probes.forget_all_but(services.values());
@@ -129,7 +133,7 @@ async fn ask(address: SocketAddr, protocol: Protocol, probe: &ProbeConfig) -> bo
         request.headers_mut().insert(header::HOST, host);
     }
     request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static("gatehouse-probe"));
-    let answer = async { endpoint.enter().await.exchange(request).await };
+    let answer = async { endpoint.enter().await.exchange(request, clock::now()).await };
     match tokio::time::timeout(timeout, answer).await {
         Ok(Ok(answer)) => answer.status().is_success() || answer.status().is_redirection(),
         _ => false,

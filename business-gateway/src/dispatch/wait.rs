@@ -3,7 +3,7 @@
 //! There is one timer a try, armed only when the try really waits. A body that is still going out when the timer fires puts it
 //! off to the response timeout after the body's end, so an upload may take as long as the deadline allows.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -24,6 +24,8 @@ pub enum Elapsed {
 /// The times of one try.
 #[derive(Debug, Clone, Copy)]
 pub struct Wait<'a> {
+    /// When the try began.
+    pub began: Instant,
     /// The end of everything.
     pub deadline: Instant,
     /// From the end of the request's body to the head of the answer.
@@ -33,13 +35,12 @@ pub struct Wait<'a> {
 }
 
 impl Wait<'_> {
-    /// Waits for `future`.
+    /// Waits for `future`, pinned by the caller so that it is not copied.
     ///
     /// # Errors
-    /// [`Elapsed`] when it takes too long; the future is dropped then.
-    pub async fn on<F: Future>(self, future: F) -> Result<F::Output, Elapsed> {
-        let mut future = pin!(future);
-        let first = self.deadline.min(clock::now() + self.response_timeout);
+    /// [`Elapsed`] when it takes too long.
+    pub async fn on<F: Future>(self, mut future: Pin<&mut F>) -> Result<F::Output, Elapsed> {
+        let first = self.deadline.min(self.began + self.response_timeout);
         let mut timer = pin!(tokio::time::sleep_until(first.into()));
         std::future::poll_fn(|cx| {
             if let Poll::Ready(output) = future.as_mut().poll(cx) {

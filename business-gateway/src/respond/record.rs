@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use gatehouse_shared::clock;
 use gatehouse_shared::hop::VerifiedHop;
-use gatehouse_shared::id::{RequestId, TraceContext};
+use gatehouse_shared::id::{RequestId, TraceContext, TraceParent};
+use gatehouse_shared::live::Generation;
 use gatehouse_shared::problem::{self, Reason};
 use gatehouse_shared::shutdown::InFlightGuard;
 use gatehouse_shared::telemetry::access_log::Line;
@@ -19,6 +20,7 @@ use crate::accept::connection::{Busy, Connection};
 use crate::admit::api::Api;
 use crate::dispatch;
 use crate::pipeline::Gateway;
+use crate::policy::Policy;
 use crate::respond::failure::Failure;
 
 /// How an answer ended.
@@ -39,7 +41,7 @@ pub struct Record {
     /// The node it came from.
     peer: Option<SocketAddr>,
     /// Keeps the connection busy, and the process from stopping, until the answer was handed over.
-    _busy: Option<Busy>,
+    busy: Option<Busy>,
     _in_flight: InFlightGuard,
     /// When the request's head was there.
     pub began: Instant,
@@ -47,14 +49,15 @@ pub struct Record {
     method: Method,
     version: Version,
     generation: u64,
-    /// The request id: the edge's, or one made here for a request that did not come through it.
-    pub request_id: RequestId,
-    /// The trace this call belongs to.
-    pub trace: TraceContext,
+    is_logged: bool,
+    /// The trace this call belongs to, with this tier's span: what the service gets as `traceparent`.
+    pub traceparent: TraceParent,
     /// The path of a request that did not come through the edge, shortened.
     stray_path: Option<Box<str>>,
+    /// The id of a request that did not come through the edge.
+    own_id: Option<RequestId>,
     /// What the edge said.
-    pub hop: Option<Arc<VerifiedHop>>,
+    pub hop: Option<VerifiedHop>,
     /// The API called.
     pub api: Option<Arc<Api>>,
     /// The request's body.
@@ -74,23 +77,24 @@ const STRAY_PATH: usize = 200;
 impl Record {
     /// Begins the record of a request.
     #[must_use]
-    pub fn begin(gateway: &Arc<Gateway>, parts: &Parts, generation: u64) -> Box<Self> {
+    pub fn begin(gateway: &Arc<Gateway>, parts: &Parts, generation: &Generation<Policy>) -> Box<Self> {
         let connection = parts.extensions.get::<Arc<Connection>>();
         let unix_ms = clock::unix_ms();
         let traceparent = single(&parts.headers, "traceparent");
         Box::new(Self {
             gateway: Arc::clone(gateway),
             peer: connection.map(|connection| connection.peer),
-            _busy: connection.map(Connection::enter),
+            busy: connection.map(Connection::enter),
             _in_flight: gateway.in_flight.enter(),
             began: clock::now(),
             unix_ms,
             method: parts.method.clone(),
             version: parts.version,
-            generation,
-            request_id: RequestId::new(unix_ms),
-            trace: TraceContext::accept(traceparent),
+            generation: generation.number,
+            is_logged: generation.value.access_log.sink != "off",
+            traceparent: TraceContext::accept(traceparent).to_header(),
             stray_path: None,
+            own_id: None,
             hop: None,
             api: None,
             upload: None,
@@ -109,12 +113,12 @@ impl Record {
         self.unix_ms
     }
 
-    /// Notes what the edge said; from here on the request has the edge's id.
-    pub fn came_through(&mut self, hop: VerifiedHop) -> Arc<VerifiedHop> {
-        self.request_id = hop.request_id;
-        let hop = Arc::new(hop);
-        self.hop = Some(Arc::clone(&hop));
-        hop
+    /// The request id: the edge's, or one made here for a request that did not come through it.
+    pub fn request_id(&mut self) -> RequestId {
+        match &self.hop {
+            Some(hop) => hop.request_id,
+            None => *self.own_id.get_or_insert_with(|| RequestId::new(self.unix_ms)),
+        }
     }
 
     /// The request did not come through the edge; all there is to log of it is its path.
@@ -149,7 +153,11 @@ impl Record {
             self.status = problem::CLIENT_CLOSED.status;
             self.reason = Some(&problem::CLIENT_CLOSED);
         }
-        let total = clock::now().saturating_duration_since(self.began);
+        let now = clock::now();
+        if let Some(busy) = &mut self.busy {
+            busy.leave(now);
+        }
+        let total = now.saturating_duration_since(self.began);
         let metrics = &self.gateway.metrics;
         let of_api = match &self.api {
             Some(api) => api.metrics.get_or_init(|| metrics.of_api(&api.name)),
@@ -162,23 +170,27 @@ impl Record {
         if self.end == End::Broken {
             metrics.broken.inc();
         }
+        if !self.is_logged {
+            return;
+        }
         // A full queue is counted there.
-        let _was_taken = self.gateway.log.push(self.line(total));
+        let line = self.line(total);
+        let _was_taken = self.gateway.log.push(line);
     }
 }
 
 impl Record {
     /// The line of the access log; its fields are described in docs/OPERATIONS.md.
-    fn line(&self, total: Duration) -> String {
+    fn line(&mut self, total: Duration) -> String {
+        let request_id = self.request_id();
         let mut line = Line::begin(self.unix_ms);
-        line.text("request_id", self.request_id.as_str());
-        line.text("trace_id", self.trace.trace_id());
+        line.text("request_id", request_id.as_str());
+        line.text("trace_id", self.traceparent.trace_id());
         line.text("node", &self.gateway.node);
         if let Some(hop) = &self.hop {
             line.ip("client", hop.client.ip());
             line.text("edge", &*hop.edge);
-        }
-        if let Some(peer) = self.peer {
+        } else if let Some(peer) = self.peer {
             line.address("peer", peer);
         }
         line.text("protocol", protocol(self.version));

@@ -18,3 +18,5 @@ mod reload;
 mod routing;
 #[cfg(test)]
 mod upstream;
+#[cfg(test)]
+mod sizes;

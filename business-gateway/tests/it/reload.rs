@@ -4,7 +4,7 @@ use gatehouse_shared::live::ReloadOutcome;
 
 use crate::support::client::{BOTH, Edge};
 use crate::support::service::Service;
-use crate::support::{Site, catalog};
+use crate::support::{Site, catalog, until};
 
 #[tokio::test]
 async fn a_reload_loses_no_connection_and_no_count() {
@@ -50,4 +50,20 @@ async fn a_removed_api_is_gone_and_a_new_key_is_known() {
     site.write("hop.key", "fedcba9876543210fedcba9876543210");
     assert_eq!(site.gateway.live.reload(), ReloadOutcome::Replaced(3));
     assert_eq!(edge.get("/only").await.status, 401, "signed with the old key");
+}
+
+#[tokio::test]
+async fn the_access_log_follows_the_configuration() {
+    let service = Service::start().await;
+    let site = Site::start(&catalog(&[service.address], "")).await;
+    let mut edge = Edge::connect(site.address, BOTH[0]).await;
+    assert_eq!(edge.get("/first").await.status, 200);
+    site.line(|line| line["path"] == "/first").await;
+    let text = std::fs::read_to_string(site.config().join("business.toml")).unwrap();
+    site.write("business.toml", &text.replace("access.log", "other.log"));
+    assert_eq!(site.gateway.live.reload(), ReloadOutcome::Replaced(2));
+    let other = site.dir.path().join("other.log");
+    until("the new file", || other.exists().then_some(())).await;
+    assert_eq!(edge.get("/second").await.status, 200);
+    until("the line", || std::fs::read_to_string(&other).ok().filter(|text| text.contains("/second"))).await;
 }

@@ -56,9 +56,9 @@ pub(super) fn parse_fields(signed: &str) -> Result<VerifiedHop, HopError> {
     cursor.take(", exp=")?;
     let expires_unix_ms = cursor.number()?;
     cursor.take(", rid=\"")?;
-    let request_id = RequestId::parse(cursor.until("\"")?.as_bytes()).map_err(|_error| HopError::Malformed)?;
+    let request_id = RequestId::parse(cursor.until('"')?.as_bytes()).map_err(|_error| HopError::Malformed)?;
     cursor.take(", client=\"")?;
-    let client: SocketAddr = cursor.until("\"")?.parse().map_err(|_error| HopError::Malformed)?;
+    let client: SocketAddr = cursor.until('"')?.parse().map_err(|_error| HopError::Malformed)?;
     cursor.take(", scheme=")?;
     let scheme = if cursor.has("https") {
         Scheme::Https
@@ -92,7 +92,7 @@ impl<'t> Cursor<'t> {
             return Err(HopError::Version);
         }
         self.take(", kid=\"")?;
-        self.until("\"")
+        self.until('"')
     }
 
     /// Whether the text goes on like this; if so, it is taken.
@@ -110,7 +110,7 @@ impl<'t> Cursor<'t> {
         if self.has(text) { Ok(()) } else { Err(HopError::Malformed) }
     }
 
-    fn until(&mut self, end: &str) -> Result<&'t str, HopError> {
+    fn until(&mut self, end: char) -> Result<&'t str, HopError> {
         let (before, after) = self.0.split_once(end).ok_or(HopError::Malformed)?;
         self.0 = after;
         Ok(before)
@@ -158,7 +158,7 @@ impl<'t> Cursor<'t> {
 
     /// A display string whose opening quote has been taken.
     fn display_string(&mut self) -> Result<Box<str>, HopError> {
-        let text = self.until("\"")?;
+        let text = self.until('"')?;
         let mut bytes = Vec::with_capacity(text.len());
         let mut rest = text.bytes();
         while let Some(byte) = rest.next() {

@@ -132,6 +132,12 @@ impl TraceParent {
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
+
+    /// The trace id in it, for logs.
+    #[must_use]
+    pub fn trace_id(&self) -> &str {
+        self.as_str().get(3..35).unwrap_or_default()
+    }
 }
 
 #[cfg(test)]
@@ -145,6 +151,7 @@ mod tests {
     fn continues_a_trace_with_its_own_span() {
         let context = TraceContext::continue_from(GOOD.as_bytes()).unwrap();
         let header = context.to_header();
+        assert_eq!(header.trace_id(), context.trace_id());
         assert!(header.as_str().starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"));
         assert!(header.as_str().ends_with("-01"));
         assert!(!header.as_str().contains("00f067aa0ba902b7"));

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Parser;
+use gatehouse_shared::process::listen;
 use gatehouse_tests::sample::Sample;
-use tokio::net::TcpListener;
 
 /// A small HTTP/1.1 and h2c service that behaves well or badly on demand.
 #[derive(Debug, Parser)]
@@ -38,9 +38,7 @@ fn main() -> anyhow::Result<()> {
     }
     .context("cannot start the runtime")?;
     runtime.block_on(async {
-        let listener = TcpListener::bind(arguments.listen)
-            .await
-            .with_context(|| format!("cannot listen on {}", arguments.listen))?;
+        let listener = listen(arguments.listen).with_context(|| format!("cannot listen on {}", arguments.listen))?;
         writeln!(stdout(), "listening on {}", listener.local_addr()?)?;
         stdout().flush()?;
         sample.serve(listener).await;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -107,7 +107,8 @@ impl Prepared {
     /// It did not become ready.
     pub async fn start(self, settings: Settings) -> anyhow::Result<Node> {
         settings.write(&self.config().join(self.tier.main_file()))?;
-        let mut process = launch(self.tier, &self.name, &self.directory, &["run"])?;
+        let mut process =
+            launch(self.tier, &self.name, &self.directory, &["run"], &self.directory.join("process.log"))?;
         let ports = wait_until_ready(&mut process, &self.directory, &self.name).await?;
         Ok(Node { name: self.name, process, settings, tier: self.tier, directory: self.directory, ports })
     }
@@ -239,7 +240,7 @@ impl Node {
             self.settings.write(&self.config().join(self.tier.main_file()))?;
         }
         drop(fs::remove_file(self.directory.join("state/ports.json")));
-        self.process = launch(self.tier, &self.name, &self.directory, &["run"])?;
+        self.process = launch(self.tier, &self.name, &self.directory, &["run"], &self.directory.join("process.log"))?;
         self.ports = wait_until_ready(&mut self.process, &self.directory, &self.name).await?;
         Ok(())
     }
@@ -251,6 +252,19 @@ impl Node {
     pub fn command(&self, arguments: &[&str]) -> anyhow::Result<Output> {
         let mut command = Command::new(binaries::find(self.tier.program())?);
         Ok(command.args(arguments).arg("--config").arg(self.config()).output()?)
+    }
+
+    /// Replaces an edge by a new process, as an operator does, and returns when the command has ended.
+    ///
+    /// # Errors
+    /// The command failed.
+    pub async fn upgrade(&self) -> anyhow::Result<()> {
+        // The new process keeps the command's output open, so that a pipe would never end.
+        let log = self.directory.join("upgrade.log");
+        let mut command = launch(self.tier, &self.name, &self.directory, &["upgrade"], &log)?;
+        let status = command.wait_for_exit(2 * SOON).await?;
+        ensure!(status.success(), "upgrade ended with {status}: {}", command.log());
+        Ok(())
     }
 
     /// The access log so far, one JSON object a line.
@@ -294,11 +308,11 @@ fn runs_on(pid: u32, config: &Path) -> bool {
     String::from_utf8_lossy(&command_line).contains(&*config.to_string_lossy())
 }
 
-fn launch(tier: Tier, name: &str, directory: &Path, arguments: &[&str]) -> anyhow::Result<Process> {
+fn launch(tier: Tier, name: &str, directory: &Path, arguments: &[&str], log: &Path) -> anyhow::Result<Process> {
     let config = directory.join("config");
     let mut all: Vec<&std::ffi::OsStr> = arguments.iter().map(AsRef::as_ref).collect();
     all.extend(["--config".as_ref(), config.as_os_str()]);
-    Process::start(name, &binaries::find(tier.program())?, &all, &directory.join("process.log"))
+    Process::start(name, &binaries::find(tier.program())?, &all, log)
 }
 
 async fn wait_until_ready(process: &mut Process, directory: &Path, name: &str) -> anyhow::Result<Ports> {

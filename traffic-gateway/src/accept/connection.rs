@@ -7,11 +7,13 @@ use std::time::Instant;
 
 use gatehouse_shared::id::RequestId;
 use gatehouse_shared::live::Generation;
-use gatehouse_shared::problem::Reason;
+use gatehouse_shared::problem::{self, Reason};
 use http::{HeaderMap, HeaderValue};
 use pingora::proxy::Session;
+use pingora::{Error, ErrorType};
 
-use super::normalize::Message;
+use super::normalize::{Body, Message};
+use super::wire::violation;
 use crate::policy::Policy;
 
 /// What is known of a client connection once its protocol is chosen; the same for all its requests.
@@ -94,6 +96,23 @@ impl Arrival {
         let digest = session.as_downstream_mut().digest_mut()?;
         let carried = Arc::into_inner(digest.proxy_digest.take()?)?;
         carried.user_data?.downcast::<Self>().ok()
+    }
+
+    /// Ends an HTTP/2 body of unstated length that has grown over the cap, the way the wire ends one on HTTP/1; for
+    /// `request_body_filter`.
+    ///
+    /// # Errors
+    /// A downstream error in which [`super::violation_of`] finds the reason.
+    pub fn bound_body(&self, session: &Session) -> pingora::Result<()> {
+        let is_over = |received: usize| u64::try_from(received).unwrap_or(u64::MAX) > self.policy.value.accept.body_max;
+        if self.connection.is_http2
+            && self.message.body == Body::Chunked
+            && is_over(session.as_downstream().body_bytes_read())
+        {
+            let cause = violation(&problem::BODY_TOO_LARGE);
+            return Err(Error::because(ErrorType::ReadError, "body over its cap", cause).into_down());
+        }
+        Ok(())
     }
 
     /// The client of this request: the connection's source, or whom trusted proxies name.

@@ -43,8 +43,9 @@ pub(super) async fn read(
     loop {
         match scan.look(&head, bounds) {
             Ok(Some(length)) => {
-                wire.keep_early(head.get(length..).unwrap_or_default());
-                head.truncate(length);
+                if head.len() > length {
+                    wire.keep_early(head.split_off(length));
+                }
                 return Arrived::Head { head, since };
             }
             Ok(None) => {}
@@ -121,5 +122,56 @@ impl Scan {
             _ if self.lines == 0 => Err(&problem::TARGET_TOO_LONG),
             _ => Err(&problem::HEAD_TOO_LARGE),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{prop_assert_eq, proptest};
+
+    use super::*;
+    use crate::accept::tests::bounds;
+
+    fn look(bytes: &[u8], cuts: &[usize], bounds: &Bounds) -> Result<Option<usize>, &'static str> {
+        let mut scan = Scan::default();
+        for &cut in cuts {
+            if let Some(length) = scan.look(&bytes[..cut], bounds).map_err(|reason| reason.code)? {
+                return Ok(Some(length));
+            }
+        }
+        scan.look(bytes, bounds).map_err(|reason| reason.code)
+    }
+
+    #[test]
+    fn finds_the_end_and_refuses_early() {
+        let bounds = bounds();
+        let look = |bytes: &str| look(bytes.as_bytes(), &[], &bounds);
+        assert_eq!(look("GET / HTTP/1.1\r\nHost: x\r\n\r\nbody"), Ok(Some(27)));
+        assert_eq!(look("GET / HTTP/1.1\r\nHost: x\r\n\r"), Ok(None));
+        assert_eq!(look("GET / HTTP/1.1\n"), Err("line_ending_invalid"));
+        assert_eq!(look("GET / HTTP/1.1\r\nHost: x\n"), Err("line_ending_invalid"));
+        assert_eq!(look(&format!("GET / HTTP/1.1\r\n{}", "a: b\r\n".repeat(101))), Err("too_many_fields"));
+        assert_eq!(look(&"a".repeat(32 * 1024)), Ok(None));
+        assert_eq!(look(&"a".repeat(32 * 1024 + 1)), Err("target_too_long"));
+        let head = |length: usize| format!("GET / HTTP/1.1\r\na: {}\r\n\r\n", "x".repeat(length - 23));
+        assert_eq!(look(&head(32 * 1024)), Ok(Some(32 * 1024)));
+        assert_eq!(look(&head(32 * 1024 + 1)), Err("head_too_large"));
+    }
+
+    proptest! {
+        /// However the bytes are cut, the same is found.
+        #[test]
+        fn cuts_do_not_matter(lines in proptest::collection::vec("[A-Za-z: \r\n]{0,9}", 0..9), mut cuts: Vec<u8>) {
+            let bounds = bounds_once();
+            let bytes = format!("GET / HTTP/1.1\r\n{}\r\n\r\n", lines.join("\r\n"));
+            cuts.sort_unstable();
+            let cuts = cuts.iter().map(|cut| usize::from(*cut).min(bytes.len())).collect::<Vec<_>>();
+            prop_assert_eq!(look(bytes.as_bytes(), &cuts, bounds), look(bytes.as_bytes(), &[], bounds));
+        }
+    }
+
+    fn bounds_once() -> &'static Bounds {
+        static BOUNDS: std::sync::OnceLock<Bounds> = std::sync::OnceLock::new();
+        BOUNDS.get_or_init(bounds)
     }
 }

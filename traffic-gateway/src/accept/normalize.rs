@@ -14,7 +14,7 @@ use memchr::memchr;
 use pingora::http::RequestHeader;
 
 use super::authority::host_length;
-use super::bytes::{is_query, is_token, is_value, trim};
+use super::bytes::{are_value, is_query, is_token, trim};
 use super::config::Bounds;
 use super::field::{Known, Seen, asks_for_upgrade, check_connection, content_length, known};
 use super::path::canonicalise;
@@ -181,7 +181,7 @@ pub(super) fn http2(request: &RequestHeader, has_body: bool, bounds: &Bounds) ->
             return Err(&problem::HEADER_NAME_UNDERSCORE);
         }
         let value = value.as_bytes();
-        if !value.iter().all(|byte| is_value(*byte)) {
+        if !are_value(value) {
             return Err(&problem::CONTROL_BYTE);
         }
         let Some(field) = known(name) else { continue };
@@ -347,10 +347,12 @@ pub(super) fn field_line(line: &[u8], underscores: bool) -> Result<(&[u8], &[u8]
     if !underscores && name.contains(&b'_') {
         return Err(&problem::HEADER_NAME_UNDERSCORE);
     }
-    match value.iter().find(|byte| !is_value(**byte)) {
-        None => Ok((name, trim(value))),
-        Some(b'\r') => Err(&problem::LINE_ENDING_INVALID),
-        Some(_) => Err(&problem::CONTROL_BYTE),
+    if are_value(value) {
+        Ok((name, trim(value)))
+    } else if value.contains(&b'\r') {
+        Err(&problem::LINE_ENDING_INVALID)
+    } else {
+        Err(&problem::CONTROL_BYTE)
     }
 }
 

@@ -140,7 +140,7 @@ fn refuses_malformed_lines_and_fields() {
         ("GET /\r\n\r\n", "request_line_invalid"),
         ("GET / HTTP/1.1x\r\n\r\n", "request_line_invalid"),
         ("GET / http/1.1\r\n\r\n", "request_line_invalid"),
-        ("GET\t/ HTTP/1.1\r\n\r\n", "request_line_invalid"),
+        ("GET\t/ HTTP/1.1\r\n\r\n", "method_invalid"),
         ("G(T / HTTP/1.1\r\n\r\n", "method_invalid"),
         ("GET /\r HTTP/1.1\r\n\r\n", "line_ending_invalid"),
         ("GET / HTTP/1.1\n\r\n", "line_ending_invalid"),

@@ -62,3 +62,50 @@ impl Pace {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gatehouse_shared::clock;
+
+    use super::*;
+
+    const FOREVER: Duration = Duration::MAX;
+
+    fn pace(idle: u64, total: u64, rate: u64) -> Pace {
+        Pace {
+            idle: Duration::from_secs(idle),
+            total: Duration::from_secs(total),
+            rate,
+            received: 0,
+            waited: Duration::ZERO,
+            waiting_since: None,
+        }
+    }
+
+    #[test]
+    fn only_time_spent_waiting_for_the_client_counts() {
+        let (start, mut pace) = (clock::now(), pace(30, 100, 0));
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        assert_eq!(pace.deadline(at(0), FOREVER), at(30));
+        pace.came(1, || at(20));
+        assert_eq!(pace.deadline(at(1_000), FOREVER), at(1_030), "a slow service in between is not the client's fault");
+        pace.came(1, || at(1_020));
+        pace.deadline(at(1_020), FOREVER);
+        pace.came(1, || at(1_045));
+        assert_eq!(pace.deadline(at(2_000), FOREVER), at(2_030));
+        pace.came(1, || at(2_020));
+        assert_eq!(pace.deadline(at(3_000), FOREVER), at(3_015), "85 of 100 seconds are used up");
+        assert_eq!(pace.reason().code, "body_timeout");
+        assert_eq!(pace.deadline(at(3_000), Duration::from_secs(5)), at(3_005));
+    }
+
+    #[test]
+    fn a_body_below_the_minimum_rate_is_too_slow_after_its_grace() {
+        let (start, mut pace) = (clock::now(), pace(30, 300, 100));
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        assert_eq!(pace.deadline(at(0), FOREVER), at(5));
+        pace.came(200, || at(4));
+        assert_eq!(pace.deadline(at(4), FOREVER), at(7), "5 seconds of grace and 2 earned, 4 used");
+        assert_eq!(pace.reason().code, "body_too_slow");
+    }
+}

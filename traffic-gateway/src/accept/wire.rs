@@ -154,8 +154,8 @@ impl Wire {
     }
 
     /// Keeps bytes that came behind the current head.
-    pub(super) fn keep_early(&mut self, bytes: &[u8]) {
-        self.early.extend_from_slice(bytes);
+    pub(super) fn keep_early(&mut self, bytes: BytesMut) {
+        self.early = bytes;
     }
 
     /// Reads whatever comes and appends it; 0 at the end of the connection.

@@ -33,7 +33,8 @@ pub async fn choose(context: &mut Context) -> Result<Box<HttpPeer>> {
     let route = context.route.clone().or_err(ErrorType::InternalError, "request without a route")?;
     let cluster = &route.cluster;
     loop {
-        let now = clock::now();
+        // The first attempt follows the judgement of the head without a wait.
+        let now = if context.attempt.count() == 0 { context.now } else { clock::now() };
         if now >= context.deadline {
             return refuse(context, Denial::from(&problem::DEADLINE_EXCEEDED));
         }
@@ -49,7 +50,7 @@ pub async fn choose(context: &mut Context) -> Result<Box<HttpPeer>> {
         context.attempt.choose(lease.index(), node.address);
         match node.connections.enter(context.deadline).await {
             Ok(ticket) => {
-                let wait = context.deadline.saturating_duration_since(clock::now());
+                let wait = context.deadline.saturating_duration_since(now);
                 let peer = node.peer(&ticket, wait, context.attempt.look());
                 context.attempt.hold(lease, ticket);
                 context.outcome.handed_on.get_or_insert(now);

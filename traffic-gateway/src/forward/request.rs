@@ -5,13 +5,14 @@
 //! are put on: the signed hop, the request id, the trace context and the forwarding headers. The raw target and the
 //! original authority stay as they are, because clients sign them.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, net::IpAddr, time::Duration};
 
 use gatehouse_shared::{
     clock,
     hop::{self, Hop, Scheme},
+    telemetry::access_log::push_ip,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pingora::{Error, ErrorType, OkOrErr, OrErr, Result, http::RequestHeader};
 
 use crate::{accept::Message, answer::REQUEST_ID, context::Context, policy::Policy};
@@ -23,6 +24,9 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+/// Headers put on by [`prepare`].
+const OWN_HEADERS: usize = 8;
 
 /// Turns the copy of the client's head into the head of the hand-off.
 ///
@@ -38,19 +42,23 @@ pub fn prepare(context: &mut Context, head: &mut RequestHeader) -> Result<()> {
     let message = &arrival.message;
     let hop = signed_hop(context, &arrival.policy.value, message, left)?;
     // Without the map of original spellings, which Pingora would otherwise keep in step with every change below.
-    let blank = RequestHeader::build_no_case(Method::GET, b"/", Some(0))?;
+    let blank = RequestHeader::from(http::Request::new(()).into_parts().0);
     let mut parts: http::request::Parts = std::mem::replace(head, blank).into();
-    strip(&mut parts.headers);
     let headers = &mut parts.headers;
+    strip(headers);
+    headers.reserve(OWN_HEADERS);
     headers.insert(HOP, hop);
     let host = match headers.get(header::HOST) {
         Some(host) if host.as_bytes() == message.authority().as_bytes() => host.clone(),
-        _ => value_of(message.authority())?,
+        _ => {
+            let host = value_of(message.authority())?;
+            headers.insert(header::HOST, host.clone());
+            host
+        }
     };
-    headers.insert(FORWARDED_HOST, host.clone());
-    headers.insert(header::HOST, host);
+    headers.insert(FORWARDED_HOST, host);
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme_name(context)));
-    let client = context.client_address_value()?;
+    let client = address_value(context.client.ip())?;
     headers.insert(FORWARDED_FOR, client.clone());
     headers.insert(REAL_IP, client);
     headers.insert(REQUEST_ID, context.id_value());
@@ -58,7 +66,7 @@ pub fn prepare(context: &mut Context, head: &mut RequestHeader) -> Result<()> {
         if !trace.is_continued() {
             headers.remove(TRACESTATE);
         }
-        headers.insert(TRACEPARENT, value_of(trace.to_header().as_str())?);
+        headers.insert(TRACEPARENT, unindexed(value_of(trace.to_header().as_str())?));
     }
     *head = RequestHeader::from(parts);
     Ok(())
@@ -82,7 +90,7 @@ fn signed_hop(context: &Context, policy: &Policy, message: &Message, left: Durat
         held: false,
     };
     let text = policy.hop.sign(&hop, message.method.as_str(), message.authority(), &target_of(message), now);
-    HeaderValue::try_from(text).or_err(ErrorType::InternalError, "hop is not a header value")
+    HeaderValue::try_from(text).map(unindexed).or_err(ErrorType::InternalError, "hop is not a header value")
 }
 
 /// The target in the form that both hand-off protocols carry: origin-form or `*`. Absolute-form is cut to what follows
@@ -100,49 +108,61 @@ fn target_of(message: &Message) -> Cow<'_, str> {
     }
 }
 
-/// Removes what a client must not be able to say to tier two.
+/// Removes what a client must not be able to say to tier two, and what belongs to its connection.
 fn strip(headers: &mut HeaderMap) {
-    let is_unwelcome = |name: &&HeaderName| hop::is_internal(name.as_str()) || is_forwarding(name.as_str());
-    let unwelcome: Vec<HeaderName> = headers.keys().filter(is_unwelcome).cloned().collect();
+    let unwelcome: Vec<HeaderName> = headers.keys().filter(|name| is_unwelcome(name)).cloned().collect();
     for name in unwelcome {
         headers.remove(name);
     }
-    for name in [header::EXPECT, header::CONNECTION, header::UPGRADE] {
-        headers.remove(name);
+}
+
+/// Most names are settled by their first letter.
+fn is_unwelcome(name: &HeaderName) -> bool {
+    let text = name.as_str();
+    match text.as_bytes().first() {
+        Some(b'x') => hop::is_internal(text) || is_forwarding(text),
+        Some(b'c') => *name == header::CONNECTION || is_forwarding(text),
+        Some(b'f' | b't') => is_forwarding(text),
+        Some(b'e') => *name == header::EXPECT,
+        Some(b'u') => *name == header::UPGRADE,
+        _ => false,
     }
 }
 
 /// The headers by which proxies tell where a request came from, `_` counting as `-`.
 fn is_forwarding(name: &str) -> bool {
-    const PREFIX: &str = "x-forwarded-";
-    let is_like = |other: &str| {
-        name.len() == other.len()
-            && name
-                .bytes()
-                .zip(other.bytes())
-                .all(|(byte, expected)| byte == expected || (byte == b'_' && expected == b'-'))
-    };
-    name.starts_with(['x', 'f', 'c', 't'])
-        && (name.get(..PREFIX.len()).is_some_and(|start| {
-            start
-                .bytes()
-                .zip(PREFIX.bytes())
-                .all(|(byte, expected)| byte == expected || (byte == b'_' && expected == b'-'))
-        }) || [
-            "forwarded",
-            "x-forwarded",
-            "x-real-ip",
-            "x-client-ip",
-            "x-cluster-client-ip",
-            "client-ip",
-            "true-client-ip",
-        ]
-        .iter()
-        .any(|other| is_like(other)))
+    const FAMILY: &str = "x-forwarded-";
+    name.get(..FAMILY.len()).is_some_and(|start| is_spelling_of(start, FAMILY))
+        || match name.len() {
+            9 => ["forwarded", "x-real-ip", "client-ip"].iter().any(|other| is_spelling_of(name, other)),
+            11 => ["x-forwarded", "x-client-ip"].iter().any(|other| is_spelling_of(name, other)),
+            14 => is_spelling_of(name, "true-client-ip"),
+            19 => is_spelling_of(name, "x-cluster-client-ip"),
+            _ => false,
+        }
+}
+
+fn is_spelling_of(name: &str, expected: &str) -> bool {
+    let is_same = |(byte, expected): (u8, u8)| byte == expected || (byte == b'_' && expected == b'-');
+    name.len() == expected.len() && name.bytes().zip(expected.bytes()).all(is_same)
+}
+
+/// An address as a header value.
+fn address_value(address: IpAddr) -> Result<HeaderValue> {
+    let mut text = String::with_capacity("255.255.255.255".len());
+    push_ip(&mut text, address);
+    HeaderValue::try_from(text).or_err(ErrorType::InternalError, "not a header value")
 }
 
 fn scheme_name(context: &Context) -> &'static str {
     if context.connection().is_some_and(crate::accept::Connection::is_tls) { "https" } else { "http" }
+}
+
+/// A value that no other request has: HTTP/2 then does not push values out of its table that others do have.
+#[must_use]
+pub fn unindexed(mut value: HeaderValue) -> HeaderValue {
+    value.set_sensitive(true);
+    value
 }
 
 fn value_of(text: &str) -> Result<HeaderValue> {

@@ -1,11 +1,24 @@
 //! The answer of tier two on its way back: the result of the hop is read and taken off, the request id put on.
 
-use gatehouse_shared::hop::{self, HopResult, Origin};
-use http::{HeaderMap, HeaderName};
-use pingora::{Result, http::ResponseHeader};
+use std::{any::Any, time::Duration};
+
+use async_trait::async_trait;
+use gatehouse_shared::{
+    balance::Outcome,
+    clock,
+    hop::{self, HopResult, Origin},
+};
+use http::{HeaderMap, HeaderName, Version, header};
+use pingora::{
+    Result,
+    http::ResponseHeader,
+    modules::http::{HttpModule, HttpModuleBuilder, Module},
+};
 
 use crate::{answer::REQUEST_ID, context::Context};
-use gatehouse_shared::{balance::Outcome, clock};
+
+/// An answer sooner than this after the last of the body was made without it: the way to tier two and back is longer.
+const EARLY: Duration = Duration::from_micros(100);
 
 /// Prepares the head of an answer for the client and notes what it says about the node.
 ///
@@ -28,6 +41,46 @@ pub fn receive(context: &mut Context, head: &mut ResponseHeader) -> Result<()> {
         head.remove_header(&name);
     }
     head.insert_header(REQUEST_ID, context.id_value())
+}
+
+/// Whether the client's HTTP/1 connection must end with this answer, and the answer say so.
+///
+/// * A HTTP/1.0 client learns of the end of a body of unstated length by the end of the connection.
+/// * An answer that was there before the request's body had been handed on: tier two has reset the stream, Pingora takes
+///   the failed write for a failure of the client's connection and closes it. The moment tells: what answers a body
+///   takes longer than [`EARLY`] to come back.
+#[must_use]
+pub fn ends_connection(context: &Context, version: Version, head: &ResponseHeader) -> bool {
+    if version == Version::HTTP_10 {
+        return !head.headers.contains_key(header::CONTENT_LENGTH);
+    }
+    let answered = context.outcome.body_handed_on.zip(context.outcome.upstream_head);
+    answered.is_some_and(|(body, head)| head.saturating_duration_since(body) < EARLY)
+}
+
+/// Makes answers readable for HTTP/1.0 clients, who know no chunks: Pingora adds `Transfer-Encoding` after every hook.
+pub struct Unchunk;
+
+impl HttpModuleBuilder for Unchunk {
+    fn init(&self) -> Module {
+        Box::new(Self)
+    }
+}
+
+#[async_trait]
+impl HttpModule for Unchunk {
+    async fn response_header_filter(&mut self, head: &mut ResponseHeader, _end_of_stream: bool) -> Result<()> {
+        head.remove_header(&header::TRANSFER_ENCODING);
+        Ok(())
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
 }
 
 /// Trailers are the service's own; only the names of the hop are taken out.

@@ -68,36 +68,36 @@ impl Entry<'_> {
     #[must_use]
     pub fn to_line(&self) -> String {
         let mut line = Line::begin(self.time_unix_ms);
-        line.text("request_id", self.request_id);
-        line.optional("trace_id", self.trace_id);
-        line.text("node", self.node);
+        line.utf8("request_id", self.request_id);
+        line.optional_utf8("trace_id", self.trace_id);
+        line.utf8("node", self.node);
         line.address("client", self.client);
         if let Some(peer) = self.peer {
             line.address("peer", peer);
         }
-        line.text("protocol", self.protocol);
-        line.optional("tls", self.tls);
-        line.text("method", self.method);
-        line.text("host", self.host);
-        line.text("target", self.target);
+        line.utf8("protocol", self.protocol);
+        line.optional_utf8("tls", self.tls);
+        line.utf8("method", self.method);
+        line.utf8("host", self.host);
+        line.utf8("target", self.target);
         line.optional("user_agent", self.user_agent);
         line.number("status", u64::from(self.status));
-        line.optional("reason", self.reason);
+        line.optional_utf8("reason", self.reason);
         line.number("bytes_in", self.bytes_in);
         line.number("bytes_out", self.bytes_out);
         line.millis("duration_ms", self.duration);
         if let Some(upstream) = self.upstream {
             line.millis("upstream_ms", upstream);
         }
-        line.optional("route", self.route);
-        line.optional("cluster", self.cluster);
+        line.optional_utf8("route", self.route);
+        line.optional_utf8("cluster", self.cluster);
         if let Some(address) = self.upstream_address {
             line.address("upstream", address);
             line.number("attempts", self.attempts as u64);
         }
-        line.optional("origin", self.origin);
-        line.optional("auth", self.auth);
-        line.optional("error", self.error);
+        line.optional_utf8("origin", self.origin);
+        line.optional_utf8("auth", self.auth);
+        line.optional_utf8("error", self.error);
         line.end()
     }
 }

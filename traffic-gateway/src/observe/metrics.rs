@@ -117,16 +117,14 @@ impl Metrics {
     pub fn watch(
         &self,
         live: &Arc<Live<Policy>>,
-        log: Option<&LineWriter>,
+        log: &LineWriter,
         in_flight: &InFlight,
         connections: &Arc<Connections>,
     ) -> Result<(), MetricError> {
         let catalogue = &self.catalogue;
         metrics::process(catalogue)?;
         metrics::reload(catalogue, live)?;
-        if let Some(log) = log {
-            metrics::access_log(catalogue, log)?;
-        }
+        metrics::access_log(catalogue, log)?;
         let active = catalogue.gauge("gatehouse_edge_requests_in_flight", "Requests being served.")?;
         let open = catalogue.gauge("gatehouse_edge_connections", "Client connections open.")?;
         let (in_flight, connections) = (in_flight.clone(), Arc::clone(connections));

@@ -1,6 +1,13 @@
 //! Records each request once: one access-log line, a few counters.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use gatehouse_shared::{
     clock,
@@ -8,7 +15,7 @@ use gatehouse_shared::{
     id::RequestId,
     problem::{self, Reason},
     shutdown::{InFlight, InFlightGuard},
-    telemetry::access_log::LineWriter,
+    telemetry::access_log::{self, LineWriter},
 };
 use http::header;
 use pingora::proxy::Session;
@@ -22,16 +29,26 @@ use crate::{
 /// Where requests are recorded.
 pub struct Observer {
     node: Box<str>,
-    log: Option<LineWriter>,
+    log: LineWriter,
+    logs: AtomicBool,
     in_flight: InFlight,
     metrics: Metrics,
 }
 
 impl Observer {
-    /// An observer for the node of this name; without a log, only counters are kept.
-    #[must_use]
-    pub fn new(node: Box<str>, log: Option<LineWriter>, in_flight: InFlight, metrics: Metrics) -> Arc<Self> {
-        Arc::new(Self { node, log, in_flight, metrics })
+    /// An observer for the node of this name.
+    ///
+    /// # Errors
+    ///
+    /// The access log cannot be opened.
+    pub fn start(
+        node: Box<str>,
+        log: &access_log::Config,
+        in_flight: InFlight,
+        metrics: Metrics,
+    ) -> io::Result<Arc<Self>> {
+        let writer = LineWriter::start(log)?;
+        Ok(Arc::new(Self { node, log: writer, logs: AtomicBool::new(is_on(log)), in_flight, metrics }))
     }
 
     /// The metrics.
@@ -45,17 +62,26 @@ impl Observer {
         self.in_flight.enter()
     }
 
-    /// The access log, to open it again.
+    /// The writer of the access log.
     #[must_use]
-    pub fn log(&self) -> Option<&LineWriter> {
-        self.log.as_ref()
+    pub fn log(&self) -> &LineWriter {
+        &self.log
+    }
+
+    /// The configuration of the access log has changed.
+    pub fn retarget(&self, log: &access_log::Config) {
+        self.log.retarget(log);
+        self.logs.store(is_on(log), Ordering::Relaxed);
     }
 
     /// Writes what is still queued; nothing is recorded afterwards.
     pub fn close(&self) {
-        if let Some(log) = &self.log {
-            log.close();
-        }
+        self.log.close();
+    }
+
+    /// Whether lines are put together at all.
+    fn logs(&self) -> bool {
+        self.logs.load(Ordering::Relaxed)
     }
 
     /// Records a request that arrived; without a session its future was cancelled.
@@ -66,9 +92,10 @@ impl Observer {
         let mut sent = Sent::default();
         if let Some(session) = session {
             sent.status = session.response_written().map_or(0, |head| head.status.as_u16());
+            sent.is_http_1_0 = session.req_header().version == http::Version::HTTP_10;
             sent.bytes_in = session.body_bytes_read() as u64;
             sent.bytes_out = session.body_bytes_sent() as u64;
-            if self.log.is_some() {
+            if self.logs() {
                 sent.user_agent = session.req_header().headers.get(header::USER_AGENT).cloned();
             }
         }
@@ -79,7 +106,9 @@ impl Observer {
         }
         self.metrics.request(context.route.as_deref(), sent.status, reason, duration);
         self.metrics.attempts(context.attempt.count());
-        let Some(log) = &self.log else { return };
+        if !self.logs() {
+            return;
+        }
         let connection = &arrival.connection;
         let trace_id = context.trace.as_ref().map(gatehouse_shared::id::TraceContext::trace_id);
         let entry = Entry {
@@ -89,7 +118,7 @@ impl Observer {
             node: &self.node,
             client: context.client,
             peer: (connection.peer != context.client).then_some(connection.peer),
-            protocol: protocol(connection),
+            protocol: protocol(connection, sent.is_http_1_0),
             tls: connection.tls.as_deref().map(|tls| tls.version),
             method: arrival.message.method.as_str(),
             host: arrival.message.authority(),
@@ -109,7 +138,7 @@ impl Observer {
             auth: outcome.result.as_ref().map(|result| auth(result.auth)),
             error: outcome.cause.as_deref(),
         };
-        log.push(entry.to_line());
+        self.log.push(entry.to_line());
     }
 }
 
@@ -117,7 +146,9 @@ impl Refusals for Observer {
     fn refused(&self, connection: &Connection, reason: &'static Reason, request_id: RequestId, head: &[u8]) {
         let status = reason.status;
         self.metrics.request(None, status, Some(reason), std::time::Duration::ZERO);
-        let Some(log) = &self.log else { return };
+        if !self.logs() {
+            return;
+        }
         let text = String::from_utf8_lossy(head);
         let mut words = text.lines().next().unwrap_or_default().split(' ');
         let entry = Entry {
@@ -127,7 +158,7 @@ impl Refusals for Observer {
             node: &self.node,
             client: connection.source,
             peer: (connection.peer != connection.source).then_some(connection.peer),
-            protocol: protocol(connection),
+            protocol: protocol(connection, words.next_back() == Some("HTTP/1.0")),
             tls: connection.tls.as_deref().map(|tls| tls.version),
             method: words.next().unwrap_or_default(),
             host: "",
@@ -147,21 +178,30 @@ impl Refusals for Observer {
             auth: None,
             error: None,
         };
-        log.push(entry.to_line());
+        self.log.push(entry.to_line());
     }
+}
+
+fn is_on(log: &access_log::Config) -> bool {
+    log.sink != "off"
 }
 
 /// What the session knows of the exchange with the client.
 #[derive(Default)]
 struct Sent {
     status: u16,
+    is_http_1_0: bool,
     bytes_in: u64,
     bytes_out: u64,
     user_agent: Option<http::HeaderValue>,
 }
 
-fn protocol(connection: &Connection) -> &'static str {
-    if connection.is_http2 { "HTTP/2" } else { "HTTP/1" }
+fn protocol(connection: &Connection, is_http_1_0: bool) -> &'static str {
+    match (connection.is_http2, is_http_1_0) {
+        (true, _) => "HTTP/2",
+        (false, true) => "HTTP/1.0",
+        (false, false) => "HTTP/1.1",
+    }
 }
 
 fn origin(origin: Origin) -> &'static str {

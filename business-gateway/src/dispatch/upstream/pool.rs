@@ -202,16 +202,16 @@ impl Place {
     ///
     /// # Errors
     /// [`Lost`] says whether anything was sent.
-    pub async fn exchange(self, request: ServiceRequest) -> Result<Response<Download>, Lost> {
+    pub async fn exchange(self, request: ServiceRequest, now: Instant) -> Result<Response<Download>, Lost> {
         match self.0.protocol {
-            Protocol::Http1 => self.exchange_http1(request).await,
+            Protocol::Http1 => self.exchange_http1(request, now).await,
             Protocol::H2c => self.exchange_http2(request).await,
         }
     }
 
-    async fn exchange_http1(self, mut request: ServiceRequest) -> Result<Response<Download>, Lost> {
+    async fn exchange_http1(self, mut request: ServiceRequest, now: Instant) -> Result<Response<Download>, Lost> {
         loop {
-            let mut connection = match self.0.take_parked(clock::now()) {
+            let mut connection = match self.0.take_parked(now) {
                 Some(connection) => connection,
                 None => match self.open_http1().await {
                     Ok(connection) => connection,

@@ -14,7 +14,7 @@ use business_gateway::pipeline::Gateway;
 use business_gateway::policy::Policy;
 use business_gateway::server::Server;
 use gatehouse_shared::live::Live;
-use gatehouse_shared::telemetry::access_log::{Config, LineWriter};
+use gatehouse_shared::telemetry::access_log::LineWriter;
 use serde_json::Value;
 use tokio::net::TcpListener;
 
@@ -51,11 +51,13 @@ impl Site {
         std::fs::create_dir(&config).unwrap();
         std::fs::write(config.join("hop.key"), client::HOP_SECRET).unwrap();
         std::fs::write(config.join("catalog.toml"), catalog).unwrap();
-        let text = format!("[hop]\nkeys = [{{ id = \"a\", secret = {{ file = \"hop.key\" }} }}]\n{settings}\n");
+        let sink = dir.path().join("access.log").display().to_string();
+        let text = format!(
+            "[hop]\nkeys = [{{ id = \"a\", secret = {{ file = \"hop.key\" }} }}]\n[access_log]\nsink = \"{sink}\"\n{settings}\n"
+        );
         std::fs::write(config.join("business.toml"), text).unwrap();
         let live = Live::<Policy>::start(&config).unwrap_or_else(|errors| panic!("{errors}"));
-        let sink = dir.path().join("access.log").display().to_string();
-        let log = LineWriter::start(&Config { sink, queue: 8192 }).unwrap();
+        let log = LineWriter::start(&live.current().value.access_log).unwrap();
         let metrics = Metrics::new().unwrap();
         let gateway = Gateway::new("test".to_owned(), Arc::clone(&live), metrics, log.clone()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -66,7 +68,7 @@ impl Site {
             let server = Arc::clone(&server);
             async move { server.run(listener).await }
         });
-        tokio::spawn(upkeep::run(live, gateway.shutdown.clone()));
+        tokio::spawn(upkeep::run(Arc::clone(&gateway)));
         Self { dir, gateway, server, address, log }
     }
 

@@ -9,7 +9,7 @@ mod sink;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock;
 pub use line::Line;
+pub use line::push_ip;
 pub(crate) use line::{push_address, push_json_string, push_number};
 use sink::Sink;
 
@@ -40,6 +41,12 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    fn queue_size(&self) -> usize {
+        self.queue.clamp(1, 1_000_000)
+    }
+}
+
 /// Bytes that may wait for each line of the queue, on average.
 const BYTES_PER_LINE: usize = 1024;
 /// Lines are gathered for this long before they are written.
@@ -50,7 +57,9 @@ const FLUSH_WAIT: Duration = Duration::from_secs(2);
 /// What the pushing side and the thread share.
 #[derive(Debug)]
 struct Shared {
-    queue: usize,
+    queue: AtomicUsize,
+    /// The sink that takes the place of the present one; held while it is put in or taken out.
+    next: Mutex<Option<String>>,
     /// Held while a line is copied or the buffers are swapped, never while something is written.
     pending: Mutex<Pending>,
     filled: Condvar,
@@ -103,7 +112,8 @@ impl LineWriter {
     pub fn start(config: &Config) -> io::Result<Self> {
         let sink = Sink::open(&config.sink)?;
         let shared = Arc::new(Shared {
-            queue: config.queue.clamp(1, 1_000_000),
+            queue: AtomicUsize::new(config.queue_size()),
+            next: Mutex::default(),
             pending: Mutex::default(),
             filled: Condvar::new(),
             drained: Condvar::new(),
@@ -121,8 +131,9 @@ impl LineWriter {
         let line = line.as_ref();
         let shared = &*self.writer.shared;
         let mut pending = shared.lock();
-        let is_full = pending.lines >= shared.queue
-            || pending.bytes.len().saturating_add(line.len()) > shared.queue.saturating_mul(BYTES_PER_LINE);
+        let queue = shared.queue.load(Ordering::Relaxed);
+        let is_full = pending.lines >= queue
+            || pending.bytes.len().saturating_add(line.len()) > queue.saturating_mul(BYTES_PER_LINE);
         if is_full || pending.is_closing {
             drop(pending);
             shared.dropped.fetch_add(1, Ordering::Relaxed);
@@ -161,6 +172,15 @@ impl LineWriter {
     pub fn reopen(&self) {
         self.writer.shared.reopen.store(true, Ordering::Release);
         self.writer.shared.filled.notify_one();
+    }
+
+    /// Writes to another sink from the next write on, and lets another number of lines wait: the configuration has changed.
+    /// A sink that cannot be opened is a warning, and the present one stays.
+    pub fn retarget(&self, config: &Config) {
+        let shared = &*self.writer.shared;
+        shared.queue.store(config.queue_size(), Ordering::Relaxed);
+        *shared.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(config.sink.clone());
+        self.reopen();
     }
 
     /// Waits until what was handed over is written; false when the sink did not take it within two seconds.
@@ -202,7 +222,7 @@ impl Shared {
         let mut next_warning = clock::now();
         while let Some(lines) = self.take(&mut batch) {
             if self.reopen.swap(false, Ordering::AcqRel) {
-                sink.reopen();
+                self.reopen(&mut sink);
             }
             if lines > 0 {
                 self.write(&mut sink, &batch, lines, &mut next_warning);
@@ -212,6 +232,14 @@ impl Shared {
         }
         self.lock().is_closed = true;
         self.drained.notify_all();
+    }
+
+    fn reopen(&self, sink: &mut Sink) {
+        let Some(next) = self.next.lock().unwrap_or_else(PoisonError::into_inner).take() else { return sink.reopen() };
+        match Sink::open(&next) {
+            Ok(opened) => *sink = opened,
+            Err(error) => tracing::warn!(%error, sink = next, "the new sink of the log cannot be opened"),
+        }
     }
 
     fn write(&self, sink: &mut Sink, batch: &[u8], lines: u64, next_warning: &mut Instant) {
@@ -231,8 +259,9 @@ impl Shared {
         let must_wait =
             |pending: &mut Pending| pending.lines == 0 && !pending.is_closing && !self.reopen.load(Ordering::Acquire);
         let pending = self.filled.wait_while(self.lock(), must_wait).unwrap_or_else(PoisonError::into_inner);
-        let may_gather =
-            |pending: &mut Pending| !pending.is_closing && !pending.is_urgent && pending.lines < self.queue / 2;
+        let may_gather = |pending: &mut Pending| {
+            !pending.is_closing && !pending.is_urgent && pending.lines < self.queue.load(Ordering::Relaxed) / 2
+        };
         let gathered = self.filled.wait_timeout_while(pending, GATHER, may_gather);
         let mut pending = gathered.unwrap_or_else(PoisonError::into_inner).0;
         if pending.lines == 0 && pending.is_closing {

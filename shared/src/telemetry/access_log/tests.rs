@@ -108,6 +108,23 @@ fn reopens_after_rotation() {
 }
 
 #[test]
+fn goes_on_in_another_sink_when_the_configuration_changes() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, second) = (dir.path().join("a.log"), dir.path().join("b.log"));
+    let writer = start(&first, 8_192);
+    writer.push("before");
+    wait_for("line", || writer.written() == 1);
+    writer.retarget(&Config { sink: "/nowhere/at/all".to_owned(), queue: 10 });
+    writer.push("stays");
+    wait_for("line", || writer.written() == 2);
+    writer.retarget(&Config { sink: second.display().to_string(), queue: 10 });
+    writer.push("after");
+    writer.close();
+    assert_eq!(fs::read_to_string(&first).unwrap(), "before\nstays\n");
+    assert_eq!(fs::read_to_string(&second).unwrap(), "after\n");
+}
+
+#[test]
 fn a_full_disk_loses_lines_and_nothing_else() {
     let writer = start(Path::new("/dev/full"), 100);
     writer.push("lost");

@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use bytes::Bytes;
 use gatehouse_shared::id::RequestId;
 use gatehouse_shared::live::{Generation, Load};
 use gatehouse_shared::problem::Reason;
 use pingora::apps::ServerApp;
-use pingora::listeners::ListenerConfig;
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::listeners::ListenerConfig;
 use pingora::protocols::l4::stream::Stream as Socket;
 use pingora::protocols::{GetSocketDigest, SocketDigest};
 use pingora::proxy::{FailToProxy, HttpProxy, ProxyHttp, Session};
@@ -28,7 +29,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::accept::{Arrival, Bound, Bounds, Connection, Connections, Entrance, Refusals, socket_buffers, violation_of};
+use crate::accept::{
+    Arrival, Bound, Bounds, Connection, Connections, Entrance, Refusals, socket_buffers, violation_of,
+};
 use crate::policy::Policy;
 
 /// Longest any test waits for anything.
@@ -81,6 +84,16 @@ impl ProxyHttp for Relay {
             session.as_downstream_mut().write_continue_response().await?;
         }
         Ok(())
+    }
+
+    async fn request_body_filter(
+        &self,
+        session: &mut Session,
+        _: &mut Option<Bytes>,
+        _: bool,
+        context: &mut Self::CTX,
+    ) -> pingora::Result<()> {
+        context.as_ref().map_or(Ok(()), |arrival| arrival.bound_body(session))
     }
 
     async fn upstream_peer(&self, _: &mut Session, _: &mut Self::CTX) -> pingora::Result<Box<HttpPeer>> {

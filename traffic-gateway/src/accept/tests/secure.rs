@@ -154,6 +154,20 @@ async fn bodies_and_refusals_pass_through_tls() {
 }
 
 #[tokio::test]
+async fn a_proxy_protocol_header_comes_before_the_handshake() {
+    let site = site("proxy_protocol = { from = [\"127.0.0.1\"] }\n").await;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = builder.with_root_certificates(site.authority.roots()).with_no_client_auth();
+    let mut stream = TcpStream::connect(site.edge.address).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut stream, b"PROXY TCP4 192.0.2.7 198.51.100.1 4711 443\r\n").await.unwrap();
+    let name = ServerName::try_from("first.test").unwrap();
+    let mut client = Client::new(TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap());
+    client.send(GET).await;
+    assert_eq!(header(&client.rest().await, "x-source"), "192.0.2.7:4711");
+}
+
+#[tokio::test]
 async fn a_slow_handshake_is_ended() {
     let dir = tempfile::tempdir().unwrap();
     Authority::new().write(dir.path(), "first", "first.test");

@@ -197,3 +197,16 @@ async fn says_goodbye_after_its_requests_and_at_shutdown() {
     timeout(PATIENCE, driver).await.unwrap().unwrap().unwrap();
     until("all are released", || edge.connections.open() == 0).await;
 }
+
+#[tokio::test]
+async fn a_body_over_the_cap_is_refused_whether_its_length_is_stated_or_not() {
+    let edge = Edge::start("h2c = true\n[accept]\nbody_max = \"10B\"\n").await;
+    let (mut requests, _driver) = connect(&edge).await;
+    let stated = Request::post("http://x/stated").header("content-length", "11").body(()).unwrap();
+    let (response, _body) = requests.send_request(stated, false).unwrap();
+    assert_eq!(received(response).await.0.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    let (response, mut body) = requests.send_request(Request::post("http://x/").body(()).unwrap(), false).unwrap();
+    body.send_data(Bytes::from_static(b"12345678"), false).unwrap();
+    body.send_data(Bytes::from_static(b"12345678"), true).unwrap();
+    assert_eq!(received(response).await.0.status(), StatusCode::PAYLOAD_TOO_LARGE);
+}
