@@ -88,7 +88,7 @@ pub struct Hop {
 #[serde(deny_unknown_fields, default)]
 pub struct Drain {
     /// How long readiness is false before the listener closes, so that the edge's probes and its pooled connections notice; a
-    /// process without connections does not wait. Default: `"1s"`.
+    /// process without connections does not wait. Keep it above the edge's `probe.interval` times `probe.fall`. Default: `"3s"`.
     pub delay: HumanDuration,
     /// How long calls under way may take after that. Default: `"30s"`.
     pub deadline: HumanDuration,
@@ -96,6 +96,6 @@ pub struct Drain {
 
 impl Default for Drain {
     fn default() -> Self {
-        Self { delay: HumanDuration::from_secs(1), deadline: HumanDuration::from_secs(30) }
+        Self { delay: HumanDuration::from_secs(3), deadline: HumanDuration::from_secs(30) }
     }
 }

@@ -3,8 +3,6 @@
 use std::pin::pin;
 use std::sync::Arc;
 
-use crate::metrics::{ApiMetrics, Metrics};
-use axum::body::Body;
 use gatehouse_shared::clock;
 use gatehouse_shared::live::Live;
 use gatehouse_shared::shutdown::{InFlight, Shutdown};
@@ -12,15 +10,18 @@ use gatehouse_shared::telemetry::access_log::LineWriter;
 use gatehouse_shared::telemetry::metrics::MetricError;
 use http::header::{self, HeaderValue};
 use http::{Request, Response, Version};
+use hyper::body::Incoming;
 
 use crate::accept::body::Upload;
 use crate::accept::caught::caught;
+use crate::accept::connection::Connection;
 use crate::accept::hop;
 use crate::admit::api;
 use crate::dispatch;
 use crate::dispatch::plan::Plan;
 use crate::dispatch::request::{Notes, rewrite};
 use crate::dispatch::wait::until;
+use crate::metrics::{ApiMetrics, Metrics};
 use crate::policy::Policy;
 use crate::respond::body::Outgoing;
 use crate::respond::failure::Failure;
@@ -77,11 +78,15 @@ impl Gateway {
 }
 
 /// Answers a request, whatever happens to it, and keeps its record.
-pub async fn answer(gateway: Arc<Gateway>, request: Request<Body>) -> Response<Outgoing> {
+pub async fn answer(
+    gateway: Arc<Gateway>,
+    connection: Arc<Connection>,
+    request: Request<Incoming>,
+) -> Response<Outgoing> {
     let generation = gateway.live.current();
     let (parts, body) = request.into_parts();
     let version = parts.version;
-    let mut record = Record::begin(&gateway, &parts, &generation);
+    let mut record = Record::begin(&gateway, &connection, &parts, &generation);
     let request = Request::from_parts(parts, body);
     let outcome = match caught(pin!(run(&generation.value, request, &mut record))).await {
         Ok(outcome) => outcome,
@@ -104,7 +109,7 @@ pub async fn answer(gateway: Arc<Gateway>, request: Request<Body>) -> Response<O
 }
 
 /// The life of a request in this tier. One generation of everything for the whole of it.
-async fn run(policy: &Policy, request: Request<Body>, record: &mut Record) -> Result<Response<Outgoing>, Failure> {
+async fn run(policy: &Policy, request: Request<Incoming>, record: &mut Record) -> Result<Response<Outgoing>, Failure> {
     let (mut parts, body) = request.into_parts();
 
     // accept: it came through the edge, and its body is bounded.

@@ -9,9 +9,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use gatehouse_shared::clock;
 use gatehouse_shared::shutdown::{InFlight, Phase};
+use http_body_util::Either;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -20,10 +20,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tower::Service;
 
 use crate::accept::connection::{Connection, End, Served, Watched};
-use crate::accept::router::router;
+use crate::accept::router::{READY, router};
 use crate::accept::{Bounds, connection};
 use crate::config::Drain;
-use crate::pipeline::Gateway;
+use crate::pipeline::{self, Gateway};
+use crate::respond::body::Outgoing;
 
 /// After an error of accept that is not about one connection (no descriptors left), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -108,10 +109,16 @@ fn is_about_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-async fn serve_stream(stream: TcpStream, peer: SocketAddr, router: Router, bounds: &Bounds, gateway: &Gateway) -> End {
+async fn serve_stream(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    bounds: &Bounds,
+    gateway: &Arc<Gateway>,
+) -> End {
     let (stream, connection) = Watched::new(TokioIo::new(stream), peer);
     let protocol = protocol(bounds);
-    let service = Calls { router, connection: Arc::clone(&connection) };
+    let service = Calls { gateway: Arc::clone(gateway), router, connection: Arc::clone(&connection) };
     let served = Hyper(Box::pin(protocol.serve_connection(stream, service)));
     connection::serve(served, connection, bounds.times, &gateway.shutdown).await
 }
@@ -137,23 +144,35 @@ fn protocol(bounds: &Bounds) -> auto::Builder<TokioExecutor> {
     builder
 }
 
-/// hyper's view of the router on one connection.
+/// What hyper calls with every request of one connection.
 #[derive(Clone)]
 struct Calls {
+    gateway: Arc<Gateway>,
     router: Router,
     connection: Arc<Connection>,
 }
 
-impl hyper::service::Service<Request<Incoming>> for Calls {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = <Router as Service<Request<Incoming>>>::Future;
+type AnswerBody = Either<Outgoing, axum::body::Body>;
 
-    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+impl hyper::service::Service<Request<Incoming>> for Calls {
+    type Response = Response<AnswerBody>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<AnswerBody>, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.connection.arrived(request.version());
-        request.extensions_mut().insert(Arc::clone(&self.connection));
-        // A router is always ready.
-        self.router.clone().call(request)
+        if request.uri().path() == READY {
+            let busy = self.connection.enter();
+            // A router is always ready.
+            let answer = self.router.clone().call(request);
+            return Box::pin(async move {
+                let answer = answer.await.map(|answer| answer.map(Either::Right));
+                drop(busy);
+                answer
+            });
+        }
+        let (gateway, connection) = (Arc::clone(&self.gateway), Arc::clone(&self.connection));
+        Box::pin(async move { Ok(pipeline::answer(gateway, connection, request).await.map(Either::Left)) })
     }
 }
 

@@ -145,3 +145,33 @@ async fn two_hundred_and_a_thousand_concurrent_clients_see_no_error() -> Passed 
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn at_the_cap_of_connections_those_that_are_open_are_served_and_the_admin_listener_answers() -> Passed {
+    let site = Site::plan().edge("[process]\nmax_connections = 20\n").start().await?;
+    let request = "GET /products HTTP/1.1\r\nHost: shop.test\r\n\r\n";
+    let mut open = Vec::new();
+    for _ in 0..20 {
+        let mut raw = Raw::open(&site.target()).await?;
+        assert_eq!(raw.exchange(request).await?.status, 200);
+        open.push(raw);
+    }
+    for _ in 0..5 {
+        let mut raw = Raw::open(&site.target()).await?;
+        let refused = match raw.exchange(request).await {
+            Ok(answer) => answer.status == 503 && answer.code() == "too_many_connections",
+            Err(_closed) => true,
+        };
+        assert!(refused, "a connection beyond the cap was served");
+    }
+    for raw in &mut open {
+        assert_eq!(raw.exchange(request).await?.status, 200);
+    }
+    assert!(site.edges[0].admin()?.is_ready().await);
+    drop(open);
+    until("room for new connections", SOON, async || {
+        site.target().get("/products").await.ok().filter(|answer| answer.status == 200)
+    })
+    .await?;
+    Ok(())
+}

@@ -33,6 +33,7 @@ async fn killing_one_of_two_business_nodes_fails_no_get_and_executes_no_post_twi
         let report = load.stop().await;
         let tally = compare(&report, &site.executions().await?);
         assert_eq!(tally.failed_gets, 0, "{handoff:?}: {}", report.failures());
+        assert_eq!(report.repeated(), 0, "{handoff:?}: the edge cut clients off instead of trying the other node");
         assert_eq!(tally.duplicated, Vec::<String>::new(), "{handoff:?}");
         assert_eq!(tally.lost, Vec::<String>::new(), "{handoff:?}");
         assert!(tally.answered > 1500, "{tally:?}");
@@ -60,6 +61,7 @@ async fn a_business_node_drains_under_load_without_a_failed_request() -> Passed 
         let report = load.stop().await;
         let tally = compare(&report, &site.executions().await?);
         assert_eq!(report.failed().count(), 0, "{handoff:?}: {}", report.failures());
+        assert_eq!(report.repeated(), 0, "{handoff:?}: the edge cut clients off");
         assert_eq!((tally.lost.len(), tally.duplicated.len()), (0, 0), "{handoff:?}: {tally:?}");
     }
     Ok(())

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use gatehouse_shared::clock;
 use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
 use tokio::time::Sleep;
 
 /// How long an early answer's unread body is read on at most.
@@ -111,20 +112,25 @@ impl Progress {
 
 /// The body of a request as it goes to a service.
 #[derive(Debug, Default)]
-pub enum Upload {
+pub enum Upload<B: Source = Incoming> {
     /// No body.
     #[default]
     Empty,
     /// A body that is still coming.
-    Streaming(Box<Inbound>),
+    Streaming(Box<Inbound<B>>),
 }
 
-impl Upload {
+/// Where a body comes from: a connection of the edge, or a test.
+pub trait Source: Body<Data = Bytes> + Unpin + Send + 'static {}
+
+impl<B: Body<Data = Bytes> + Unpin + Send + 'static> Source for B {}
+
+impl<B: Source> Upload<B> {
     /// Puts `body` under `bounds`.
     ///
     /// # Errors
     /// [`UploadError::TooLarge`] when the announced length already is.
-    pub fn new(body: axum::body::Body, version: http::Version, bounds: &BodyBounds) -> Result<Self, UploadError> {
+    pub fn new(body: B, version: http::Version, bounds: &BodyBounds) -> Result<Self, UploadError> {
         if body.is_end_stream() {
             return Ok(Self::Empty);
         }
@@ -177,7 +183,7 @@ impl Upload {
     }
 }
 
-impl Body for Upload {
+impl<B: Source> Body for Upload<B> {
     type Data = Bytes;
     type Error = UploadError;
 
@@ -205,8 +211,9 @@ impl Body for Upload {
 
 /// A body that is still coming.
 #[derive(Debug)]
-pub struct Inbound {
-    body: axum::body::Body,
+pub struct Inbound<B: Source> {
+    /// `None` once it was handed to the task that drains it.
+    body: Option<B>,
     progress: Arc<Progress>,
     /// Taken while waiting for a held body.
     first: Option<Frame<Bytes>>,
@@ -225,10 +232,10 @@ enum State {
     Failed(UploadError),
 }
 
-impl Inbound {
-    fn new(body: axum::body::Body, version: http::Version, bounds: BodyBounds) -> Self {
+impl<B: Source> Inbound<B> {
+    fn new(body: B, version: http::Version, bounds: BodyBounds) -> Self {
         Self {
-            body,
+            body: Some(body),
             progress: Arc::new(Progress::new()),
             first: None,
             bounds,
@@ -248,7 +255,8 @@ impl Inbound {
         if this.state != State::Coming {
             return Poll::Ready(None);
         }
-        let next = match Pin::new(&mut this.body).poll_frame(cx) {
+        let Some(body) = &mut this.body else { return Poll::Ready(None) };
+        let next = match Pin::new(body).poll_frame(cx) {
             Poll::Ready(next) => next,
             Poll::Pending => {
                 ready!(this.poll_idle(cx));
@@ -266,14 +274,14 @@ impl Inbound {
                         return Poll::Ready(Some(Err(this.fail(UploadError::TooLarge))));
                     }
                 }
-                if this.body.is_end_stream() {
+                if this.has_come_to_its_end() {
                     this.end();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(_)) => Poll::Ready(Some(Err(this.fail(UploadError::Aborted)))),
             // hyper ends a body cleanly when its HTTP/2 stream is reset with NO_ERROR; only END_STREAM is an end.
-            None if this.is_http2 && !this.body.is_end_stream() => {
+            None if this.is_http2 && !this.has_come_to_its_end() => {
                 Poll::Ready(Some(Err(this.fail(UploadError::Aborted))))
             }
             None => {
@@ -304,12 +312,16 @@ impl Inbound {
         self.progress.end();
     }
 
+    fn has_come_to_its_end(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
     fn is_end_stream(&self) -> bool {
-        self.first.is_none() && (self.state == State::Ended || self.body.is_end_stream())
+        self.first.is_none() && (self.state == State::Ended || self.has_come_to_its_end())
     }
 
     fn size_hint(&self) -> SizeHint {
-        let hint = self.body.size_hint();
+        let hint = self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
         let Some(first) = self.first.as_ref().and_then(Frame::data_ref) else { return hint };
         let first = u64::try_from(first.len()).unwrap_or(u64::MAX);
         let mut sum = SizeHint::new();
@@ -321,14 +333,14 @@ impl Inbound {
     }
 }
 
-impl Drop for Inbound {
+impl<B: Source> Drop for Inbound<B> {
     fn drop(&mut self) {
         let is_over = matches!(self.state, State::Ended | State::Failed(UploadError::Aborted));
         if is_over || self.is_http2 || self.bounds.drain == 0 {
             return;
         }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let body = std::mem::take(&mut self.body);
+        let Some(body) = self.body.take() else { return };
         let bytes = self.bounds.drain;
         runtime.spawn(async move {
             // Whether the caller finished in time or not, the connection is hyper's again.
@@ -337,7 +349,7 @@ impl Drop for Inbound {
     }
 }
 
-async fn drain(mut body: axum::body::Body, bytes: u64) {
+async fn drain<B: Source>(mut body: B, bytes: u64) {
     let mut left = bytes;
     while let Some(Ok(frame)) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
         let length = frame.data_ref().map_or(0, Bytes::len);
@@ -350,11 +362,12 @@ async fn drain(mut body: axum::body::Body, bytes: u64) {
 mod tests {
     use super::*;
     use http::Version;
-    use http_body_util::BodyExt;
+    use http_body_util::{BodyExt, Full};
 
     const BOUNDS: BodyBounds = BodyBounds { max: 8, idle: Duration::from_millis(30), drain: 0 };
 
     /// A body of the given pieces that never ends.
+    #[derive(Debug)]
     struct Pieces(Vec<&'static str>);
 
     impl Body for Pieces {
@@ -369,8 +382,8 @@ mod tests {
         }
     }
 
-    fn upload(pieces: Vec<&'static str>) -> Upload {
-        Upload::new(axum::body::Body::new(Pieces(pieces)), Version::HTTP_11, &BOUNDS).unwrap()
+    fn upload(pieces: Vec<&'static str>) -> Upload<Pieces> {
+        Upload::new(Pieces(pieces), Version::HTTP_11, &BOUNDS).unwrap()
     }
 
     #[tokio::test]
@@ -389,7 +402,7 @@ mod tests {
         body.frame().await.unwrap().unwrap();
         body.frame().await.unwrap().unwrap();
         assert_eq!(body.frame().await.unwrap().unwrap_err(), UploadError::TooLarge);
-        let announced = Upload::new(axum::body::Body::from("123456789"), Version::HTTP_11, &BOUNDS);
+        let announced = Upload::new(Full::<Bytes>::from("123456789"), Version::HTTP_11, &BOUNDS);
         assert_eq!(announced.unwrap_err(), UploadError::TooLarge);
     }
 
@@ -406,12 +419,12 @@ mod tests {
 
     #[tokio::test]
     async fn knows_its_length_and_its_end() {
-        let mut body = Upload::new(axum::body::Body::from("12345"), Version::HTTP_11, &BOUNDS).unwrap();
+        let mut body = Upload::new(Full::<Bytes>::from("12345"), Version::HTTP_11, &BOUNDS).unwrap();
         body.wait_for_first_piece().await.unwrap();
         assert_eq!(body.size_hint().exact(), Some(5));
         let progress = body.progress().unwrap();
         assert_eq!(body.collect().await.unwrap().to_bytes(), "12345");
         assert!(progress.ended_at().is_some());
-        assert!(Upload::new(axum::body::Body::empty(), Version::HTTP_11, &BOUNDS).unwrap().is_end_stream());
+        assert!(Upload::new(Full::<Bytes>::default(), Version::HTTP_11, &BOUNDS).unwrap().is_end_stream());
     }
 }

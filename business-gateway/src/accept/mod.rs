@@ -1,7 +1,7 @@
 //! The way in: connections from the edge, what bounds them, and whether a request came through the edge at all.
 //!
 //! - [`connection`]: one connection's timeouts
-//! - [`router`]: readiness, and the pipeline for everything else
+//! - [`router`]: what this tier answers itself: readiness
 //! - [`hop`]: the signed header of the edge
 //! - [`body`]: the request's body on its way to a service
 //! - [`caught`]: a panic costs one request

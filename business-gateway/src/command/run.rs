@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use gatehouse_shared::admin::{TokenError, Tokens};
 use gatehouse_shared::live::Live;
-use gatehouse_shared::process::{Ports, check_connections, descriptor_limit, host_name, keep_freed_memory, listen};
+use gatehouse_shared::process::{Ports, check_connections, descriptor_limit, host_name, listen};
 use gatehouse_shared::telemetry::access_log::LineWriter;
 use gatehouse_shared::telemetry::metrics::MetricError;
 use gatehouse_shared::telemetry::{LogFormat, init_logging};
@@ -48,11 +48,12 @@ enum RunError {
 }
 
 pub(super) fn run(dir: &Path) -> ExitCode {
-    keep_freed_memory();
     let _log = match init_logging(LogFormat::Auto, "info") {
         Ok(log) => log,
         Err(error) => return fail(&error),
     };
+    // A panic costs one request; where it was belongs into the log, not between its lines.
+    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a step panicked")));
     let live = match Live::<Policy>::start(dir) {
         Ok(live) => live,
         Err(errors) => return refuse(&errors),

@@ -20,6 +20,8 @@ pub const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id"
 /// W3C trace context.
 pub const TRACEPARENT_HEADER: HeaderName = HeaderName::from_static("traceparent");
 
+const HOP: HeaderName = HeaderName::from_static(hop::HOP_HEADER);
+
 /// Why a request cannot be written down for a service.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
@@ -96,6 +98,8 @@ pub fn rewrite(
 
 /// Removes what belongs to one connection or to the tiers only.
 pub fn strip(headers: &mut HeaderMap) {
+    // There in every request, so the list below is usually empty.
+    headers.remove(HOP);
     let mut doomed: Vec<HeaderName> = Vec::new();
     for value in headers.get_all(header::CONNECTION) {
         let tokens = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);

@@ -39,9 +39,9 @@ pub enum End {
 pub struct Record {
     gateway: Arc<Gateway>,
     /// The node it came from.
-    peer: Option<SocketAddr>,
+    peer: SocketAddr,
     /// Keeps the connection busy, and the process from stopping, until the answer was handed over.
-    busy: Option<Busy>,
+    busy: Busy,
     _in_flight: InFlightGuard,
     /// When the request's head was there.
     pub began: Instant,
@@ -77,14 +77,18 @@ const STRAY_PATH: usize = 200;
 impl Record {
     /// Begins the record of a request.
     #[must_use]
-    pub fn begin(gateway: &Arc<Gateway>, parts: &Parts, generation: &Generation<Policy>) -> Box<Self> {
-        let connection = parts.extensions.get::<Arc<Connection>>();
+    pub fn begin(
+        gateway: &Arc<Gateway>,
+        connection: &Arc<Connection>,
+        parts: &Parts,
+        generation: &Generation<Policy>,
+    ) -> Box<Self> {
         let unix_ms = clock::unix_ms();
         let traceparent = single(&parts.headers, "traceparent");
         Box::new(Self {
             gateway: Arc::clone(gateway),
-            peer: connection.map(|connection| connection.peer),
-            busy: connection.map(Connection::enter),
+            peer: connection.peer,
+            busy: connection.enter(),
             _in_flight: gateway.in_flight.enter(),
             began: clock::now(),
             unix_ms,
@@ -154,9 +158,7 @@ impl Record {
             self.reason = Some(&problem::CLIENT_CLOSED);
         }
         let now = clock::now();
-        if let Some(busy) = &mut self.busy {
-            busy.leave(now);
-        }
+        self.busy.leave(now);
         let total = now.saturating_duration_since(self.began);
         let metrics = &self.gateway.metrics;
         let of_api = match &self.api {
@@ -190,8 +192,8 @@ impl Record {
         if let Some(hop) = &self.hop {
             line.ip("client", hop.client.ip());
             line.text("edge", &*hop.edge);
-        } else if let Some(peer) = self.peer {
-            line.address("peer", peer);
+        } else {
+            line.address("peer", self.peer);
         }
         line.text("protocol", protocol(self.version));
         line.text("method", self.method.as_str());

@@ -212,3 +212,6 @@ fn parse_hosts(written: &api::Config, at: &At<'_>, errors: &mut ConfigErrors) ->
     }
     hosts
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -127,3 +127,17 @@ async fn resets_of_some_streams_leave_the_others_alone() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_probe_keeps_its_connection_open() {
+    let site = Site::with(&catalog(&["127.0.0.1:9".parse().unwrap()], ""), "[accept]\nkeepalive = \"300ms\"\n").await;
+    for protocol in BOTH {
+        let mut edge = Edge::connect(site.address, protocol).await;
+        let began = tokio::time::Instant::now();
+        while began.elapsed() < Duration::from_millis(900) {
+            let ready = http::Request::builder().uri("/.gatehouse/ready").header("host", "x").body(empty()).unwrap();
+            assert_eq!(edge.exchange(ready).await.status, 200, "{protocol:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}

@@ -16,7 +16,7 @@ use pingora::server::ShutdownWatch;
 use super::connection::{Arrival, Connection};
 use super::entrance::Entrance;
 use super::head::{self, Arrived};
-use super::normalize::{self, Head1};
+use super::normalize::{self, Body, Head1};
 use super::refuse;
 use super::wire::Wire;
 use crate::policy::Policy;
@@ -24,8 +24,10 @@ use crate::policy::Policy;
 /// The first line of the HTTP/2 preface, which is a whole head to an HTTP/1 reader.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
 
-/// Longest wait for the rest of a body whose client was told to go on, but whose answer did not need it.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Where an answer came before the end of the body, the rest is read so that the connection can go on: for this long, and
+/// only up to this announced length. A client with more to send is told to stop by `Connection: close`.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
+const DRAINED_MAX: u64 = 1024 * 1024;
 
 type Served<'a> = Pin<Box<dyn Future<Output = Option<ReusedHttpStream>> + Send + 'a>>;
 
@@ -124,6 +126,11 @@ where
     let request_index = connection.requests.fetch_add(1, Ordering::Relaxed) + 1;
     let is_last = request_index >= bounds.requests_per_connection || *shutdown.borrow();
     let expects_continue = message.expects_continue;
+    let is_drained = match message.body {
+        Body::None => false,
+        Body::Length(length) => length <= DRAINED_MAX,
+        Body::Chunked => true,
+    };
     let connection = Arc::clone(connection);
     let arrival = Arrival { policy, connection, message, received_at, request_index };
 
@@ -131,8 +138,9 @@ where
     session.set_keepalive_reuses_remaining(is_last.then_some(0));
     // The wire watches over reads by itself.
     session.set_read_timeout(None);
-    if expects_continue {
-        // Else Pingora takes `100 Continue` for an answer before the end of the body and closes behind it.
+    if expects_continue || is_drained {
+        // By itself Pingora closes behind an answer that begins before the end of the body, and takes `100 Continue` and
+        // every denial for one.
         session.set_close_on_response_before_downstream_finish(false);
         session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
     }

@@ -171,3 +171,13 @@ async fn an_answer_before_the_end_of_the_body_is_read_by_the_client() {
     let answer = client.rest().await;
     assert_eq!(status(&answer), "200", "{answer}");
 }
+
+#[tokio::test]
+async fn a_connection_goes_on_behind_an_answer_that_came_before_the_end_of_a_short_body() {
+    let edge = Edge::start("").await;
+    let mut client = edge.connect().await;
+    client.send("POST /early HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n").await;
+    assert_eq!(status(&client.answer().await), "200");
+    client.send("5\r\nworld\r\n0\r\n\r\nGET /next HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert!(client.answer().await.ends_with("GET /next 0"));
+}
