@@ -1,7 +1,7 @@
 //! Where does it go: the route of a request, the nodes of its cluster, their health, and a connection to one of them.
 //!
 //! [`route`] finds the cluster, [`cluster`] holds its nodes and the peers Pingora connects to, [`connections`] bounds what
-//! is opened to each and [`opener`] opens it, [`attempt`] is what one request has tried, and [`probe`] asks the nodes how they are. Choosing among
+//! is opened to each and [`opener`] opens it, `attempt` is what one request has tried, and [`probe`] asks the nodes how they are. Choosing among
 //! nodes and ejecting them is [`gatehouse_shared::balance`], which both tiers use.
 
 pub mod route;
