@@ -41,7 +41,9 @@ pub async fn choose(context: &mut Context) -> Result<Box<HttpPeer>> {
         if context.attempt.count() >= MOST_ATTEMPTS {
             return refuse(context, unavailable(&problem::NO_HEALTHY_UPSTREAM));
         }
-        let Some(lease) = cluster.pool.choose(context.attempt.tried(), now) else {
+        // Where every node was tried, one of them once more: a busy node that did not take a connection in time may now.
+        let another = cluster.pool.choose(context.attempt.tried(), now);
+        let Some(lease) = another.or_else(|| cluster.pool.choose(&[], now)) else {
             return refuse(context, unavailable(&problem::NO_HEALTHY_UPSTREAM));
         };
         let Some(node) = cluster.node(lease.index()) else {
