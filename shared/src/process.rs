@@ -34,19 +34,6 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Twice this much may lie free at the top of the heap before it goes back to the system.
-const KEPT_BYTES: usize = 16 << 20;
-
-/// Lets the process keep what it frees for reuse, up to 32 MiB, instead of handing it back and faulting it in again.
-///
-/// glibc gives the top of a heap back as soon as 128 KiB of it are free, which happens whenever a few requests end one
-/// after another; the next ones then pay for fresh pages (measured at the edge: 0.3 page faults a request, a tenth of
-/// its CPU time). Freeing one large block raises that threshold to twice the block's size for the rest of the process:
-/// mallopt(3), "dynamic mmap threshold". Without effect on other allocators.
-pub fn keep_freed_memory() {
-    drop(std::hint::black_box(Vec::<u8>::with_capacity(KEPT_BYTES)));
-}
-
 /// The machine's host name, the default name of a node; `node` when it has none that is usable.
 #[must_use]
 pub fn host_name() -> String {

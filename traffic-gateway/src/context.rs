@@ -94,7 +94,9 @@ impl Context {
     /// The context of a request that has not arrived yet.
     #[must_use]
     pub fn new(observer: &Arc<Observer>) -> Self {
-        let (now, started_unix_ms) = (clock::now(), clock::unix_ms());
+        let started_unix_ms = clock::unix_ms();
+        // Until the request arrives.
+        let now = observer.started();
         Self {
             arrival: None,
             request_id: RequestId::new(started_unix_ms),
@@ -117,6 +119,7 @@ impl Context {
     pub fn arrive(&mut self, arrival: Box<Arrival>) {
         self.in_flight = Some(self.observer.begin());
         self.client = arrival.connection.source;
+        self.now = arrival.received_at;
         self.arrival = Some(arrival);
     }
 

@@ -113,13 +113,13 @@ impl ProxyHttp for Gateway {
     async fn connected_to_upstream(
         &self,
         _session: &mut Session,
-        _reused: bool,
+        reused: bool,
         _peer: &HttpPeer,
         _fd: RawFd,
         _digest: Option<&Digest>,
         context: &mut Context,
     ) -> Result<()> {
-        context.attempt.connected();
+        context.attempt.connected(reused);
         Ok(())
     }
 

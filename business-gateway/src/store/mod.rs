@@ -1,7 +1,7 @@
 //! What the gateway knows: the catalog of services and APIs, and where it comes from.
 //!
 //! - [`catalog`]: services and APIs, cross-checked, as one immutable value
-//! - [`file`]: the catalog in files beside `business.toml`
+//! - [`mod@file`]: the catalog in files beside `business.toml`
 
 pub mod catalog;
 pub mod file;

@@ -32,6 +32,7 @@ pub struct Attempt {
     count: usize,
     has_retried: bool,
     look: Look,
+    is_reused: bool,
     last: Option<SocketAddr>,
 }
 
@@ -80,8 +81,17 @@ impl Attempt {
         self.place = Some(Place { lease, ticket });
     }
 
-    /// Pingora found or opened the connection.
-    pub fn connected(&mut self) {
+    /// Whether the request has not waited for anything since its head was judged: its first attempt, on a connection that
+    /// was there.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        let has_waited = self.place.as_ref().is_none_or(|place| place.ticket.has_waited());
+        self.count == 1 && self.is_reused && !has_waited
+    }
+
+    /// Pingora found (`reused`) or opened the connection.
+    pub fn connected(&mut self, reused: bool) {
+        self.is_reused = reused;
         if let Some(place) = &mut self.place {
             place.ticket.connected();
         }

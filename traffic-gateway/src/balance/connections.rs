@@ -89,6 +89,7 @@ pub struct Ticket {
     connections: Arc<Connections>,
     slot: usize,
     holds_gate: bool,
+    has_waited: bool,
 }
 
 impl Connections {
@@ -150,7 +151,7 @@ impl Connections {
         self.open.fetch_add(1, Ordering::Relaxed);
         let Some(slot) = self.slots.get(slot) else { return 0 };
         let epoch = slot.epoch.load(Ordering::Relaxed);
-        slot.opened_at.store(self.age_of_node().saturating_add(1), Ordering::Relaxed);
+        slot.opened_at.store(self.age_of_node(clock::now()).saturating_add(1), Ordering::Relaxed);
         let mut live = slot.live();
         if live.epoch != epoch {
             *live = Live { epoch, count: 0 };
@@ -176,15 +177,17 @@ impl Connections {
     ///
     /// [`Refused::Full`] at the deadline, [`Refused::ConnectFailed`] when the request waited for a connection that
     /// another request then failed to open.
-    pub async fn enter(self: &Arc<Self>, deadline: Instant) -> Result<Ticket, Refused> {
+    pub async fn enter(self: &Arc<Self>, now: Instant, deadline: Instant) -> Result<Ticket, Refused> {
+        let mut has_waited = false;
         if let Ok(permit) = self.room.try_acquire() {
             permit.forget();
         } else {
+            has_waited = true;
             self.waited.fetch_add(1, Ordering::Relaxed);
             acquire(&self.room, deadline).await?;
         }
         let slot = self.next_slot();
-        let mut ticket = Ticket { connections: Arc::clone(self), slot, holds_gate: false };
+        let mut ticket = Ticket { connections: Arc::clone(self), slot, holds_gate: false, has_waited };
         let Some(slot) = self.slots.get(slot) else { return Err(Refused::Full) };
         slot.streams.fetch_add(1, Ordering::Relaxed);
         if self.bounds.streams == 1 {
@@ -195,13 +198,13 @@ impl Connections {
         } else {
             let failures = slot.failures.load(Ordering::Acquire);
             acquire(&slot.gate, deadline).await?;
-            ticket.holds_gate = true;
+            (ticket.holds_gate, ticket.has_waited) = (true, true);
             if slot.failures.load(Ordering::Acquire) != failures {
                 return Err(Refused::ConnectFailed);
             }
         }
         ticket.holds_gate = true;
-        slot.retire_if_old(self.age_of_node(), self.bounds.max_age);
+        slot.retire_if_old(self.age_of_node(now), self.bounds.max_age);
         Ok(ticket)
     }
 
@@ -220,8 +223,8 @@ impl Connections {
         best
     }
 
-    fn age_of_node(&self) -> u64 {
-        u64::try_from(clock::now().saturating_duration_since(self.created).as_millis()).unwrap_or(u64::MAX)
+    fn age_of_node(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.created).as_millis()).unwrap_or(u64::MAX)
     }
 }
 
@@ -262,6 +265,12 @@ impl Ticket {
     /// The position of the slot.
     pub(super) fn slot_index(&self) -> usize {
         self.slot
+    }
+
+    /// Whether the place was not free at once.
+    #[must_use]
+    pub fn has_waited(&self) -> bool {
+        self.has_waited
     }
 
     /// The connection was found or opened: those who wait for it may go on.
@@ -326,11 +335,11 @@ mod tests {
     #[tokio::test]
     async fn http1_gives_out_no_more_places_than_connections() {
         let node = Connections::new(bounds(2, 1));
-        let first = node.enter(soon()).await.unwrap();
-        let _second = node.enter(soon()).await.unwrap();
-        assert_eq!(node.enter(soon()).await.unwrap_err(), Refused::Full);
+        let first = node.enter(clock::now(), soon()).await.unwrap();
+        let _second = node.enter(clock::now(), soon()).await.unwrap();
+        assert_eq!(node.enter(clock::now(), soon()).await.unwrap_err(), Refused::Full);
         drop(first);
-        node.enter(soon()).await.unwrap();
+        node.enter(clock::now(), soon()).await.unwrap();
         assert_eq!(node.waited(), 1);
     }
 
@@ -341,7 +350,7 @@ mod tests {
         for _ in 0..4 * FILLED {
             let node = Arc::clone(&node);
             tasks.push(tokio::spawn(async move {
-                let mut ticket = node.enter(clock::now() + Duration::from_secs(5)).await.unwrap();
+                let mut ticket = node.enter(clock::now(), clock::now() + Duration::from_secs(5)).await.unwrap();
                 let slot = ticket.slot().unwrap();
                 if slot.opened_at.load(Ordering::Relaxed) == 0 {
                     tokio::time::sleep(Duration::from_millis(5)).await;
@@ -360,29 +369,29 @@ mod tests {
     #[tokio::test]
     async fn those_who_wait_fail_with_the_one_that_connects() {
         let node = Connections::new(bounds(1, 100));
-        let mut first = node.enter(soon()).await.unwrap();
+        let mut first = node.enter(clock::now(), soon()).await.unwrap();
         let waiting = tokio::spawn({
             let node = Arc::clone(&node);
-            async move { node.enter(clock::now() + Duration::from_secs(5)).await }
+            async move { node.enter(clock::now(), clock::now() + Duration::from_secs(5)).await }
         });
         while node.slots[0].streams.load(Ordering::Relaxed) < 2 {
             tokio::task::yield_now().await;
         }
         first.failed();
         assert_eq!(waiting.await.unwrap().unwrap_err(), Refused::ConnectFailed);
-        assert!(node.enter(soon()).await.is_ok(), "the gate is open again");
+        assert!(node.enter(clock::now(), soon()).await.is_ok(), "the gate is open again");
     }
 
     #[tokio::test]
     async fn an_old_connection_gets_no_new_stream() {
         let node = Connections::new(Bounds { max_age: Duration::ZERO, ..bounds(1, 10) });
-        let mut ticket = node.enter(soon()).await.unwrap();
+        let mut ticket = node.enter(clock::now(), soon()).await.unwrap();
         let key = ticket.key();
         let epoch = node.opened_in(0);
         ticket.connected();
         tokio::time::sleep(Duration::from_millis(5)).await;
         assert!(node.has_live(0));
-        assert_ne!(node.enter(soon()).await.unwrap().key(), key);
+        assert_ne!(node.enter(clock::now(), soon()).await.unwrap().key(), key);
         assert!(!node.has_live(0), "the slot has moved on");
         assert_eq!(node.open(), 1);
         node.closed(0, epoch);

@@ -1,7 +1,7 @@
 //! Where does it go: the route of a request, the nodes of its cluster, their health, and a connection to one of them.
 //!
 //! [`route`] finds the cluster, [`cluster`] holds its nodes and the peers Pingora connects to, [`connections`] bounds what
-//! is opened to each and [`opener`] opens it, [`attempt`] is what one request has tried, and [`probe`] asks the nodes how they are. Choosing among
+//! is opened to each and [`opener`] opens it, `attempt` is what one request has tried, and [`probe`] asks the nodes how they are. Choosing among
 //! nodes and ejecting them is [`gatehouse_shared::balance`], which both tiers use.
 
 pub mod route;
@@ -41,14 +41,16 @@ pub async fn choose(context: &mut Context) -> Result<Box<HttpPeer>> {
         if context.attempt.count() >= MOST_ATTEMPTS {
             return refuse(context, unavailable(&problem::NO_HEALTHY_UPSTREAM));
         }
-        let Some(lease) = cluster.pool.choose(context.attempt.tried(), now) else {
+        // Where every node was tried, one of them once more: a busy node that did not take a connection in time may now.
+        let another = cluster.pool.choose(context.attempt.tried(), now);
+        let Some(lease) = another.or_else(|| cluster.pool.choose(&[], now)) else {
             return refuse(context, unavailable(&problem::NO_HEALTHY_UPSTREAM));
         };
         let Some(node) = cluster.node(lease.index()) else {
             return refuse(context, unavailable(&problem::NO_HEALTHY_UPSTREAM));
         };
         context.attempt.choose(lease.index(), node.address);
-        match node.connections.enter(context.deadline).await {
+        match node.connections.enter(now, context.deadline).await {
             Ok(ticket) => {
                 let wait = context.deadline.saturating_duration_since(now);
                 let peer = node.peer(&ticket, wait, context.attempt.look());

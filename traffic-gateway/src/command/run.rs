@@ -3,10 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use gatehouse_shared::{
-    process,
-    telemetry::{self, LogFormat},
-};
+use gatehouse_shared::telemetry::{self, LogFormat};
 
 use super::{ConfigDir, fail, refuse};
 use crate::server::{self, Start, StartError};
@@ -22,7 +19,6 @@ pub struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    process::keep_freed_memory();
     // What Pingora says of connections and requests is in the access log; its warnings concern the process.
     let _log = match telemetry::init_logging(LogFormat::Auto, "info,pingora_core=warn,pingora_proxy=error") {
         Ok(log) => log,

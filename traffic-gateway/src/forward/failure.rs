@@ -12,7 +12,10 @@ use crate::{accept::wire::violation_of, admit::Denial, answer, context::Context}
 
 /// Answers a failed request, unless its response has begun or its client is gone, and notes why for the access log.
 pub async fn render(context: &mut Context, session: &mut Session, error: &Error) -> FailToProxy {
-    context.outcome.note(error);
+    // A page that was decided on before comes with the cause that led to it.
+    if context.outcome.denial.is_none() {
+        context.outcome.note(error);
+    }
     let closed = |status| FailToProxy { error_code: status, can_reuse_downstream: false };
     if session.response_written().is_some_and(|head| !head.status.is_informational()) {
         context.outcome.truncated = true;

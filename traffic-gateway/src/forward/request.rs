@@ -35,12 +35,17 @@ const OWN_HEADERS: usize = 8;
 /// The deadline has passed, or the request never came through [`crate::accept`], which cannot happen.
 pub fn prepare(context: &mut Context, head: &mut RequestHeader) -> Result<()> {
     let arrival = context.arrival.as_deref().or_err(ErrorType::InternalError, "request without arrival")?;
-    let left = context.deadline.saturating_duration_since(clock::now());
+    // A reading of the clock costs as much as a header.
+    let (now, unix_ms) = match context.attempt.is_fresh() {
+        true => (context.now, context.started_unix_ms),
+        false => (clock::now(), clock::unix_ms()),
+    };
+    let left = context.deadline.saturating_duration_since(now);
     if left.is_zero() {
         return Error::e_explain(ErrorType::ReadTimedout, "deadline passed before the request was handed on");
     }
     let message = &arrival.message;
-    let hop = signed_hop(context, &arrival.policy.value, message, left)?;
+    let hop = signed_hop(context, &arrival.policy.value, message, left, unix_ms)?;
     // Without the map of original spellings, which Pingora would otherwise keep in step with every change below.
     let blank = RequestHeader::from(http::Request::new(()).into_parts().0);
     let mut parts: http::request::Parts = std::mem::replace(head, blank).into();
@@ -72,8 +77,13 @@ pub fn prepare(context: &mut Context, head: &mut RequestHeader) -> Result<()> {
     Ok(())
 }
 
-fn signed_hop(context: &Context, policy: &Policy, message: &Message, left: Duration) -> Result<HeaderValue> {
-    let now = clock::unix_ms();
+fn signed_hop(
+    context: &Context,
+    policy: &Policy,
+    message: &Message,
+    left: Duration,
+    unix_ms: u64,
+) -> Result<HeaderValue> {
     let connection = context.connection();
     let tls = connection.and_then(|connection| connection.tls.as_deref());
     let certificate = tls.and_then(|tls| tls.client.as_ref());
@@ -89,7 +99,7 @@ fn signed_hop(context: &Context, policy: &Policy, message: &Message, left: Durat
         edge: &policy.node,
         held: false,
     };
-    let text = policy.hop.sign(&hop, message.method.as_str(), message.authority(), &target_of(message), now);
+    let text = policy.hop.sign(&hop, message.method.as_str(), message.authority(), &target_of(message), unix_ms);
     HeaderValue::try_from(text).map(unindexed).or_err(ErrorType::InternalError, "hop is not a header value")
 }
 

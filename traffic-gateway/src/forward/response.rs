@@ -48,7 +48,7 @@ pub fn receive(context: &mut Context, head: &mut ResponseHeader) -> Result<()> {
 /// * A HTTP/1.0 client learns of the end of a body of unstated length by the end of the connection.
 /// * An answer that was there before the request's body had been handed on: tier two has reset the stream, Pingora takes
 ///   the failed write for a failure of the client's connection and closes it. The moment tells: what answers a body
-///   takes longer than [`EARLY`] to come back.
+///   takes longer than `EARLY` to come back.
 #[must_use]
 pub fn ends_connection(context: &Context, version: Version, head: &ResponseHeader) -> bool {
     if version == Version::HTTP_10 {

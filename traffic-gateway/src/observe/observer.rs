@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Instant,
 };
 
 use gatehouse_shared::{
@@ -33,6 +34,7 @@ pub struct Observer {
     logs: AtomicBool,
     in_flight: InFlight,
     metrics: Metrics,
+    started: Instant,
 }
 
 impl Observer {
@@ -48,7 +50,20 @@ impl Observer {
         metrics: Metrics,
     ) -> io::Result<Arc<Self>> {
         let writer = LineWriter::start(log)?;
-        Ok(Arc::new(Self { node, log: writer, logs: AtomicBool::new(is_on(log)), in_flight, metrics }))
+        Ok(Arc::new(Self {
+            node,
+            log: writer,
+            logs: AtomicBool::new(is_on(log)),
+            in_flight,
+            metrics,
+            started: clock::now(),
+        }))
+    }
+
+    /// When the process started.
+    #[must_use]
+    pub fn started(&self) -> Instant {
+        self.started
     }
 
     /// The metrics.

@@ -1,10 +1,10 @@
 //! The way to one endpoint of a service and back: connections, one exchange, the answer's body.
 //!
-//! - [`pool`]: bounded connections to one endpoint, reused last in, first out
-//! - [`http1`]: a connection that one request at a time drives
-//! - [`http2`]: a connection that requests share
-//! - [`stream`]: the socket under an HTTP/1.1 connection
-//! - [`download`]: the answer's body, which holds its connection and its place until it ends
+//! - `pool`: bounded connections to one endpoint, reused last in, first out
+//! - `http1`: a connection that one request at a time drives
+//! - `http2`: a connection that requests share
+//! - `stream`: the socket under an HTTP/1.1 connection
+//! - `download`: the answer's body, which holds its connection and its place until it ends
 
 pub mod download;
 mod http1;
