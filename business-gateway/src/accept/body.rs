@@ -336,7 +336,10 @@ impl<B: Source> Inbound<B> {
 impl<B: Source> Drop for Inbound<B> {
     fn drop(&mut self) {
         let is_over = matches!(self.state, State::Ended | State::Failed(UploadError::Aborted));
-        if is_over || self.is_http2 || self.bounds.drain == 0 {
+        // A large body on HTTP/2 ends with a reset of its stream. A small one is under way already: a reset would reach the edge
+        // in the middle of writing it, and cost its client the connection.
+        let is_reset = self.is_http2 && self.size_hint().upper().is_none_or(|most| most > SMALL);
+        if is_over || is_reset || self.bounds.drain == 0 {
             return;
         }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
@@ -348,6 +351,9 @@ impl<B: Source> Drop for Inbound<B> {
         });
     }
 }
+
+/// A body up to this length is read to its end over HTTP/2 too: one default window.
+const SMALL: u64 = 64 * 1024;
 
 async fn drain<B: Source>(mut body: B, bytes: u64) {
     let mut left = bytes;
