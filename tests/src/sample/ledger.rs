@@ -94,9 +94,14 @@ mod tests {
         ledger.note("a");
         ledger.note("b");
         ledger.note("a");
-        let lines = String::from_utf8(ledger.to_json_lines().to_vec()).unwrap();
-        assert!(lines.contains(r#"{"count":2,"id":"a"}"#), "{lines}");
-        assert!(lines.contains(r#"{"count":1,"id":"b"}"#), "{lines}");
+        let lines = ledger.to_json_lines();
+        let mut counts: Vec<(String, u64)> = lines
+            .split(|byte| *byte == b'\n')
+            .filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok())
+            .map(|line| (line["id"].as_str().unwrap().to_owned(), line["count"].as_u64().unwrap()))
+            .collect();
+        counts.sort();
+        assert_eq!(counts, [("a".to_owned(), 2), ("b".to_owned(), 1)]);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "a\nb\na\n");
         ledger.clear();
         assert!(ledger.to_json_lines().is_empty());
