@@ -32,7 +32,8 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    /// Starts a program on one core, its output going to `<name>.log` in `directory`.
+    /// Starts a program on one core, its output going to `<name>.log` in `directory`. The kernel ends it with this process,
+    /// even when that is killed and nothing can be dropped.
     ///
     /// # Errors
     ///
@@ -47,7 +48,7 @@ impl Child {
         let log = directory.join(format!("{name}.log"));
         let output = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
         let process = Command::new("taskset")
-            .args(["-c", &core.to_string()])
+            .args(["-c", &core.to_string(), "setpriv", "--pdeathsig", "KILL"])
             .arg(program)
             .args(arguments)
             .stdin(Stdio::null())

@@ -74,6 +74,7 @@ impl Settings {
             ("nginx", "nginx-light"),
             ("haproxy", "haproxy"),
             ("taskset", "util-linux"),
+            ("setpriv", "util-linux"),
         ] {
             if tool_path(tool).is_none() {
                 bail!("{tool} is missing: apt-get install {package}");
