@@ -79,7 +79,7 @@ fn compile(
         body_idle: config.upstream.body_idle_timeout.get(),
         drain: config.drain,
         process: config.process.clone(),
-        access_log: config.access_log.clone(),
+        access_log: config.access_log.below(&config.process.state_dir),
     })
 }
 

@@ -94,11 +94,7 @@ impl Policy {
     /// The access log; the path of a file is relative to the state directory.
     #[must_use]
     pub fn access_log(&self) -> access_log::Config {
-        let mut config = self.access_log.clone();
-        if !matches!(config.sink.as_str(), "stdout" | "stderr" | "off") {
-            config.sink = self.process.state_dir.join(&config.sink).to_string_lossy().into_owned();
-        }
-        config
+        self.access_log.below(&self.process.state_dir)
     }
 }
 
