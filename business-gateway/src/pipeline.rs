@@ -136,9 +136,8 @@ async fn run(policy: &Policy, request: Request<Incoming>, record: &mut Record) -
     // dispatch: a service answers it.
     let notes = Notes {
         authority: &authority,
-        path: &hop.path,
+        hop,
         path_to_service: api.path_to_service,
-        request_id: hop.request_id.as_str(),
         traceparent: record.traceparent.as_str(),
     };
     rewrite(&mut parts, &notes, api.service.protocol, upload.length())?;

@@ -205,7 +205,7 @@ impl ProxyHttp for Gateway {
 /// The steps before anything is sent, in order.
 fn begin(session: &Session, context: &mut Context) -> Result<(), Denial> {
     let head = session.req_header();
-    context.trace = Some(TraceContext::accept(only(&head.headers, "traceparent")));
+    context.trace = Some(TraceContext::accept(only(&head.headers, "traceparent"), &context.request_id));
     let Some(arrival) = context.arrival.as_deref() else {
         return Err(Denial::from(&problem::INTERNAL_ERROR));
     };

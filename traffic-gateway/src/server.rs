@@ -240,6 +240,9 @@ fn server_conf(policy: &Policy) -> ServerConf {
         // The process is over when `drain` says so, before these.
         grace_period_seconds: Some(86_400),
         graceful_shutdown_timeout_seconds: Some(0),
+        // Pingora's own timers read the clock even where nothing waits, and stay behind until their time has come;
+        // Tokio's are used for two seconds and more.
+        fast_timeout_to_tokio_threshold_seconds: Some(1),
         ..ServerConf::default()
     }
 }

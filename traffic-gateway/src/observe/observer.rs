@@ -13,7 +13,7 @@ use std::{
 use gatehouse_shared::{
     clock,
     hop::{Auth, Origin},
-    id::RequestId,
+    id::{RequestId, TraceContext},
     problem::{self, Reason},
     shutdown::{InFlight, InFlightGuard},
     telemetry::access_log::{self, LineWriter},
@@ -125,7 +125,7 @@ impl Observer {
             return;
         }
         let connection = &arrival.connection;
-        let trace_id = context.trace.as_ref().map(gatehouse_shared::id::TraceContext::trace_id);
+        let trace_id = context.trace.as_ref().filter(|trace| trace.is_continued()).map(TraceContext::trace_id);
         let entry = Entry {
             time_unix_ms: context.started_unix_ms,
             request_id: context.request_id.as_str(),
