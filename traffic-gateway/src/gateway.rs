@@ -44,24 +44,30 @@ impl Gateway {
 
 #[async_trait]
 impl ProxyHttp for Gateway {
-    type CTX = Context;
+    /// Boxed, because Pingora moves it from future to future.
+    type CTX = Box<Context>;
 
-    fn new_ctx(&self) -> Context {
-        Context::new(&self.observer)
+    fn new_ctx(&self) -> Self::CTX {
+        Box::new(Context::new(&self.observer))
     }
 
     /// None: the compression module of the default costs every request an allocation.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     /// HTTP/1: [`crate::accept`] hands over the arrival here.
-    fn on_connection_reuse(&self, _session: &mut Session, context: &mut Context, arrival: Box<dyn Any + Send + Sync>) {
+    fn on_connection_reuse(
+        &self,
+        _session: &mut Session,
+        context: &mut Self::CTX,
+        arrival: Box<dyn Any + Send + Sync>,
+    ) {
         if let Ok(arrival) = arrival.downcast::<Arrival>() {
             context.arrive(arrival);
         }
     }
 
     /// HTTP/2: the arrival comes with the stream.
-    async fn early_request_filter(&self, session: &mut Session, context: &mut Context) -> Result<()> {
+    async fn early_request_filter(&self, session: &mut Session, context: &mut Self::CTX) -> Result<()> {
         if context.arrival.is_none()
             && let Some(arrival) = Arrival::of_http2(session)
         {
@@ -71,7 +77,7 @@ impl ProxyHttp for Gateway {
     }
 
     /// Who is it, may it pass, where does it go. True: answered here.
-    async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+    async fn request_filter(&self, session: &mut Session, context: &mut Self::CTX) -> Result<bool> {
         if self.leaving.has_begun() {
             session.set_keepalive(None);
         }
@@ -98,7 +104,7 @@ impl ProxyHttp for Gateway {
         session: &mut Session,
         body: &mut Option<Bytes>,
         is_end: bool,
-        context: &mut Context,
+        context: &mut Self::CTX,
     ) -> Result<()> {
         if (is_end || body.is_none()) && context.has_body() {
             context.outcome.body_handed_on = Some(clock::now());
@@ -106,7 +112,7 @@ impl ProxyHttp for Gateway {
         context.arrival.as_deref().map_or(Ok(()), |arrival| arrival.bound_body(session))
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, _session: &mut Session, context: &mut Self::CTX) -> Result<Box<HttpPeer>> {
         balance::choose(context).await
     }
 
@@ -117,7 +123,7 @@ impl ProxyHttp for Gateway {
         _peer: &HttpPeer,
         _fd: RawFd,
         _digest: Option<&Digest>,
-        context: &mut Context,
+        context: &mut Self::CTX,
     ) -> Result<()> {
         context.attempt.connected(reused);
         Ok(())
@@ -127,7 +133,7 @@ impl ProxyHttp for Gateway {
         &self,
         _session: &mut Session,
         _peer: &HttpPeer,
-        context: &mut Context,
+        context: &mut Self::CTX,
         error: BError,
     ) -> BError {
         forward::retry::connect_failed(context, error)
@@ -137,7 +143,7 @@ impl ProxyHttp for Gateway {
         &self,
         _session: &mut Session,
         head: &mut RequestHeader,
-        context: &mut Context,
+        context: &mut Self::CTX,
     ) -> Result<()> {
         forward::request::prepare(context, head)
     }
@@ -146,7 +152,7 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         head: &mut ResponseHeader,
-        context: &mut Context,
+        context: &mut Self::CTX,
     ) -> Result<()> {
         forward::response::receive(context, head)?;
         let version = session.req_header().version;
@@ -160,7 +166,7 @@ impl ProxyHttp for Gateway {
         &self,
         _session: &mut Session,
         trailers: &mut HeaderMap,
-        _context: &mut Context,
+        _context: &mut Self::CTX,
     ) -> Result<()> {
         forward::response::receive_trailers(trailers);
         Ok(())
@@ -171,22 +177,22 @@ impl ProxyHttp for Gateway {
         _peer: &HttpPeer,
         session: &mut Session,
         error: BError,
-        context: &mut Context,
+        context: &mut Self::CTX,
         _client_reused: bool,
     ) -> BError {
         forward::retry::broke_off(context, session, error)
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Self::CTX) -> FailToProxy {
         forward::failure::render(context, session, error).await
     }
 
-    async fn logging(&self, session: &mut Session, _error: Option<&Error>, context: &mut Context) {
+    async fn logging(&self, session: &mut Session, _error: Option<&Error>, context: &mut Self::CTX) {
         context.record(Some(session));
     }
 
     /// The access log says it, once for each request.
-    fn suppress_error_log(&self, _session: &Session, _context: &Context, _error: &Error) -> bool {
+    fn suppress_error_log(&self, _session: &Session, _context: &Self::CTX, _error: &Error) -> bool {
         true
     }
 
@@ -194,7 +200,7 @@ impl ProxyHttp for Gateway {
     fn suppress_proxy_warn_log(
         &self,
         _session: &Session,
-        _context: &Context,
+        _context: &Self::CTX,
         _error: &Error,
         _place: ProxyWarnLogContext,
     ) -> bool {

@@ -127,16 +127,16 @@ fn push_three_digits(out: &mut String, number: u64) {
 pub(crate) fn push_number(out: &mut String, number: u64) {
     let mut digits = [0_u8; 20];
     let mut rest = number;
-    let mut length = 0;
-    for digit in &mut digits {
+    let mut start = digits.len();
+    for digit in digits.iter_mut().rev() {
         *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
         rest /= 10;
-        length += 1;
+        start -= 1;
         if rest == 0 {
             break;
         }
     }
-    out.extend(digits.iter().take(length).rev().map(|digit| char::from(*digit)));
+    out.push_str(digits.get(start..).and_then(|digits| std::str::from_utf8(digits).ok()).unwrap_or_default());
 }
 
 /// Appends an address as `Display` does, quicker for IPv4.
