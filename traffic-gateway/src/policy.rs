@@ -16,6 +16,7 @@ use gatehouse_shared::{
 
 use crate::{
     accept,
+    admit::Admission,
     balance::{Cluster, route},
     config::{Config, Drain, FILE, Process},
     server::{limits, sockets::MOST_SOCKETS},
@@ -32,6 +33,8 @@ pub struct Policy {
     pub process: Process,
     /// Bounds and rules of the way in.
     pub accept: accept::Bounds,
+    /// The stages that requests pass.
+    pub admission: Admission,
     /// Signs requests to the business tier.
     pub hop: HopKeys,
     /// Which requests go where.
@@ -80,6 +83,7 @@ impl Load for Policy {
             node,
             process: config.process,
             accept,
+            admission: Admission::default(),
             hop,
             routes,
             clusters,

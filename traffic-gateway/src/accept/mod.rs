@@ -46,6 +46,9 @@ pub use wire::violation_of;
 
 use gatehouse_shared::config::{ConfigErrors, Positions, Sources};
 
+/// What the security log calls this step.
+pub const STAGE: &str = "accept";
+
 /// Compiles everything of one configuration that the way in needs; `before` is the running generation's.
 ///
 /// # Errors
@@ -75,5 +78,7 @@ pub fn compile(
     }
 }
 
+#[cfg(test)]
+pub(crate) mod sample;
 #[cfg(test)]
 mod tests;

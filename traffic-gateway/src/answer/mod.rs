@@ -26,7 +26,7 @@ const DRAIN_BYTES: usize = 1 << 20;
 /// # Errors
 ///
 /// The client is gone.
-pub async fn deny(session: &mut Session, context: &mut Context, denial: &Denial) -> Result<()> {
+pub async fn deny(session: &mut Session, context: &mut Context, denial: Denial) -> Result<()> {
     let reason = denial.reason;
     context.outcome.reason = Some(reason);
     let body = Bytes::from(problem::json(reason, context.request_id.as_str(), denial.detail.as_deref()));
@@ -38,6 +38,10 @@ pub async fn deny(session: &mut Session, context: &mut Context, denial: &Denial)
     if let Some(delay) = denial.retry_after {
         head.insert_header(header::RETRY_AFTER, delay.as_secs().max(1))?;
     }
+    for (name, value) in &denial.headers {
+        head.insert_header(name.clone(), value.clone())?;
+    }
+    context.outcome.denied = Some(denial);
     let body_pending = !session.as_mut().is_body_done();
     if body_pending {
         session.set_keepalive(None);

@@ -8,7 +8,12 @@ use pingora::{
     proxy::{FailToProxy, Session},
 };
 
-use crate::{accept::wire::violation_of, admit::Denial, answer, context::Context};
+use crate::{
+    accept::{self, wire::violation_of},
+    admit::Denial,
+    answer,
+    context::Context,
+};
 
 /// Answers a failed request, unless its response has begun or its client is gone, and notes why for the access log.
 pub async fn render(context: &mut Context, session: &mut Session, error: &Error) -> FailToProxy {
@@ -27,7 +32,7 @@ pub async fn render(context: &mut Context, session: &mut Session, error: &Error)
     };
     session.set_keepalive(None);
     let status = denial.reason.status;
-    if let Err(error) = answer::deny(session, context, &denial).await {
+    if let Err(error) = answer::deny(session, context, denial).await {
         tracing::debug!(%error, "client gone before the page was written");
         return closed(0);
     }
@@ -40,7 +45,10 @@ fn denial_for(context: &mut Context, error: &Error) -> Option<Denial> {
         return Some(denial);
     }
     match error.esource() {
-        ErrorSource::Downstream => violation_of(error).or_else(|| downstream(error.etype())).map(Denial::from),
+        ErrorSource::Downstream => {
+            let reason = violation_of(error).or_else(|| downstream(error.etype()));
+            reason.map(|reason| Denial::from(reason).by(accept::STAGE))
+        }
         ErrorSource::Upstream => Some(upstream(error.etype())),
         ErrorSource::Internal | ErrorSource::Unset => Some(Denial::from(&problem::INTERNAL_ERROR)),
     }

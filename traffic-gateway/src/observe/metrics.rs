@@ -23,6 +23,7 @@ use gatehouse_shared::{
     },
 };
 
+use super::verdicts::Verdicts;
 use crate::{
     accept::guard::Connections,
     balance::{Cluster, Route},
@@ -39,6 +40,7 @@ pub struct Metrics {
     seconds: HistogramVec,
     refused: IntCounterVec,
     retries: IntCounter,
+    verdicts: Verdicts,
     without_route: RouteMetrics,
 }
 
@@ -80,8 +82,9 @@ impl Metrics {
         )?;
         let retries = catalogue
             .counter("gatehouse_edge_retries_total", "Attempts on business nodes beyond the first of a request.")?;
+        let verdicts = Verdicts::declare(&catalogue)?;
         let without_route = RouteMetrics::resolve(&requests, &seconds, NO_ROUTE);
-        Ok(Self { catalogue, requests, seconds, refused, retries, without_route })
+        Ok(Self { catalogue, requests, seconds, refused, retries, verdicts, without_route })
     }
 
     /// Counts a request that ended.
@@ -100,6 +103,12 @@ impl Metrics {
         if let Some(reason) = reason {
             self.refused.with_label_values(&[reason.code]).inc();
         }
+    }
+
+    /// What the stages of admission decided.
+    #[must_use]
+    pub fn verdicts(&self) -> &Verdicts {
+        &self.verdicts
     }
 
     /// Counts the attempts of a request.

@@ -2,6 +2,7 @@
 
 pub mod access_log;
 pub mod metrics;
+pub mod verdicts;
 mod observer;
 
-pub use observer::Observer;
+pub use observer::{Observer, Recorded};

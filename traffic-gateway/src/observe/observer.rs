@@ -100,8 +100,8 @@ impl Observer {
     }
 
     /// Records a request that arrived; without a session its future was cancelled.
-    pub fn record(&self, context: &Context, session: Option<&mut Session>) {
-        let Some(arrival) = context.arrival.as_deref() else { return };
+    pub fn record(&self, context: &Context, session: Option<&mut Session>) -> Option<Recorded> {
+        let arrival = context.arrival.as_deref()?;
         let now = clock::now();
         let duration = now.saturating_duration_since(arrival.received_at);
         let mut sent = Sent::default();
@@ -116,13 +116,18 @@ impl Observer {
         }
         let outcome = &context.outcome;
         let reason = outcome.reason.or((sent.status < 200).then_some(&problem::CLIENT_CLOSED));
-        if sent.status < 200 {
+        if outcome.is_dropped {
+            sent.status = 0;
+        } else if sent.status < 200 {
             sent.status = problem::CLIENT_CLOSED.status;
         }
-        self.metrics.request(context.route.as_deref(), sent.status, reason, duration);
+        // What was dropped counts by the status it would have had.
+        let counted = if sent.status == 0 { reason.map_or(0, |reason| reason.status) } else { sent.status };
+        self.metrics.request(context.route.as_deref(), counted, reason, duration);
         self.metrics.attempts(context.attempt.count());
+        let recorded = Recorded { status: sent.status, reason, at: now };
         if !self.logs() {
-            return;
+            return Some(recorded);
         }
         let connection = &arrival.connection;
         let trace_id = context.trace.as_ref().map(gatehouse_shared::id::TraceContext::trace_id);
@@ -154,7 +159,19 @@ impl Observer {
             error: outcome.cause.as_deref(),
         };
         self.log.push(entry.to_line());
+        Some(recorded)
     }
+}
+
+/// What was recorded of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Recorded {
+    /// The status sent, 499 when the client left before, 0 when it was dropped without an answer.
+    pub status: u16,
+    /// Why this gate answered itself.
+    pub reason: Option<&'static Reason>,
+    /// When it ended.
+    pub at: Instant,
 }
 
 impl Refusals for Observer {
