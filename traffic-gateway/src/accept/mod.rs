@@ -37,11 +37,12 @@ mod path;
 
 pub use client::TrustedProxies;
 pub use config::{Bounds, Config, Http2Bounds};
-pub use connection::{Arrival, ClientCertificate, Connection, Refusals, TlsFacts};
+pub use connection::{Arrival, ClientCertificate, Connection, Refusal, Refusals, TlsFacts};
 pub use entrance::{Bound, CurrentPolicy, Entrance, socket_buffers};
 pub use guard::Connections;
 pub use listener::{Listener, ListenerConfig};
 pub use normalize::{Body, Message};
+pub use refuse::fields_of;
 pub use wire::violation_of;
 
 use gatehouse_shared::config::{ConfigErrors, Positions, Sources};

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use gatehouse_shared::problem::Reason;
 use http::{HeaderName, HeaderValue};
+use ring::digest::{SHA256, digest};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -154,13 +155,22 @@ impl Evidence {
         self
     }
 
-    /// The same, with the value that matched. Secrets (tokens, session cookies) must not come here in clear.
+    /// The same, with the value that matched; for values that are secrets there is [`Evidence::matched_secret`].
     #[must_use]
     pub fn matched(mut self, what: impl Into<Box<str>>, value: impl AsRef<[u8]>) -> Self {
         let value = value.as_ref();
         let kept = value.get(..MATCHED_MAX).unwrap_or(value);
         self.matched = Some(Matched { what: what.into(), value: kept.into(), length: value.len() });
         self
+    }
+
+    /// The same for a value that must not be in a log, such as a token or a session cookie: only the first 16 hexadecimal
+    /// digits of its SHA-256 are kept, so that two lines about the same secret can be told to be so.
+    #[must_use]
+    pub fn matched_secret(self, what: impl Into<Box<str>>, value: impl AsRef<[u8]>) -> Self {
+        let digest = digest(&SHA256, value.as_ref());
+        let hex: String = digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        self.matched(what, format!("sha256:{hex}"))
     }
 }
 
@@ -210,6 +220,12 @@ mod tests {
         assert_eq!((matched.value.len(), matched.length), (MATCHED_MAX, 10_000));
         let short = Evidence::new(Source::List, "bad").matched("client", "192.0.2.1").matched.unwrap();
         assert_eq!((&*short.value, short.length), (b"192.0.2.1".as_slice(), 9));
+    }
+
+    #[test]
+    fn of_a_secret_only_a_digest_is_kept() {
+        let evidence = Evidence::new(Source::Limit, "logins").matched_secret("cookie session", "abc");
+        assert_eq!(&*evidence.matched.unwrap().value, b"sha256:ba7816bf8f01cfea");
     }
 
     /// The result of every check carries one: small enough to be returned by value.

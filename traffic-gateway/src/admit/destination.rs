@@ -9,12 +9,15 @@ use gatehouse_shared::problem;
 
 use super::{Denial, RequestView, Stage, Verdict};
 
+/// The name of the stage.
+pub const NAME: &str = "route";
+
 /// The stage; nothing about it can be configured.
 #[derive(Debug)]
 pub struct Destination;
 
 impl Stage for Destination {
-    const NAME: &'static str = "route";
+    const NAME: &'static str = NAME;
 
     fn check(&self, request: &RequestView<'_>, _now: Instant) -> Verdict {
         match request.route() {

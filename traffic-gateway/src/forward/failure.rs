@@ -10,7 +10,7 @@ use pingora::{
 
 use crate::{
     accept::{self, wire::violation_of},
-    admit::Denial,
+    admit::{Action, Denial},
     answer,
     context::Context,
 };
@@ -24,6 +24,11 @@ pub async fn render(context: &mut Context, session: &mut Session, error: &Error)
     let closed = |status| FailToProxy { error_code: status, can_reuse_downstream: false };
     if session.response_written().is_some_and(|head| !head.status.is_informational()) {
         context.outcome.truncated = true;
+        if let Some(reason) = violation_of(error) {
+            // Too late for a page: the connection ends.
+            let denial = Denial::from(reason).by(accept::STAGE);
+            context.outcome.denied = Some(Denial { action: Some(Action::Drop), ..denial });
+        }
         return closed(0);
     }
     let Some(denial) = denial_for(context, error) else {
