@@ -21,6 +21,8 @@ mod client_address;
 mod connections;
 mod http2;
 mod bodies;
+mod answer;
+mod security_log;
 mod hop;
 mod failover;
 mod lifecycle;

@@ -12,7 +12,7 @@ use gatehouse_shared::{config::HumanDuration, hop::HopKeyConfig, telemetry::acce
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::{accept, balance};
+use crate::{accept, answer, balance, observe::security_log};
 
 /// Name of the file in the configuration directory.
 pub const FILE: &str = "edge.toml";
@@ -32,6 +32,9 @@ pub struct Config {
     /// Certificates of the TLS listeners, chosen by server name; the first is the default. Swapped without restart.
     #[serde(default)]
     pub certificate: Vec<accept::tls::CertificateConfig>,
+    /// What a client is told whose request this gate answers itself.
+    #[serde(default)]
+    pub answer: answer::Config,
     /// What the tiers share to trust each other.
     pub hop: Hop,
     /// Which requests go to which cluster.
@@ -43,6 +46,9 @@ pub struct Config {
     /// The access log.
     #[serde(default)]
     pub access_log: access_log::Config,
+    /// One line for every denial.
+    #[serde(default)]
+    pub security_log: security_log::Config,
     /// How the process ends.
     #[serde(default)]
     pub drain: Drain,

@@ -17,7 +17,7 @@ use pingora::{
 
 use crate::{
     accept::Arrival,
-    admit::{self, Denial},
+    admit::{Admitted, Denial, RequestView},
     answer, balance,
     context::Context,
     forward::{self, response::Unchunk},
@@ -84,8 +84,10 @@ impl ProxyHttp for Gateway {
         if session.req_header().version == Version::HTTP_10 {
             session.downstream_modules_ctx = self.modules_of_http_1_0.build_ctx();
         }
-        let denial = match begin(session, context) {
-            Ok(()) => {
+        let denial = match self.begin(session, context) {
+            Ok(admitted) => {
+                context.wait(admitted.delay).await;
+                context.begin_waiting();
                 if context.awaits_continue() {
                     session.as_mut().write_continue_response().await?;
                     context.continued();
@@ -94,7 +96,7 @@ impl ProxyHttp for Gateway {
             }
             Err(denial) => denial,
         };
-        answer::deny(session, context, &denial).await?;
+        answer::deny(session, context, denial).await?;
         Ok(true)
     }
 
@@ -208,23 +210,24 @@ impl ProxyHttp for Gateway {
     }
 }
 
-/// The steps before anything is sent, in order.
-fn begin(session: &Session, context: &mut Context) -> Result<(), Denial> {
-    let head = session.req_header();
-    context.trace = Some(TraceContext::accept(only(&head.headers, "traceparent"), &context.request_id));
-    let Some(arrival) = context.arrival.as_deref() else {
-        return Err(Denial::from(&problem::INTERNAL_ERROR));
-    };
-    let policy = Arc::clone(&arrival.policy);
-    context.client = arrival.client(&head.headers);
-    admit::check(&arrival.message)?;
-    let message = &arrival.message;
-    let Some(route) = policy.value.routes.find(message.host(), message.canonical_path()) else {
-        return Err(Denial::from(&problem::ROUTE_NOT_FOUND));
-    };
-    context.begin_waiting(route.timeout);
-    context.route = Some(Arc::clone(route));
-    Ok(())
+impl Gateway {
+    /// The steps before anything is sent, in order.
+    fn begin(&self, session: &Session, context: &mut Context) -> Result<Admitted, Denial> {
+        let headers = &session.req_header().headers;
+        context.now = clock::now();
+        context.trace = Some(TraceContext::accept(only(headers, "traceparent"), &context.request_id));
+        let Some(arrival) = context.arrival.as_deref() else {
+            return Err(Denial::from(&problem::INTERNAL_ERROR));
+        };
+        let (policy, message) = (&arrival.policy.value, &arrival.message);
+        context.client = arrival.client(headers);
+        context.route = policy.routes.find(message.host(), message.canonical_path()).cloned();
+        let (client, route) = (context.client, context.route.as_deref());
+        let view = RequestView::new(message, headers, &arrival.connection, client, route, context.started_unix_ms);
+        let admitted = policy.admission.check(&view, context.now, self.observer.metrics().verdicts());
+        context.outcome.observed = view.into_observed();
+        admitted
+    }
 }
 
 /// The value of a header that occurs exactly once.

@@ -16,8 +16,11 @@ use gatehouse_shared::{
 
 use crate::{
     accept,
+    admit::Admission,
+    answer::Answers,
     balance::{Cluster, route},
     config::{Config, Drain, FILE, Process},
+    observe::security_log,
     server::{limits, sockets::MOST_SOCKETS},
 };
 
@@ -32,6 +35,10 @@ pub struct Policy {
     pub process: Process,
     /// Bounds and rules of the way in.
     pub accept: accept::Bounds,
+    /// The stages that requests pass.
+    pub admission: Admission,
+    /// What refused clients are answered.
+    pub answers: Answers,
     /// Signs requests to the business tier.
     pub hop: HopKeys,
     /// Which requests go where.
@@ -39,6 +46,7 @@ pub struct Policy {
     /// Every cluster, in the order of the configuration.
     pub clusters: Vec<Arc<Cluster>>,
     access_log: access_log::Config,
+    security_log: security_log::Settings,
     /// How the process ends.
     pub drain: Drain,
 }
@@ -53,6 +61,7 @@ impl Load for Policy {
         let node = errors.collect(check_process(&config.process, &positions));
         let accept =
             errors.collect(accept::compile(&config, before.map(|before| &before.accept), &mut sources, &positions));
+        let answers = errors.collect(Answers::compile(&config.answer, &mut sources, &positions));
         let hop = errors.collect(HopKeys::compile(&config.hop.keys, "hop.keys", &positions, &mut sources));
         let (clusters, cluster_errors) = clusters(&config, before, &positions);
         errors.extend(cluster_errors);
@@ -68,7 +77,10 @@ impl Load for Policy {
         if config.access_log.queue == 0 {
             errors.push(positions.error("access_log.queue", "queue must be at least 1", None));
         }
-        let (Some(node), Some(accept), Some(hop), Some(routes)) = (node, accept, hop, routes) else {
+        let security_log = errors.collect(security_log::Settings::compile(&config.security_log, &positions));
+        let (Some(node), Some(accept), Some(answers), Some(hop), Some(routes), Some(security_log)) =
+            (node, accept, answers, hop, routes, security_log)
+        else {
             return Err(errors);
         };
         if let Some(before) = before
@@ -80,10 +92,13 @@ impl Load for Policy {
             node,
             process: config.process,
             accept,
+            admission: Admission::default(),
+            answers,
             hop,
             routes,
             clusters,
             access_log: config.access_log,
+            security_log,
             drain: config.drain,
         };
         Ok(Loaded::new(errors.into_result(policy)?, sources))
@@ -95,6 +110,12 @@ impl Policy {
     #[must_use]
     pub fn access_log(&self) -> access_log::Config {
         self.access_log.below(&self.process.state_dir)
+    }
+
+    /// The security log; the path of a file is relative to the state directory.
+    #[must_use]
+    pub fn security_log(&self) -> security_log::Settings {
+        self.security_log.below(&self.process.state_dir)
     }
 }
 

@@ -14,6 +14,7 @@ use pingora::{Error, ErrorType};
 
 use super::normalize::{Body, Message};
 use super::wire::violation;
+use crate::admit::Action;
 use crate::policy::Policy;
 
 /// What is known of a client connection once its protocol is chosen; the same for all its requests.
@@ -123,8 +124,30 @@ impl Arrival {
     }
 }
 
-/// Where refusals made before the gateway sees a request are recorded: access log and metrics.
+/// A refusal made before the gateway sees a request.
+#[derive(Debug)]
+pub struct Refusal<'a> {
+    /// The connection.
+    pub connection: &'a Connection,
+    /// Why.
+    pub reason: &'static Reason,
+    /// The id that the client was told.
+    pub request_id: RequestId,
+    /// When, Unix milliseconds.
+    pub unix_ms: u64,
+    /// How the client was answered.
+    pub action: Action,
+    /// The status sent; 0 for none.
+    pub status: u16,
+    /// What was read of the request (at most 2,048 bytes, unescaped), empty where none was.
+    pub head: &'a [u8],
+}
+
+/// Where refusals made before the gateway sees a request are recorded: logs and metrics.
 pub trait Refusals: Send + Sync {
-    /// `head` is what was read of the request (at most 2,048 bytes, unescaped), empty where none was.
-    fn refused(&self, connection: &Connection, reason: &'static Reason, request_id: RequestId, head: &[u8]);
+    /// A message, or all that is left of a connection, was refused.
+    fn refused(&self, refusal: &Refusal<'_>);
+
+    /// A connection was closed before anything was read of a request. There may be very many of these.
+    fn turned_away(&self, connection: &Connection, reason: &'static Reason);
 }

@@ -20,7 +20,7 @@ use pingora::server::ShutdownWatch;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
-use super::connection::{Connection, Refusals, TlsFacts};
+use super::connection::{Connection, Refusal, Refusals, TlsFacts};
 use super::guard::Connections;
 use super::listener::Listener;
 use super::proxy_protocol::{self, Header};
@@ -29,6 +29,8 @@ use super::tls::client_certificate;
 use super::transport::Transport;
 use super::wire::Wire;
 use super::{http1, http2};
+use crate::admit::Action;
+use crate::answer::{Answers, Facts, Written, preferred};
 use crate::policy::Policy;
 
 /// The current policy; asked for once a connection and once a request.
@@ -73,12 +75,43 @@ impl<G> Entrance<G> {
         Self { proxy, policy, refusals, connections, listeners: listeners.into_boxed_slice() }
     }
 
-    /// Records a refusal and gives it a request id.
+    /// Records a refusal that somebody else answers, or nobody, and gives it a request id.
     pub(super) fn refused(&self, connection: &Connection, reason: &'static Reason, head: &[u8]) -> RequestId {
-        let id = RequestId::new(clock::unix_ms());
-        let head = head.get(..head.len().min(RECORDED_MAX)).unwrap_or_default();
-        self.refusals.refused(connection, reason, id, head);
-        id
+        let unix_ms = clock::unix_ms();
+        let request_id = RequestId::new(unix_ms);
+        let status = reason.status;
+        self.record(&Refusal { connection, reason, request_id, unix_ms, action: Action::Page, status, head });
+        request_id
+    }
+
+    /// Decides how a refused message is answered and records it. `accept` are its `Accept` fields, as far as they are known.
+    pub(super) fn answer<'h>(
+        &self,
+        answers: &Answers,
+        connection: &Connection,
+        reason: &'static Reason,
+        head: &[u8],
+        accept: impl IntoIterator<Item = &'h [u8]>,
+    ) -> (RequestId, Written) {
+        let unix_ms = clock::unix_ms();
+        let request_id = RequestId::new(unix_ms);
+        let facts = Facts {
+            reason,
+            detail: None,
+            request_id: request_id.as_str(),
+            client: connection.source.ip(),
+            retry_after: None,
+            unix_ms,
+        };
+        let written = answers.write(answers.action(reason, None, None), preferred(accept), &facts);
+        let (action, status) = (written.action(), written.status(reason));
+        self.record(&Refusal { connection, reason, request_id, unix_ms, action, status, head });
+        (request_id, written)
+    }
+
+    fn record(&self, refusal: &Refusal<'_>) {
+        let head = refusal.head.get(..RECORDED_MAX).unwrap_or(refusal.head);
+        self.refusals.refused(&Refusal { head, ..*refusal });
     }
 
     /// The listener a connection came to: by its address, else by its port.
@@ -99,7 +132,7 @@ where
     async fn accept(self: &Arc<Self>, mut socket: Box<Socket>, shutdown: &ShutdownWatch) {
         let Some((mut connection, bound)) = self.connection(&socket) else { return };
         let Some(mut guard) = self.connections.enter() else {
-            self.refused(&connection, &problem::TOO_MANY_CONNECTIONS, b"");
+            self.refusals.turned_away(&connection, &problem::TOO_MANY_CONNECTIONS);
             return;
         };
         let policy = (self.policy)();
@@ -118,13 +151,13 @@ where
                     state_source(&mut socket, source);
                 }
                 None => {
-                    self.refused(&connection, &problem::PROXY_PROTOCOL_INVALID, b"");
+                    self.refusals.turned_away(&connection, &problem::PROXY_PROTOCOL_INVALID);
                     return;
                 }
             }
         }
         if !guard.count_client(connection.source.ip(), bounds.connections_per_client) {
-            self.refused(&connection, &problem::TOO_MANY_CONNECTIONS_OF_CLIENT, b"");
+            self.refusals.turned_away(&connection, &problem::TOO_MANY_CONNECTIONS_OF_CLIENT);
             return;
         }
         let transport = if bound.listener.tls.is_some() {

@@ -93,7 +93,8 @@ impl Drop for Guard {
     }
 }
 
-fn network(address: IpAddr) -> IpAddr {
+/// Who counts as one client: an IPv4 address or an IPv6 /64 network.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
         four => four,

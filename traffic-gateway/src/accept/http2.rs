@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gatehouse_shared::clock;
+use gatehouse_shared::live::Generation;
 use gatehouse_shared::problem::{self, Reason};
 use http::HeaderValue;
 use http::header::COOKIE;
@@ -32,6 +33,7 @@ use super::guard::Guard;
 use super::normalize;
 use super::refuse;
 use super::transport::Transport;
+use crate::policy::Policy;
 
 /// How long a client may take to close an idle connection after it was told to go away.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -167,8 +169,7 @@ where
         let message = match normalize::http2(session.req_header(), has_body, accept) {
             Ok(message) => message,
             Err(reason) => {
-                let allow = (reason.status == 405).then(|| accept.allow.clone());
-                self.refuse(session, reason, allow);
+                self.refuse(session, reason, Arc::clone(&policy));
                 return if reason.status == 400 { self.count_malformed(bounds) } else { next };
             }
         };
@@ -191,13 +192,14 @@ where
         next
     }
 
-    fn refuse(&self, mut session: HttpSession, reason: &'static Reason, allow: Option<Box<str>>) {
-        let request = session.req_header();
-        let head = [request.method.as_str().as_bytes(), b" ", request.raw_path()].concat();
-        let id = self.entrance.refused(&self.connection, reason, &head);
+    fn refuse(&self, mut session: HttpSession, reason: &'static Reason, policy: Arc<Generation<Policy>>) {
+        let head = refuse::head_of(&session);
+        let (answers, accept) = (&policy.value.answers, refuse::accept_of(&session));
+        let (id, written) = self.entrance.answer(answers, &self.connection, reason, &head, accept);
         let active = Active::enter(&self.active);
         tokio::spawn(async move {
-            let answering = refuse::answer_stream(&mut session, reason, &id, allow.as_deref());
+            let allow = &policy.value.accept.allow;
+            let answering = refuse::http2(&mut session, &written, reason, &id, allow);
             if !matches!(timeout(GOODBYE, answering).await, Ok(Ok(()))) {
                 tracing::debug!("the refusal of an HTTP/2 request could not be sent");
             }

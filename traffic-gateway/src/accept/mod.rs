@@ -37,14 +37,18 @@ mod path;
 
 pub use client::TrustedProxies;
 pub use config::{Bounds, Config, Http2Bounds};
-pub use connection::{Arrival, ClientCertificate, Connection, Refusals, TlsFacts};
+pub use connection::{Arrival, ClientCertificate, Connection, Refusal, Refusals, TlsFacts};
 pub use entrance::{Bound, CurrentPolicy, Entrance, socket_buffers};
 pub use guard::Connections;
 pub use listener::{Listener, ListenerConfig};
 pub use normalize::{Body, Message};
+pub use refuse::fields_of;
 pub use wire::violation_of;
 
 use gatehouse_shared::config::{ConfigErrors, Positions, Sources};
+
+/// What the security log calls this step.
+pub const STAGE: &str = "accept";
 
 /// Compiles everything of one configuration that the way in needs; `before` is the running generation's.
 ///
@@ -75,5 +79,7 @@ pub fn compile(
     }
 }
 
+#[cfg(test)]
+pub(crate) mod sample;
 #[cfg(test)]
 mod tests;

@@ -17,12 +17,13 @@ use gatehouse_shared::{
     telemetry::{
         access_log::LineWriter,
         metrics::{
-            self, Catalogue, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, MetricError, SECONDS,
-            mirror,
+            self, Catalogue, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, LineMetrics, MetricError,
+            SECONDS, mirror,
         },
     },
 };
 
+use super::{security_log::SecurityLog, verdicts::Verdicts};
 use crate::{
     accept::guard::Connections,
     balance::{Cluster, Route},
@@ -39,6 +40,7 @@ pub struct Metrics {
     seconds: HistogramVec,
     refused: IntCounterVec,
     retries: IntCounter,
+    verdicts: Verdicts,
     without_route: RouteMetrics,
 }
 
@@ -80,8 +82,9 @@ impl Metrics {
         )?;
         let retries = catalogue
             .counter("gatehouse_edge_retries_total", "Attempts on business nodes beyond the first of a request.")?;
+        let verdicts = Verdicts::declare(&catalogue)?;
         let without_route = RouteMetrics::resolve(&requests, &seconds, NO_ROUTE);
-        Ok(Self { catalogue, requests, seconds, refused, retries, without_route })
+        Ok(Self { catalogue, requests, seconds, refused, retries, verdicts, without_route })
     }
 
     /// Counts a request that ended.
@@ -102,6 +105,12 @@ impl Metrics {
         }
     }
 
+    /// What the stages of admission decided.
+    #[must_use]
+    pub fn verdicts(&self) -> &Verdicts {
+        &self.verdicts
+    }
+
     /// Counts the attempts of a request.
     pub fn attempts(&self, count: usize) {
         if let Some(retries) = count.checked_sub(1).filter(|retries| *retries > 0) {
@@ -118,6 +127,7 @@ impl Metrics {
         &self,
         live: &Arc<Live<Policy>>,
         log: &LineWriter,
+        security: &Arc<SecurityLog>,
         in_flight: &InFlight,
         connections: &Arc<Connections>,
     ) -> Result<(), MetricError> {
@@ -125,6 +135,10 @@ impl Metrics {
         metrics::process(catalogue)?;
         metrics::reload(catalogue, live)?;
         metrics::access_log(catalogue, log)?;
+        watch_security_log(catalogue, security.writer())?;
+        let repeated = declare_repeated(catalogue)?;
+        let security = Arc::clone(security);
+        catalogue.on_render(move || mirror(&repeated, security.repeated()));
         let active = catalogue.gauge("gatehouse_edge_requests_in_flight", "Requests being served.")?;
         let open = catalogue.gauge("gatehouse_edge_connections", "Client connections open.")?;
         let (in_flight, connections) = (in_flight.clone(), Arc::clone(connections));
@@ -228,6 +242,26 @@ fn whole(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
+/// Lines of the security log.
+fn watch_security_log(catalogue: &Catalogue, writer: &LineWriter) -> Result<(), MetricError> {
+    let names = LineMetrics {
+        written: ("gatehouse_security_log_written_total", "Security log lines that the sink has taken."),
+        dropped: (
+            "gatehouse_security_log_dropped_total",
+            "Security log lines lost because the sink was slow, blocked or full.",
+        ),
+        waiting: ("gatehouse_security_log_waiting", "Security log lines waiting to be written."),
+    };
+    metrics::lines(catalogue, writer, &names)
+}
+
+fn declare_repeated(catalogue: &Catalogue) -> Result<IntCounter, MetricError> {
+    catalogue.counter(
+        "gatehouse_security_log_repeated_total",
+        "Refused connections that the security log has counted in a line of another instead of giving them one.",
+    )
+}
+
 /// The page of the documentation that lists every metric.
 ///
 /// # Errors
@@ -242,5 +276,7 @@ pub fn reference_markdown<T: Load>(live: &Arc<Live<T>>, log: &LineWriter) -> Res
     metrics::process(catalogue)?;
     metrics::reload(catalogue, live)?;
     metrics::access_log(catalogue, log)?;
+    watch_security_log(catalogue, log)?;
+    declare_repeated(catalogue)?;
     Ok(catalogue.reference_markdown("Edge"))
 }

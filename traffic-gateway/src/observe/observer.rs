@@ -13,7 +13,7 @@ use std::{
 use gatehouse_shared::{
     clock,
     hop::{Auth, Origin},
-    id::{RequestId, TraceContext},
+    id::TraceContext,
     problem::{self, Reason},
     shutdown::{InFlight, InFlightGuard},
     telemetry::access_log::{self, LineWriter},
@@ -21,9 +21,14 @@ use gatehouse_shared::{
 use http::header;
 use pingora::proxy::Session;
 
-use super::{access_log::Entry, metrics::Metrics};
+use super::{
+    access_log::Entry,
+    metrics::Metrics,
+    security_log::{Record, SecurityLog, Settings, record::Asked},
+};
 use crate::{
-    accept::{Connection, Refusals},
+    accept::{self, Arrival, Connection, Refusal, Refusals, fields_of},
+    admit::{Denial, Mode},
     context::Context,
 };
 
@@ -32,6 +37,7 @@ pub struct Observer {
     node: Box<str>,
     log: LineWriter,
     logs: AtomicBool,
+    security: Arc<SecurityLog>,
     in_flight: InFlight,
     metrics: Metrics,
     started: Instant,
@@ -42,18 +48,19 @@ impl Observer {
     ///
     /// # Errors
     ///
-    /// The access log cannot be opened.
+    /// A log cannot be opened.
     pub fn start(
         node: Box<str>,
         log: &access_log::Config,
+        security: Settings,
         in_flight: InFlight,
         metrics: Metrics,
     ) -> io::Result<Arc<Self>> {
-        let writer = LineWriter::start(log)?;
         Ok(Arc::new(Self {
-            node,
-            log: writer,
+            log: LineWriter::start(log)?,
             logs: AtomicBool::new(is_on(log)),
+            security: Arc::new(SecurityLog::start(node.clone(), security)?),
+            node,
             in_flight,
             metrics,
             started: clock::now(),
@@ -83,6 +90,18 @@ impl Observer {
         &self.log
     }
 
+    /// The security log.
+    #[must_use]
+    pub fn security(&self) -> &Arc<SecurityLog> {
+        &self.security
+    }
+
+    /// Opens the files of the logs anew.
+    pub fn reopen(&self) {
+        self.log.reopen();
+        self.security.writer().reopen();
+    }
+
     /// The configuration of the access log has changed.
     pub fn retarget(&self, log: &access_log::Config) {
         self.log.retarget(log);
@@ -92,6 +111,7 @@ impl Observer {
     /// Writes what is still queued; nothing is recorded afterwards.
     pub fn close(&self) {
         self.log.close();
+        self.security.close();
     }
 
     /// Whether lines are put together at all.
@@ -100,29 +120,39 @@ impl Observer {
     }
 
     /// Records a request that arrived; without a session its future was cancelled.
-    pub fn record(&self, context: &Context, session: Option<&mut Session>) {
-        let Some(arrival) = context.arrival.as_deref() else { return };
+    pub fn record(&self, context: &Context, session: Option<&mut Session>) -> Option<Recorded> {
+        let arrival = context.arrival.as_deref()?;
         let now = clock::now();
         let duration = now.saturating_duration_since(arrival.received_at);
+        let outcome = &context.outcome;
         let mut sent = Sent::default();
         if let Some(session) = session {
             sent.status = session.response_written().map_or(0, |head| head.status.as_u16());
             sent.is_http_1_0 = session.req_header().version == http::Version::HTTP_10;
             sent.bytes_in = session.body_bytes_read() as u64;
             sent.bytes_out = session.body_bytes_sent() as u64;
-            if self.logs() {
+            if self.logs() || outcome.denied.is_some() || !outcome.observed.is_empty() {
                 sent.user_agent = session.req_header().headers.get(header::USER_AGENT).cloned();
             }
         }
-        let outcome = &context.outcome;
         let reason = outcome.reason.or((sent.status < 200).then_some(&problem::CLIENT_CLOSED));
-        if sent.status < 200 {
+        if outcome.is_dropped {
+            sent.status = 0;
+        } else if sent.status < 200 {
             sent.status = problem::CLIENT_CLOSED.status;
         }
-        self.metrics.request(context.route.as_deref(), sent.status, reason, duration);
+        // What was dropped counts by the status it would have had.
+        let counted = if sent.status == 0 { reason.map_or(0, |reason| reason.status) } else { sent.status };
+        self.metrics.request(context.route.as_deref(), counted, reason, duration);
         self.metrics.attempts(context.attempt.count());
+        let recorded = Recorded { status: sent.status, reason, at: now };
+        for denial in outcome.observed.iter().chain(&outcome.denied) {
+            if self.security.wants(denial) {
+                self.write_denial(context, arrival, denial, &sent);
+            }
+        }
         if !self.logs() {
-            return;
+            return Some(recorded);
         }
         let connection = &arrival.connection;
         let trace_id = context.trace.as_ref().filter(|trace| trace.is_continued()).map(TraceContext::trace_id);
@@ -154,31 +184,109 @@ impl Observer {
             error: outcome.cause.as_deref(),
         };
         self.log.push(entry.to_line());
+        Some(recorded)
+    }
+
+    /// The line of the security log about one denial of a request that arrived.
+    fn write_denial(&self, context: &Context, arrival: &Arrival, denial: &Denial, sent: &Sent) {
+        let (connection, message) = (&arrival.connection, &arrival.message);
+        let answers = &arrival.policy.value.answers;
+        let path = Some(message.canonical_path());
+        let trace_id = context.trace.as_ref().map(TraceContext::trace_id);
+        self.security.write(&Record {
+            unix_ms: context.started_unix_ms,
+            request_id: Some(context.request_id.as_str()),
+            trace_id: trace_id.as_deref(),
+            node: &self.node,
+            client: Some(context.client),
+            peer: (connection.peer != context.client).then_some(connection.peer),
+            local: connection.local,
+            protocol: Some(protocol(connection, sent.is_http_1_0)),
+            tls: connection.tls.as_deref().map(|tls| tls.version),
+            asked: Some(Asked {
+                method: message.method.as_str().as_bytes(),
+                host: message.authority().as_bytes(),
+                target: message.raw_target().as_bytes(),
+                user_agent: sent.user_agent.as_ref().map(http::HeaderValue::as_bytes),
+            }),
+            route: context.route.as_deref().map(|route| &*route.name),
+            stage: denial.stage.unwrap_or_default(),
+            reason: denial.reason,
+            detail: denial.detail.as_deref(),
+            mode: denial.mode,
+            action: match denial.mode {
+                Mode::Enforce => denial.action.unwrap_or_default(),
+                Mode::Observe => answers.action(denial.reason, denial.action, path),
+            },
+            status: sent.status,
+            evidence: denial.evidence.as_deref(),
+            repeated: None,
+        });
     }
 }
 
+/// What was recorded of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Recorded {
+    /// The status sent, 499 when the client left before, 0 when it was dropped without an answer.
+    pub status: u16,
+    /// Why this gate answered itself.
+    pub reason: Option<&'static Reason>,
+    /// When it ended.
+    pub at: Instant,
+}
+
 impl Refusals for Observer {
-    fn refused(&self, connection: &Connection, reason: &'static Reason, request_id: RequestId, head: &[u8]) {
-        let status = reason.status;
-        self.metrics.request(None, status, Some(reason), std::time::Duration::ZERO);
+    fn refused(&self, refusal: &Refusal<'_>) {
+        let Refusal { connection, reason, status, head, .. } = *refusal;
+        self.metrics.request(None, reason.status, Some(reason), std::time::Duration::ZERO);
+        let mut words =
+            head.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii_end().split(|byte| *byte == b' ');
+        let asked = Asked {
+            method: words.next().unwrap_or_default(),
+            target: words.next().unwrap_or_default(),
+            host: fields_of(head, "host").next().unwrap_or_default(),
+            user_agent: fields_of(head, "user-agent").next(),
+        };
+        let protocol = protocol(connection, words.next() == Some(b"HTTP/1.0"));
+        self.security.write(&Record {
+            unix_ms: refusal.unix_ms,
+            request_id: Some(refusal.request_id.as_str()),
+            trace_id: None,
+            node: &self.node,
+            client: Some(connection.source),
+            peer: (connection.peer != connection.source).then_some(connection.peer),
+            local: connection.local,
+            protocol: Some(protocol),
+            tls: connection.tls.as_deref().map(|tls| tls.version),
+            asked: (!head.is_empty()).then_some(asked),
+            route: None,
+            stage: accept::STAGE,
+            reason,
+            detail: None,
+            mode: Mode::Enforce,
+            action: refusal.action,
+            status,
+            evidence: None,
+            repeated: None,
+        });
         if !self.logs() {
             return;
         }
-        let text = String::from_utf8_lossy(head);
-        let mut words = text.lines().next().unwrap_or_default().split(' ');
+        let text = |bytes| String::from_utf8_lossy(bytes);
         let entry = Entry {
-            time_unix_ms: clock::unix_ms(),
-            request_id: request_id.as_str(),
+            time_unix_ms: refusal.unix_ms,
+            request_id: refusal.request_id.as_str(),
             trace_id: None,
             node: &self.node,
             client: connection.source,
             peer: (connection.peer != connection.source).then_some(connection.peer),
-            protocol: protocol(connection, words.next_back() == Some("HTTP/1.0")),
+            protocol,
             tls: connection.tls.as_deref().map(|tls| tls.version),
-            method: words.next().unwrap_or_default(),
-            host: "",
-            target: words.next().unwrap_or_default(),
-            user_agent: None,
+            method: &text(asked.method),
+            host: &text(asked.host),
+            target: &text(asked.target),
+            user_agent: asked.user_agent,
             status,
             reason: Some(reason.code),
             bytes_in: 0,
@@ -194,6 +302,12 @@ impl Refusals for Observer {
             error: None,
         };
         self.log.push(entry.to_line());
+    }
+
+    /// There was no request, so there is no line in the access log: the security log has them, and not one by one.
+    fn turned_away(&self, connection: &Connection, reason: &'static Reason) {
+        self.metrics.request(None, reason.status, Some(reason), std::time::Duration::ZERO);
+        self.security.turned_away(connection, reason);
     }
 }
 

@@ -11,7 +11,6 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use gatehouse_shared::id::RequestId;
 use gatehouse_shared::live::{Generation, Load};
 use gatehouse_shared::problem::Reason;
 use pingora::apps::ServerApp;
@@ -30,7 +29,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::accept::{
-    Arrival, Bound, Bounds, Connection, Connections, Entrance, Refusals, socket_buffers, violation_of,
+    Arrival, Bound, Bounds, Connection, Connections, Entrance, Refusal, Refusals, socket_buffers, violation_of,
 };
 use crate::policy::Policy;
 
@@ -157,7 +156,11 @@ impl ProxyHttp for Relay {
 pub(super) struct Codes(Mutex<Vec<&'static str>>);
 
 impl Refusals for Codes {
-    fn refused(&self, _: &Connection, reason: &'static Reason, _: RequestId, _: &[u8]) {
+    fn refused(&self, refusal: &Refusal<'_>) {
+        self.0.lock().unwrap().push(refusal.reason.code);
+    }
+
+    fn turned_away(&self, _: &Connection, reason: &'static Reason) {
         self.0.lock().unwrap().push(reason.code);
     }
 }
