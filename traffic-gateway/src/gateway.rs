@@ -100,10 +100,11 @@ impl ProxyHttp for Gateway {
         is_end: bool,
         context: &mut Context,
     ) -> Result<()> {
-        if (is_end || body.is_none()) && context.has_body() {
+        let is_end = is_end || body.is_none();
+        if is_end && context.has_body() {
             context.outcome.body_handed_on = Some(clock::now());
         }
-        context.arrival.as_deref().map_or(Ok(()), |arrival| arrival.bound_body(session))
+        context.arrival.as_deref().map_or(Ok(()), |arrival| arrival.bound_body(session, is_end))
     }
 
     async fn upstream_peer(&self, _session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
@@ -149,6 +150,9 @@ impl ProxyHttp for Gateway {
         context: &mut Context,
     ) -> Result<()> {
         forward::response::receive(context, head)?;
+        if let Some(arrival) = context.arrival.as_deref() {
+            arrival.answered();
+        }
         let version = session.req_header().version;
         if self.leaving.has_begun() || forward::response::ends_connection(context, version, head) {
             session.set_keepalive(None);

@@ -115,9 +115,10 @@ impl Observer {
             }
         }
         let outcome = &context.outcome;
-        let reason = outcome.reason.or((sent.status < 200).then_some(&problem::CLIENT_CLOSED));
+        let mut reason = outcome.reason.or(arrival.cut_short());
         if sent.status < 200 {
-            sent.status = problem::CLIENT_CLOSED.status;
+            reason = reason.or(Some(&problem::CLIENT_CLOSED));
+            sent.status = arrival.cut_short().unwrap_or(&problem::CLIENT_CLOSED).status;
         }
         self.metrics.request(context.route.as_deref(), sent.status, reason, duration);
         self.metrics.attempts(context.attempt.count());
