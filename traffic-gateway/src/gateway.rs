@@ -84,6 +84,7 @@ impl ProxyHttp for Gateway {
                     session.as_mut().write_continue_response().await?;
                     context.continued();
                 }
+                forward::collect::collect(session, context).await?;
                 return Ok(false);
             }
             Err(denial) => denial,
