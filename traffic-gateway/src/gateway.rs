@@ -92,6 +92,7 @@ impl ProxyHttp for Gateway {
                     session.as_mut().write_continue_response().await?;
                     context.continued();
                 }
+                forward::collect::collect(session, context).await?;
                 return Ok(false);
             }
             Err(denial) => denial,
@@ -108,10 +109,11 @@ impl ProxyHttp for Gateway {
         is_end: bool,
         context: &mut Self::CTX,
     ) -> Result<()> {
-        if (is_end || body.is_none()) && context.has_body() {
+        let is_end = is_end || body.is_none();
+        if is_end && context.has_body() {
             context.outcome.body_handed_on = Some(clock::now());
         }
-        context.arrival.as_deref().map_or(Ok(()), |arrival| arrival.bound_body(session))
+        context.arrival.as_deref().map_or(Ok(()), |arrival| arrival.bound_body(session, is_end))
     }
 
     async fn upstream_peer(&self, _session: &mut Session, context: &mut Self::CTX) -> Result<Box<HttpPeer>> {
@@ -157,6 +159,9 @@ impl ProxyHttp for Gateway {
         context: &mut Self::CTX,
     ) -> Result<()> {
         forward::response::receive(context, head)?;
+        if let Some(arrival) = context.arrival.as_deref() {
+            arrival.answered();
+        }
         let version = session.req_header().version;
         if self.leaving.has_begun() || forward::response::ends_connection(context, version, head) {
             session.set_keepalive(None);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use gatehouse_shared::clock;
 use gatehouse_shared::id::RequestId;
 use gatehouse_shared::live::Generation;
 use gatehouse_shared::problem::{self, Reason};
@@ -13,6 +14,7 @@ use pingora::proxy::Session;
 use pingora::{Error, ErrorType};
 
 use super::normalize::{Body, Message};
+use super::upload::Upload;
 use super::wire::violation;
 use crate::admit::Action;
 use crate::policy::Policy;
@@ -89,6 +91,8 @@ pub struct Arrival {
     pub received_at: Instant,
     /// 1 for the first request of the connection.
     pub request_index: u64,
+    /// How far the request is; the wire knows that by itself on HTTP/1.
+    pub(super) upload: Option<Arc<Upload>>,
 }
 
 impl Arrival {
@@ -99,21 +103,37 @@ impl Arrival {
         carried.user_data?.downcast::<Self>().ok()
     }
 
-    /// Ends an HTTP/2 body of unstated length that has grown over the cap, the way the wire ends one on HTTP/1; for
-    /// `request_body_filter`.
+    /// Notes what was read of an HTTP/2 body, and ends one of unstated length that has grown over the cap, the way the wire
+    /// ends one on HTTP/1; for `request_body_filter`, with whether this was its end.
     ///
     /// # Errors
     /// A downstream error in which [`super::violation_of`] finds the reason.
-    pub fn bound_body(&self, session: &Session) -> pingora::Result<()> {
-        let is_over = |received: usize| u64::try_from(received).unwrap_or(u64::MAX) > self.policy.value.accept.body_max;
-        if self.connection.is_http2
-            && self.message.body == Body::Chunked
-            && is_over(session.as_downstream().body_bytes_read())
-        {
+    pub fn bound_body(&self, session: &Session, is_end: bool) -> pingora::Result<()> {
+        let Some(upload) = &self.upload else { return Ok(()) };
+        let received = u64::try_from(session.as_downstream().body_bytes_read()).unwrap_or(u64::MAX);
+        if is_end {
+            upload.settled();
+        } else {
+            upload.came(received, clock::now());
+        }
+        if self.message.body == Body::Chunked && received > self.policy.value.accept.body_max {
             let cause = violation(&problem::BODY_TOO_LARGE);
             return Err(Error::because(ErrorType::ReadError, "body over its cap", cause).into_down());
         }
         Ok(())
+    }
+
+    /// The answer has begun: the body may take its time from now on.
+    pub fn answered(&self) {
+        if let Some(upload) = &self.upload {
+            upload.settled();
+        }
+    }
+
+    /// Why the way in cut the request short, which its client sees as a reset stream; on HTTP/1 such requests are answered.
+    #[must_use]
+    pub fn cut_short(&self) -> Option<&'static Reason> {
+        self.upload.as_deref().and_then(Upload::cut_short)
     }
 
     /// The client of this request: the connection's source, or whom trusted proxies name.

@@ -26,6 +26,7 @@ use super::listener::Listener;
 use super::proxy_protocol::{self, Header};
 use super::refuse::RECORDED_MAX;
 use super::tls::client_certificate;
+use super::tls_failure::TlsFailure;
 use super::transport::Transport;
 use super::wire::Wire;
 use super::{http1, http2};
@@ -162,11 +163,14 @@ where
         }
         let transport = if bound.listener.tls.is_some() {
             match Box::pin(handshake(socket, &policy, bound)).await {
-                Some((transport, facts)) => {
+                Ok((transport, facts)) => {
                     connection.tls = Some(Box::new(facts));
                     transport
                 }
-                None => return,
+                Err(failure) => {
+                    self.connections.count_tls_failure(failure);
+                    return;
+                }
             }
         } else {
             Transport::Plain(socket)
@@ -265,20 +269,24 @@ fn state_source(socket: &mut Socket, source: SocketAddr) {
 }
 
 /// Performs the TLS handshake with the certificates of the current generation.
-async fn handshake(socket: Box<Socket>, policy: &Generation<Policy>, bound: &Bound) -> Option<(Transport, TlsFacts)> {
+async fn handshake(
+    socket: Box<Socket>,
+    policy: &Generation<Policy>,
+    bound: &Bound,
+) -> Result<(Transport, TlsFacts), TlsFailure> {
     let bounds = &policy.value.accept;
     let current = bounds.listeners.get(bound.index).and_then(|listener| listener.tls.as_ref());
-    let tls = current.or(bound.listener.tls.as_ref())?;
+    let tls = current.or(bound.listener.tls.as_ref()).ok_or(TlsFailure::Other)?;
     let stream = timeout(bounds.tls_handshake_timeout, tls.acceptor().tls_handshake(*socket)).await;
     let stream = match stream {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             tracing::debug!(%error, "tls handshake failed");
-            return None;
+            return Err(TlsFailure::of(&error));
         }
         Err(_) => {
             tracing::debug!("tls handshake took too long");
-            return None;
+            return Err(TlsFailure::Timeout);
         }
     };
     let session = stream.get_ssl();
@@ -289,5 +297,5 @@ async fn handshake(socket: Box<Socket>, policy: &Generation<Policy>, bound: &Bou
             .map(|name| name.to_ascii_lowercase().into_boxed_str()),
         client: session.and_then(|session| session.peer_certificate_der()).and_then(client_certificate),
     };
-    Some((Transport::Tls(Box::new(stream)), facts))
+    Ok((Transport::Tls(Box::new(stream)), facts))
 }

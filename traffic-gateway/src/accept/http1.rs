@@ -141,7 +141,7 @@ where
         Body::Chunked => true,
     };
     let connection = Arc::clone(connection);
-    let arrival = Arrival { policy, connection, message, received_at, request_index };
+    let arrival = Arrival { policy, connection, message, received_at, request_index, upload: None };
 
     let mut session = ServerSession::new_http1(wire);
     session.set_keepalive_reuses_remaining(is_last.then_some(0));

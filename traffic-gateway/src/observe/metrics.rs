@@ -17,8 +17,8 @@ use gatehouse_shared::{
     telemetry::{
         access_log::LineWriter,
         metrics::{
-            self, Catalogue, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, LineMetrics, MetricError,
-            SECONDS, mirror,
+            self, Catalogue, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, LineMetrics,
+            MetricError, SECONDS, mirror,
         },
     },
 };
@@ -140,11 +140,11 @@ impl Metrics {
         let security = Arc::clone(security);
         catalogue.on_render(move || mirror(&repeated, security.repeated()));
         let active = catalogue.gauge("gatehouse_edge_requests_in_flight", "Requests being served.")?;
-        let open = catalogue.gauge("gatehouse_edge_connections", "Client connections open.")?;
+        let clients = ConnectionMetrics::declare(catalogue)?;
         let (in_flight, connections) = (in_flight.clone(), Arc::clone(connections));
         catalogue.on_render(move || {
             active.set(whole(in_flight.count()));
-            open.set(whole(connections.open()));
+            clients.show(&connections);
         });
         let nodes = NodeMetrics::declare(catalogue)?;
         let live = Arc::clone(live);
@@ -167,6 +167,43 @@ impl RouteMetrics {
     fn resolve(requests: &IntCounterVec, seconds: &HistogramVec, route: &str) -> Self {
         let class = |class: &str| requests.with_label_values(&[route, class]);
         Self { requests: ["1xx", "2xx", "3xx", "4xx", "5xx"].map(class), seconds: seconds.with_label_values(&[route]) }
+    }
+}
+
+/// What is known of client connections.
+struct ConnectionMetrics {
+    open: IntGauge,
+    accepted: IntCounter,
+    tls_failures: IntCounterVec,
+}
+
+impl ConnectionMetrics {
+    fn declare(catalogue: &Catalogue) -> Result<Self, MetricError> {
+        let kind = (
+            "kind",
+            "`timeout`, `client_left`, `not_tls`, `incompatible`, `client_certificate`, `alert` (most often a client that does \
+             not trust the certificate) or `other`",
+        );
+        Ok(Self {
+            open: catalogue.gauge("gatehouse_edge_connections", "Client connections open.")?,
+            accepted: catalogue.counter(
+                "gatehouse_edge_connections_accepted_total",
+                "Client connections taken from the listeners, refused ones included.",
+            )?,
+            tls_failures: catalogue.counters(
+                "gatehouse_edge_tls_handshakes_failed_total",
+                "TLS handshakes of clients that failed.",
+                &[kind],
+            )?,
+        })
+    }
+
+    fn show(&self, connections: &Connections) {
+        self.open.set(whole(connections.open()));
+        mirror(&self.accepted, connections.accepted());
+        for (kind, total) in connections.tls_failures() {
+            mirror(&self.tls_failures.with_label_values(&[kind.name()]), total);
+        }
     }
 }
 
@@ -272,7 +309,7 @@ pub fn reference_markdown<T: Load>(live: &Arc<Live<T>>, log: &LineWriter) -> Res
     let catalogue = &edge.catalogue;
     NodeMetrics::declare(catalogue)?;
     catalogue.gauge("gatehouse_edge_requests_in_flight", "Requests being served.")?;
-    catalogue.gauge("gatehouse_edge_connections", "Client connections open.")?;
+    ConnectionMetrics::declare(catalogue)?;
     metrics::process(catalogue)?;
     metrics::reload(catalogue, live)?;
     metrics::access_log(catalogue, log)?;

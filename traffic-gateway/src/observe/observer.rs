@@ -135,11 +135,12 @@ impl Observer {
                 sent.user_agent = session.req_header().headers.get(header::USER_AGENT).cloned();
             }
         }
-        let reason = outcome.reason.or((sent.status < 200).then_some(&problem::CLIENT_CLOSED));
+        let mut reason = outcome.reason.or(arrival.cut_short());
         if outcome.is_dropped {
             sent.status = 0;
         } else if sent.status < 200 {
-            sent.status = problem::CLIENT_CLOSED.status;
+            reason = reason.or(Some(&problem::CLIENT_CLOSED));
+            sent.status = arrival.cut_short().unwrap_or(&problem::CLIENT_CLOSED).status;
         }
         // What was dropped counts by the status it would have had.
         let counted = if sent.status == 0 { reason.map_or(0, |reason| reason.status) } else { sent.status };

@@ -88,11 +88,11 @@ impl ProxyHttp for Relay {
     async fn request_body_filter(
         &self,
         session: &mut Session,
-        _: &mut Option<Bytes>,
-        _: bool,
+        body: &mut Option<Bytes>,
+        is_end: bool,
         context: &mut Self::CTX,
     ) -> pingora::Result<()> {
-        context.as_ref().map_or(Ok(()), |arrival| arrival.bound_body(session))
+        context.as_ref().map_or(Ok(()), |arrival| arrival.bound_body(session, is_end || body.is_none()))
     }
 
     async fn upstream_peer(&self, _: &mut Session, _: &mut Self::CTX) -> pingora::Result<Box<HttpPeer>> {
@@ -120,6 +120,7 @@ impl ProxyHttp for Relay {
         context: &mut Self::CTX,
     ) -> pingora::Result<()> {
         let arrival = context.as_ref().expect("every request has an arrival");
+        arrival.answered();
         let connection = &arrival.connection;
         response.insert_header("x-generation", arrival.policy.number)?;
         response.insert_header("x-path", arrival.message.canonical_path())?;
