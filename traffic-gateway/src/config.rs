@@ -32,7 +32,8 @@ pub struct Config {
     /// Certificates of the TLS listeners, chosen by server name; the first is the default. Swapped without restart.
     #[serde(default)]
     pub certificate: Vec<accept::tls::CertificateConfig>,
-    /// What a client is told whose request this gate answers itself.
+    /// What a client is told whose request this gate answers itself. Browsers get an HTML page, everyone else a problem
+    /// document; see docs/DENIALS.md.
     #[serde(default)]
     pub answer: answer::Config,
     /// What the tiers share to trust each other.
@@ -46,7 +47,7 @@ pub struct Config {
     /// The access log.
     #[serde(default)]
     pub access_log: access_log::Config,
-    /// One line for every denial.
+    /// One JSON line for every denial; see docs/DENIALS.md.
     #[serde(default)]
     pub security_log: security_log::Config,
     /// How the process ends.

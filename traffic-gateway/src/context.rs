@@ -23,7 +23,7 @@ use pingora::{Error, proxy::Session};
 
 use crate::{
     accept::{Arrival, Body, Bounds, Connection},
-    admit::{Denial, Ended},
+    admit::{Admitted, Denial, Ended},
     balance::{Attempt, Route},
     forward::request::unindexed,
     observe::{Observer, Recorded},
@@ -46,6 +46,8 @@ pub struct Context {
     pub client: SocketAddr,
     /// Where it goes.
     pub route: Option<Arc<Route>>,
+    /// What the stages of admission granted it.
+    pub admitted: Admitted,
     /// When its head was judged; good enough for whatever follows without waiting.
     pub now: Instant,
     /// When the wait for the head of the response ends.
@@ -113,6 +115,7 @@ impl Context {
             trace: None,
             client: SocketAddr::from(([0, 0, 0, 0], 0)),
             route: None,
+            admitted: Admitted::default(),
             now,
             deadline: now,
             attempt: Attempt::default(),
@@ -157,10 +160,10 @@ impl Context {
         self.deadline = self.now + route.timeout + upload;
     }
 
-    /// Holds the request back for as long as a limit asks, at most [`LONGEST_DELAY`].
-    pub async fn wait(&mut self, delay: Duration) {
-        if !delay.is_zero() {
-            tokio::time::sleep(delay.min(LONGEST_DELAY)).await;
+    /// Holds the request back for as long as the stages asked for, at most [`LONGEST_DELAY`].
+    pub async fn wait(&mut self) {
+        if !self.admitted.delay.is_zero() {
+            tokio::time::sleep(self.admitted.delay.min(LONGEST_DELAY)).await;
             self.now = clock::now();
         }
     }

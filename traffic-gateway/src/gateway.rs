@@ -17,7 +17,7 @@ use pingora::{
 
 use crate::{
     accept::Arrival,
-    admit::{Admitted, Denial, RequestView},
+    admit::{Denial, RequestView},
     answer, balance,
     context::Context,
     forward::{self, response::Unchunk},
@@ -85,8 +85,8 @@ impl ProxyHttp for Gateway {
             session.downstream_modules_ctx = self.modules_of_http_1_0.build_ctx();
         }
         let denial = match self.begin(session, context) {
-            Ok(admitted) => {
-                context.wait(admitted.delay).await;
+            Ok(()) => {
+                context.wait().await;
                 context.begin_waiting();
                 if context.awaits_continue() {
                     session.as_mut().write_continue_response().await?;
@@ -217,7 +217,7 @@ impl ProxyHttp for Gateway {
 
 impl Gateway {
     /// The steps before anything is sent, in order.
-    fn begin(&self, session: &Session, context: &mut Context) -> Result<Admitted, Denial> {
+    fn begin(&self, session: &Session, context: &mut Context) -> Result<(), Denial> {
         let headers = &session.req_header().headers;
         context.now = clock::now();
         context.trace = Some(TraceContext::accept(only(headers, "traceparent"), &context.request_id));
@@ -231,7 +231,8 @@ impl Gateway {
         let view = RequestView::new(message, headers, &arrival.connection, client, route, context.started_unix_ms);
         let admitted = policy.admission.check(&view, context.now, self.observer.metrics().verdicts());
         context.outcome.observed = view.into_observed();
-        admitted
+        context.admitted = admitted?;
+        Ok(())
     }
 }
 

@@ -16,7 +16,7 @@ use pingora::{Error, ErrorType};
 use super::normalize::{Body, Message};
 use super::upload::Upload;
 use super::wire::violation;
-use crate::admit::Action;
+use crate::admit::{Action, Denial};
 use crate::policy::Policy;
 
 /// What is known of a client connection once its protocol is chosen; the same for all its requests.
@@ -168,6 +168,7 @@ pub trait Refusals: Send + Sync {
     /// A message, or all that is left of a connection, was refused.
     fn refused(&self, refusal: &Refusal<'_>);
 
-    /// A connection was closed before anything was read of a request. There may be very many of these.
-    fn turned_away(&self, connection: &Connection, reason: &'static Reason);
+    /// A connection was closed before anything was read of a request, or would have been (in observe mode). There may be very
+    /// many of these.
+    fn turned_away(&self, connection: &Connection, denial: &Denial);
 }

@@ -29,8 +29,8 @@ use super::tls::client_certificate;
 use super::tls_failure::TlsFailure;
 use super::transport::Transport;
 use super::wire::Wire;
-use super::{http1, http2};
-use crate::admit::Action;
+use super::{STAGE, http1, http2};
+use crate::admit::{Action, Denial};
 use crate::answer::{Answers, Facts, Written, preferred};
 use crate::policy::Policy;
 
@@ -110,6 +110,11 @@ impl<G> Entrance<G> {
         (request_id, written)
     }
 
+    /// Records a connection that is closed before anything was read of a request.
+    fn turn_away(&self, connection: &Connection, reason: &'static Reason) {
+        self.refusals.turned_away(connection, &Denial::from(reason).by(STAGE));
+    }
+
     fn record(&self, refusal: &Refusal<'_>) {
         let head = refusal.head.get(..RECORDED_MAX).unwrap_or(refusal.head);
         self.refusals.refused(&Refusal { head, ..*refusal });
@@ -133,7 +138,7 @@ where
     async fn accept(self: &Arc<Self>, mut socket: Box<Socket>, shutdown: &ShutdownWatch) {
         let Some((mut connection, bound)) = self.connection(&socket) else { return };
         let Some(mut guard) = self.connections.enter() else {
-            self.refusals.turned_away(&connection, &problem::TOO_MANY_CONNECTIONS);
+            self.turn_away(&connection, &problem::TOO_MANY_CONNECTIONS);
             return;
         };
         let policy = (self.policy)();
@@ -152,13 +157,13 @@ where
                     state_source(&mut socket, source);
                 }
                 None => {
-                    self.refusals.turned_away(&connection, &problem::PROXY_PROTOCOL_INVALID);
+                    self.turn_away(&connection, &problem::PROXY_PROTOCOL_INVALID);
                     return;
                 }
             }
         }
         if !guard.count_client(connection.source.ip(), bounds.connections_per_client) {
-            self.refusals.turned_away(&connection, &problem::TOO_MANY_CONNECTIONS_OF_CLIENT);
+            self.turn_away(&connection, &problem::TOO_MANY_CONNECTIONS_OF_CLIENT);
             return;
         }
         let transport = if bound.listener.tls.is_some() {

@@ -7,20 +7,24 @@ use std::sync::atomic::AtomicU64;
 use gatehouse_shared::clock;
 use http::HeaderMap;
 
-use super::config::Bounds;
 use super::normalize;
 use super::{Connection, Message};
+use crate::policy::Policy;
 
 /// What the way in makes of a whole HTTP/1 head under the default bounds, and its fields.
 pub(crate) fn message(head: &str) -> (Message, HeaderMap) {
-    static BOUNDS: OnceLock<Bounds> = OnceLock::new();
-    let bounds = BOUNDS.get_or_init(super::tests::bounds);
-    let message = normalize::http1(head.as_bytes(), bounds, local()).unwrap().message;
+    let message = normalize::http1(head.as_bytes(), &policy().accept, local()).unwrap().message;
     let mut headers = HeaderMap::new();
     for (name, value) in head.lines().skip(1).filter_map(|line| line.split_once(':')) {
         headers.append(http::HeaderName::try_from(name).unwrap(), value.trim().parse().unwrap());
     }
     (message, headers)
+}
+
+/// The defaults, with one route for everything.
+pub(crate) fn policy() -> &'static Policy {
+    static POLICY: OnceLock<Policy> = OnceLock::new();
+    POLICY.get_or_init(super::tests::policy)
 }
 
 /// A plain HTTP/1 connection from `peer`.

@@ -77,5 +77,23 @@ mod tests {
         let upgrade = Sample::get("/", &[("Connection", "upgrade"), ("Upgrade", "websocket")]);
         assert_eq!(code(&upgrade), Some(("upgrade_unsupported", Some("protocol"))));
         assert_eq!(code(&Sample::get("/", &[])), Some(("route_not_found", Some("route"))));
+        assert_eq!(code(&Sample::get("/", &[]).routed()), None);
+    }
+
+    /// Prints what a clean request costs here.
+    #[test]
+    #[expect(clippy::print_stdout, reason = "the figure is the point")]
+    #[ignore = "measures; says something only with optimisation"]
+    fn a_clean_request_costs_little() {
+        const ROUNDS: u32 = 1_000_000;
+        let (metrics, sample) = (Metrics::new().unwrap(), Sample::get("/", &[]).routed());
+        let (admission, start) = (Admission::default(), clock::now());
+        for _ in 0..ROUNDS {
+            let view = std::hint::black_box(&sample).view();
+            assert!(admission.check(&view, start, metrics.verdicts()).is_ok());
+        }
+        let each = (clock::now() - start) / ROUNDS;
+        println!("admission of a clean request: {each:?}");
+        assert!(each < std::time::Duration::from_micros(5));
     }
 }

@@ -222,6 +222,13 @@ pub(crate) mod sample {
             self
         }
 
+        /// The same with a route.
+        pub(crate) fn routed(mut self) -> Self {
+            let routes = &accept::sample::policy().routes;
+            self.route = routes.find(self.message.host(), self.message.canonical_path()).cloned();
+            self
+        }
+
         pub(crate) fn view(&self) -> RequestView<'_> {
             RequestView::new(
                 &self.message,

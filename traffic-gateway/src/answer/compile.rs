@@ -181,12 +181,22 @@ fn name_statuses(
 
 /// Reads and judges a page; findings in it have their own line and column.
 fn page(file: &Path, sources: &mut Sources, positions: &Positions, path: &str) -> Result<Arc<Template>, ConfigErrors> {
-    let text = sources.read(file)?.text;
+    let text = sources.read(file).map_err(|errors| named_by(&errors, path))?.text;
     if text.trim().is_empty() || text.len() > PAGE_MAX {
         let message = format!("the page \"{}\" must have 1 byte to {} KiB", file.display(), PAGE_MAX / 1024);
         return Err(positions.error(path, message, None).into());
     }
     template(&text, Language::Html).map_err(|errors| in_file(&file.display().to_string(), &text, &errors))
+}
+
+/// The same findings with the key that led to the file.
+fn named_by(errors: &ConfigErrors, path: &str) -> ConfigErrors {
+    let mut named = ConfigErrors::new();
+    for error in errors.sorted() {
+        let remedy = error.remedy.clone().or_else(|| Some(format!("named by {path}")));
+        named.push(ConfigError { remedy, ..error.clone() });
+    }
+    named
 }
 
 fn template(text: &str, language: Language) -> Result<Arc<Template>, Vec<TemplateError>> {

@@ -8,8 +8,7 @@ use serde::Deserialize;
 use super::redirect;
 use crate::admit::Action;
 
-/// `[answer]`: what a client is told whose request this gate answers itself. Browsers get an HTML page, everyone else a
-/// problem document; see docs/DENIALS.md.
+/// `[answer]`: what a client is told whose request this gate answers itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
@@ -21,13 +20,13 @@ pub struct Config {
     pub json: BTreeMap<String, String>,
     /// Where the action `redirect` leads. Default: nowhere, so that nothing can be redirected.
     pub redirect: Option<redirect::Config>,
-    /// Other answers for some reasons.
+    /// Other answers for some reasons. What names a code goes before what names a status, and that before what names a class;
+    /// what is not set here is as in the less specific one.
     #[serde(rename = "override")]
     pub overrides: Vec<OverrideConfig>,
 }
 
-/// `[[answer.override]]`: other answers for some reasons. What names a code goes before what names a status, and that before
-/// what names a class; what is not set here is as in the less specific one.
+/// `[[answer.override]]`: other answers for some reasons.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OverrideConfig {

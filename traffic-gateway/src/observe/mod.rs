@@ -5,5 +5,6 @@ pub mod security_log;
 pub mod metrics;
 pub mod verdicts;
 mod observer;
+mod refusals;
 
 pub use observer::{Observer, Recorded};

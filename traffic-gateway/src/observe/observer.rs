@@ -2,12 +2,11 @@
 
 use std::{
     io,
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use gatehouse_shared::{
@@ -27,19 +26,19 @@ use super::{
     security_log::{Record, SecurityLog, Settings, record::Asked},
 };
 use crate::{
-    accept::{self, Arrival, Connection, Refusal, Refusals, fields_of},
+    accept::{Arrival, Connection},
     admit::{Denial, Mode},
     context::Context,
 };
 
 /// Where requests are recorded.
 pub struct Observer {
-    node: Box<str>,
-    log: LineWriter,
+    pub(super) node: Box<str>,
+    pub(super) log: LineWriter,
     logs: AtomicBool,
-    security: Arc<SecurityLog>,
+    pub(super) security: Arc<SecurityLog>,
     in_flight: InFlight,
-    metrics: Metrics,
+    pub(super) metrics: Metrics,
     started: Instant,
 }
 
@@ -114,8 +113,8 @@ impl Observer {
         self.security.close();
     }
 
-    /// Whether lines are put together at all.
-    fn logs(&self) -> bool {
+    /// Whether lines of the access log are put together at all.
+    pub(super) fn logs(&self) -> bool {
         self.logs.load(Ordering::Relaxed)
     }
 
@@ -125,16 +124,8 @@ impl Observer {
         let now = clock::now();
         let duration = now.saturating_duration_since(arrival.received_at);
         let outcome = &context.outcome;
-        let mut sent = Sent::default();
-        if let Some(session) = session {
-            sent.status = session.response_written().map_or(0, |head| head.status.as_u16());
-            sent.is_http_1_0 = session.req_header().version == http::Version::HTTP_10;
-            sent.bytes_in = session.body_bytes_read() as u64;
-            sent.bytes_out = session.body_bytes_sent() as u64;
-            if self.logs() || outcome.denied.is_some() || !outcome.observed.is_empty() {
-                sent.user_agent = session.req_header().headers.get(header::USER_AGENT).cloned();
-            }
-        }
+        let wants_agent = self.logs() || outcome.denied.is_some() || !outcome.observed.is_empty();
+        let mut sent = session.map(|session| Sent::of(session, wants_agent)).unwrap_or_default();
         let mut reason = outcome.reason.or(arrival.cut_short());
         if outcome.is_dropped {
             sent.status = 0;
@@ -146,16 +137,26 @@ impl Observer {
         let counted = if sent.status == 0 { reason.map_or(0, |reason| reason.status) } else { sent.status };
         self.metrics.request(context.route.as_deref(), counted, reason, duration);
         self.metrics.attempts(context.attempt.count());
-        let recorded = Recorded { status: sent.status, reason, at: now };
         for denial in outcome.observed.iter().chain(&outcome.denied) {
             if self.security.wants(denial) {
                 self.write_denial(context, arrival, denial, &sent);
             }
         }
-        if !self.logs() {
-            return Some(recorded);
+        if self.logs() {
+            self.write_access(context, arrival, &sent, reason, duration);
         }
-        let connection = &arrival.connection;
+        Some(Recorded { status: sent.status, reason, at: now })
+    }
+
+    fn write_access(
+        &self,
+        context: &Context,
+        arrival: &Arrival,
+        sent: &Sent,
+        reason: Option<&'static Reason>,
+        duration: Duration,
+    ) {
+        let (connection, outcome) = (&arrival.connection, &context.outcome);
         let trace_id = context.trace.as_ref().filter(|trace| trace.is_continued()).map(TraceContext::trace_id);
         let entry = Entry {
             time_unix_ms: context.started_unix_ms,
@@ -185,7 +186,6 @@ impl Observer {
             error: outcome.cause.as_deref(),
         };
         self.log.push(entry.to_line());
-        Some(recorded)
     }
 
     /// The line of the security log about one denial of a request that arrived.
@@ -237,81 +237,6 @@ pub struct Recorded {
     pub at: Instant,
 }
 
-impl Refusals for Observer {
-    fn refused(&self, refusal: &Refusal<'_>) {
-        let Refusal { connection, reason, status, head, .. } = *refusal;
-        self.metrics.request(None, reason.status, Some(reason), std::time::Duration::ZERO);
-        let mut words =
-            head.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii_end().split(|byte| *byte == b' ');
-        let asked = Asked {
-            method: words.next().unwrap_or_default(),
-            target: words.next().unwrap_or_default(),
-            host: fields_of(head, "host").next().unwrap_or_default(),
-            user_agent: fields_of(head, "user-agent").next(),
-        };
-        let protocol = protocol(connection, words.next() == Some(b"HTTP/1.0"));
-        self.security.write(&Record {
-            unix_ms: refusal.unix_ms,
-            request_id: Some(refusal.request_id.as_str()),
-            trace_id: None,
-            node: &self.node,
-            client: Some(connection.source),
-            peer: (connection.peer != connection.source).then_some(connection.peer),
-            local: connection.local,
-            protocol: Some(protocol),
-            tls: connection.tls.as_deref().map(|tls| tls.version),
-            asked: (!head.is_empty()).then_some(asked),
-            route: None,
-            stage: accept::STAGE,
-            reason,
-            detail: None,
-            mode: Mode::Enforce,
-            action: refusal.action,
-            status,
-            evidence: None,
-            repeated: None,
-        });
-        if !self.logs() {
-            return;
-        }
-        let text = |bytes| String::from_utf8_lossy(bytes);
-        let entry = Entry {
-            time_unix_ms: refusal.unix_ms,
-            request_id: refusal.request_id.as_str(),
-            trace_id: None,
-            node: &self.node,
-            client: connection.source,
-            peer: (connection.peer != connection.source).then_some(connection.peer),
-            protocol,
-            tls: connection.tls.as_deref().map(|tls| tls.version),
-            method: &text(asked.method),
-            host: &text(asked.host),
-            target: &text(asked.target),
-            user_agent: asked.user_agent,
-            status,
-            reason: Some(reason.code),
-            bytes_in: 0,
-            bytes_out: 0,
-            duration: std::time::Duration::ZERO,
-            upstream: None,
-            route: None,
-            cluster: None,
-            upstream_address: None::<SocketAddr>,
-            attempts: 0,
-            origin: None,
-            auth: None,
-            error: None,
-        };
-        self.log.push(entry.to_line());
-    }
-
-    /// There was no request, so there is no line in the access log: the security log has them, and not one by one.
-    fn turned_away(&self, connection: &Connection, reason: &'static Reason) {
-        self.metrics.request(None, reason.status, Some(reason), std::time::Duration::ZERO);
-        self.security.turned_away(connection, reason);
-    }
-}
-
 fn is_on(log: &access_log::Config) -> bool {
     log.sink != "off"
 }
@@ -326,7 +251,21 @@ struct Sent {
     user_agent: Option<http::HeaderValue>,
 }
 
-fn protocol(connection: &Connection, is_http_1_0: bool) -> &'static str {
+impl Sent {
+    fn of(session: &Session, wants_agent: bool) -> Self {
+        let head = session.req_header();
+        Self {
+            status: session.response_written().map_or(0, |head| head.status.as_u16()),
+            is_http_1_0: head.version == http::Version::HTTP_10,
+            bytes_in: session.body_bytes_read() as u64,
+            bytes_out: session.body_bytes_sent() as u64,
+            user_agent: head.headers.get(header::USER_AGENT).filter(|_| wants_agent).cloned(),
+        }
+    }
+}
+
+/// The protocol of a request, for logs.
+pub(super) fn protocol(connection: &Connection, is_http_1_0: bool) -> &'static str {
     match (connection.is_http2, is_http_1_0) {
         (true, _) => "HTTP/2",
         (false, true) => "HTTP/1.0",

@@ -28,7 +28,6 @@ use arc_swap::ArcSwap;
 use gatehouse_shared::{
     clock,
     config::{ConfigErrors, HumanDuration, Positions},
-    problem::Reason,
     telemetry::access_log::{self, LineWriter},
 };
 use schemars::JsonSchema;
@@ -38,7 +37,7 @@ pub use record::Record;
 use repeats::{Repeat, Repeats};
 
 use crate::{
-    accept::{self, Connection},
+    accept::Connection,
     admit::{Denial, destination},
 };
 
@@ -207,18 +206,19 @@ impl SecurityLog {
         }
     }
 
-    /// A connection was refused before anything was read of it.
-    pub fn turned_away(&self, connection: &Connection, reason: &'static Reason) {
+    /// A connection was refused before anything was read of a request.
+    pub fn turned_away(&self, connection: &Connection, denial: &Denial) {
         let settings = self.settings.load();
         if !settings.is_on() {
             return;
         }
-        let repeat = Repeat::new(connection, reason, clock::now(), clock::unix_ms());
-        let is_first = self.lock().note(&repeat, settings.repeat_clients);
-        if is_first {
-            self.push(&repeat.first(&self.node), settings.format);
-        } else {
-            self.repeated.fetch_add(1, Ordering::Relaxed);
+        let (now, unix_ms) = (clock::now(), clock::unix_ms());
+        let first = self.lock().note(connection, denial, now, unix_ms, settings.repeat_clients);
+        match first {
+            Some(first) => self.push(&first.first(&self.node), settings.format),
+            None => {
+                self.repeated.fetch_add(1, Ordering::Relaxed);
+            }
         }
     }
 
@@ -256,9 +256,6 @@ impl SecurityLog {
         self.repeats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-/// The stage that refuses connections and malformed messages.
-const ACCEPT: &str = accept::STAGE;
 
 #[cfg(test)]
 mod tests;

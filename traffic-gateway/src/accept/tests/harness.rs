@@ -12,7 +12,6 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use gatehouse_shared::live::{Generation, Load};
-use gatehouse_shared::problem::Reason;
 use pingora::apps::ServerApp;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::listeners::ListenerConfig;
@@ -31,6 +30,7 @@ use tokio::time::timeout;
 use crate::accept::{
     Arrival, Bound, Bounds, Connection, Connections, Entrance, Refusal, Refusals, socket_buffers, violation_of,
 };
+use crate::admit::Denial;
 use crate::policy::Policy;
 
 /// Longest any test waits for anything.
@@ -50,7 +50,12 @@ fn load(dir: &Path, rest: &str, before: Option<&Policy>) -> Policy {
 
 /// The defaults.
 pub(in crate::accept) fn bounds() -> Bounds {
-    load(tempfile::tempdir().unwrap().path(), "", None).accept
+    policy().accept
+}
+
+/// The defaults, with one route for everything.
+pub(in crate::accept) fn policy() -> Policy {
+    load(tempfile::tempdir().unwrap().path(), "", None)
 }
 
 fn generation(number: u64, policy: Policy) -> Arc<Generation<Policy>> {
@@ -161,8 +166,8 @@ impl Refusals for Codes {
         self.0.lock().unwrap().push(refusal.reason.code);
     }
 
-    fn turned_away(&self, _: &Connection, reason: &'static Reason) {
-        self.0.lock().unwrap().push(reason.code);
+    fn turned_away(&self, _: &Connection, denial: &Denial) {
+        self.0.lock().unwrap().push(denial.reason.code);
     }
 }
 

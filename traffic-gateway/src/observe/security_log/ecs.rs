@@ -85,12 +85,14 @@ fn push_http(line: &mut Line, record: &Record<'_>) {
             line.optional_utf8("id", record.request_id);
             line.optional("method", asked.map(|asked| asked.method));
         });
-        line.object("response", |line| line.number("status_code", u64::from(record.status)));
+        if record.status > 0 {
+            line.object("response", |line| line.number("status_code", u64::from(record.status)));
+        }
     });
     let Some(asked) = asked else { return };
     line.object("url", |line| {
         line.text("original", asked.target);
-        line.text("domain", asked.host);
+        line.text("domain", without_port(asked.host));
         let mut parts = asked.target.splitn(2, |byte| *byte == b'?');
         line.optional("path", parts.next());
         line.optional("query", parts.next());
@@ -100,11 +102,36 @@ fn push_http(line: &mut Line, record: &Record<'_>) {
     }
 }
 
+/// An authority without its port.
+fn without_port(authority: &[u8]) -> &[u8] {
+    let colon = authority.iter().rposition(|byte| *byte == b':');
+    let parts = colon.and_then(|colon| Some((authority.get(..colon)?, authority.get(colon + 1..)?)));
+    match parts {
+        Some((host, port)) if port.iter().all(u8::is_ascii_digit) => host,
+        _ => authority,
+    }
+}
+
 fn push_address(line: &mut Line, key: &'static str, address: Option<SocketAddr>) {
     if let Some(address) = address {
         line.object(key, |line| {
             line.ip("ip", address.ip());
             line.number("port", u64::from(address.port()));
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_domain_has_no_port() {
+        for (authority, domain) in
+            [("a.example:8443", "a.example"), ("a.example", "a.example"), ("[2001:db8::1]:80", "[2001:db8::1]")]
+        {
+            assert_eq!(without_port(authority.as_bytes()), domain.as_bytes());
+        }
+        assert_eq!(without_port(b"[2001:db8::a]"), b"[2001:db8::a]");
     }
 }

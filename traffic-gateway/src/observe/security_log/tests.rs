@@ -93,8 +93,8 @@ fn an_observed_denial_in_every_format() {
 #[test]
 fn refused_connections_in_every_format() {
     let connection = sample::connection(SocketAddr::from(([192, 0, 2, 7], 40_000)));
-    let now = clock::now();
-    let repeat = Repeat::new(&connection, &problem::TOO_MANY_CONNECTIONS_OF_CLIENT, now, 1_795_169_870_042);
+    let denial = Denial::from(&problem::TOO_MANY_CONNECTIONS_OF_CLIENT);
+    let repeat = Repeat::new(&connection, &denial, clock::now(), 1_795_169_870_042);
     let record = Record { repeated: Some((41_234, 1_795_169_870_042)), ..repeat.further("edge-1", 1_795_169_880_042) };
     insta::assert_snapshot!("connections_gatehouse", gatehouse::line(&record));
     insta::assert_snapshot!("connections_modsecurity", pretty(&modsecurity::line(&record)));
@@ -181,7 +181,7 @@ fn a_flood_of_connections_is_a_few_lines_and_none_is_lost() {
     let (log, dir) = start("repeat_clients = 5\n");
     for n in 0..1_000_u16 {
         let client = SocketAddr::from(([192, 0, 2, u8::try_from(n % 10).unwrap()], 1_000 + n));
-        log.turned_away(&sample::connection(client), &problem::TOO_MANY_CONNECTIONS);
+        log.turned_away(&sample::connection(client), &Denial::from(&problem::TOO_MANY_CONNECTIONS));
     }
     log.write_repeats(clock::now());
     log.close();
