@@ -12,7 +12,7 @@ pub(super) fn host_length(authority: &[u8]) -> Result<usize, &'static Reason> {
     if authority.contains(&b'@') {
         return Err(&problem::HOST_USER_INFO);
     }
-    if let [] = authority {
+    if authority.is_empty() {
         return Err(&problem::HOST_EMPTY);
     }
     if let [b':', port @ ..] = authority
