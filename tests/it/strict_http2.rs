@@ -279,11 +279,6 @@ fn misused_streams() -> Vec<Attack> {
         ),
         connection_level("a window update of nothing", frame(WINDOW_UPDATE, 0, 0, &[0; 4]), protocol),
         connection_level("a window update that is cut off", frame(WINDOW_UPDATE, 0, 0, &[0; 3]), protocol),
-        connection_level(
-            "more data than the window",
-            with(&frame(DATA, 0, 1, &[b'x'; 16_384]).repeat(5)),
-            Ends::GoAway(FLOW_CONTROL_ERROR),
-        ),
         connection_level("a frame over the largest size", with(&frame(DATA, 0, 1, &[b'x'; 16_385])), size),
         connection_level("HEADERS on stream 0", headers(0, END_STREAM, &[(":method", "GET")]), protocol),
         connection_level("an even stream", request(2, END_STREAM, "GET", "/echo", &[]), protocol),
