@@ -23,7 +23,7 @@ const REFUSED: [(&str, &str, &str); 12] = [
         "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     ),
     ("accept", "content_length_invalid", "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\nhello"),
-    ("accept", "line_ending_invalid", "GET /a HTTP/1.1\nHost: a\n\n\r\n\r\n"),
+    ("accept", "bare_line_feed", "GET /a HTTP/1.1\nHost: a\n\n\r\n\r\n"),
     ("accept", "header_folded", "GET /a HTTP/1.1\r\nHost: a\r\nX-A: b\r\n c\r\n\r\n"),
     ("accept", "host_missing", "GET /a HTTP/1.1\r\n\r\n"),
     ("accept", "path_double_encoded", "GET /%252e%252e/a HTTP/1.1\r\nHost: a\r\n\r\n"),
@@ -33,7 +33,7 @@ const REFUSED: [(&str, &str, &str); 12] = [
     ("accept", "body_too_large", "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2000000\r\n\r\n"),
     (
         "accept",
-        "chunk_invalid",
+        "chunk_size_invalid",
         "POST /upload HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0x5\r\nhello\r\n0\r\n\r\n",
     ),
     (
