@@ -7,6 +7,7 @@
 use std::{path::Path, sync::Arc};
 
 use gatehouse_shared::{
+    balance::{ZONE_FORM, is_zone},
     config::{self, ConfigErrors, Document, Positions, Sources},
     hop::HopKeys,
     live::{Load, Loaded},
@@ -126,6 +127,9 @@ fn check_process(config: &Process, positions: &Positions) -> Result<Box<str>, Co
             Some("set upgrade_socket to a shorter one".into()),
         ));
     }
+    if let Some(zone) = config.zone.as_deref().filter(|zone| !is_zone(zone)) {
+        errors.push(positions.error("process.zone", format!("{zone:?} is not a zone"), Some(ZONE_FORM.to_owned())));
+    }
     let node = config.node.clone().unwrap_or_else(process::host_name);
     if !process::is_node_name(&node) {
         let message = format!("\"{node}\" is not a node name: letters, digits, dots and dashes, at most 64");
@@ -145,7 +149,8 @@ fn clusters(config: &Config, before: Option<&Policy>, positions: &Positions) -> 
             errors.push(positions.error(&format!("{path}.name"), message, None));
         }
         let same = before.and_then(|before| before.clusters.iter().find(|other| *other.name == *cluster.name));
-        let cluster = Cluster::compile(cluster, same.map(Arc::as_ref), positions, &path);
+        let zone = config.process.zone.as_deref();
+        let cluster = Cluster::compile(cluster, zone, same.map(Arc::as_ref), positions, &path);
         compiled.extend(errors.collect(cluster).map(Arc::new));
     }
     (compiled, errors)
