@@ -23,6 +23,8 @@ mod http2;
 mod bodies;
 mod hop;
 mod failover;
+mod balance;
+mod balance_services;
 mod lifecycle;
 mod admin;
 mod observe;

@@ -212,6 +212,31 @@ mod tests {
     }
 
     #[test]
+    fn nodes_have_weights_and_zones_and_a_wrong_one_is_named_where_it_stands() {
+        let nodes = "nodes = [\"127.0.0.1:1\", \"127.0.0.1:2\"]";
+        let tables = "nodes = [\"127.0.0.1:1\", { address = \"127.0.0.1:2\", weight = 3, zone = \"a\" }]";
+        let zoned = EDGE.replace("[process]", "[process]\n zone = \"a\"");
+        let load = |text: String| Policy::load(dir_with(&text).path(), None).map_err(|errors| errors.to_string());
+        let policy = load(zoned.replace(nodes, tables)).unwrap().value;
+        let status = policy.clusters[0].pool.status(gatehouse_shared::clock::now());
+        assert_eq!((status[0].weight, status[0].zone.as_deref()), (1, None));
+        assert_eq!((status[1].weight, status[1].zone.as_deref()), (3, Some("a")));
+
+        let wrong = tables.replace("127.0.0.1:1", "localhost:1").replace("weight = 3", "weight = 0");
+        let wrong = format!("{wrong}\nbalance = {{ load_bound_percent = 100 }}");
+        let errors = load(zoned.replace("\"a\"", "\"a b\"").replace(nodes, &wrong)).map(|_| ()).unwrap_err();
+        for part in [
+            "edge.toml:3:9: \"a b\" is not a zone",
+            "\"localhost:1\" is not an address",
+            "the weight 0 is not",
+            "must be 101 to 1000",
+        ] {
+            assert!(errors.contains(part), "{part} in:\n{errors}");
+        }
+        assert_eq!(errors.lines().count(), 4, "{errors}");
+    }
+
+    #[test]
     fn connections_outlive_a_reload() {
         let dir = dir_with(EDGE);
         let before = Policy::load(dir.path(), None).unwrap().value;

@@ -38,6 +38,25 @@ impl Choice<'_> {
     ///
     /// The counts may change while they are read: with `c` callers at once, the choice is at most `c - 1` requests off.
     pub(super) fn least_connections(&self) -> Option<usize> {
+        let members = &*self.pool.members;
+        let (before, after) = members.split_at_checked(self.first_among(members.len())?)?;
+        let numbered = (before.len()..).zip(after).chain((0..).zip(before));
+        let mut least: Option<(usize, usize)> = None;
+        for (index, member) in numbered {
+            if !self.qualifies(index, member) {
+                // Turns count those who qualify, or the next one would get this one's.
+                return self.least_connections_of_some();
+            }
+            let in_flight = member.endpoint.in_flight.load(Ordering::Relaxed);
+            if least.is_none_or(|(_, other)| in_flight < other) {
+                least = Some((index, in_flight));
+            }
+        }
+        least.map(|(index, _)| index)
+    }
+
+    /// The same where somebody is out, which takes a second look at everybody.
+    fn least_connections_of_some(&self) -> Option<usize> {
         let skip = self.first_among(self.candidates().count())?;
         let rotated = self.candidates().skip(skip).chain(self.candidates().take(skip));
         let least = rotated.min_by_key(|(_, member)| member.endpoint.in_flight.load(Ordering::Relaxed));

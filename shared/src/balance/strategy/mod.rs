@@ -66,6 +66,7 @@ impl<'a> Choice<'a> {
         self.pool.members.iter().enumerate().filter(|(index, member)| self.qualifies(*index, member))
     }
 
+    /// Whether it does.
     fn qualifies(&self, index: usize, member: &Member) -> bool {
         if self.tried.contains(&index) {
             return false;

@@ -10,7 +10,11 @@ impl Choice<'_> {
     /// One after the other. The turn counts those who qualify, not places: the neighbour of one that is out does not get
     /// its share, too. Without a lock.
     pub(super) fn round_robin(&self) -> Option<usize> {
-        let skip = self.first_among(self.candidates().count())?;
+        let count = self.candidates().count();
+        let skip = self.first_among(count)?;
+        if count == self.pool.members.len() {
+            return Some(skip);
+        }
         // Who qualifies may change while we look; then the first that still does is chosen.
         self.candidates().nth(skip).or_else(|| self.candidates().next()).map(|(index, _)| index)
     }
