@@ -163,6 +163,7 @@ impl Admin {
 }
 
 fn describe(service: &Service) -> Value {
+    let now = clock::now();
     json!({
         "name": &*service.name,
         "protocol": service.protocol.as_str(),
@@ -170,7 +171,11 @@ fn describe(service: &Service) -> Value {
         "connections_open": service.counters.open(),
         "connections_opened": service.counters.opened.get(),
         "answered": service.counters.answered.get(),
-        "endpoints": service.balance.status(clock::now()),
+        "strategy": service.balance.strategy(),
+        "totals": service.balance.totals(),
+        "retries_left": service.retries.left(now),
+        "retries_exhausted": service.retries.exhausted(),
+        "endpoints": service.balance.status(now),
     })
 }
 

@@ -3,6 +3,7 @@
 use std::pin::pin;
 use std::sync::Arc;
 
+use gatehouse_shared::balance::Call;
 use gatehouse_shared::clock;
 use gatehouse_shared::live::Live;
 use gatehouse_shared::shutdown::{InFlight, Shutdown};
@@ -143,7 +144,8 @@ async fn run(policy: &Policy, request: Request<Incoming>, record: &mut Record) -
     rewrite(&mut parts, &notes, api.service.protocol, upload.length())?;
     let request = Request::from_parts(parts, upload);
     let began = if hop.held { clock::now() } else { record.began };
-    let answer = dispatch::run(Plan::new(&api, began, deadline), request, &mut record.dispatch).await?;
+    let call = Call { client: hop.client.ip(), authority: &authority };
+    let answer = dispatch::run(Plan::new(&api, call, began, deadline), request, &mut record.dispatch).await?;
 
     // respond: with what the edge may see of it.
     Ok(shape(answer, policy.body_idle))

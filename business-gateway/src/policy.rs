@@ -4,12 +4,14 @@
 use std::path::Path;
 use std::time::Duration;
 
+use gatehouse_shared::balance::{ZONE_FORM, is_zone};
 use gatehouse_shared::config::{ConfigErrors, Document, Sources, parse};
 use gatehouse_shared::hop::HopKeys;
 use gatehouse_shared::live::{Load, Loaded};
 use gatehouse_shared::telemetry::access_log;
 
 use crate::config::{self, Config, Drain, Process};
+use crate::dispatch::service::Surroundings;
 use crate::store::catalog::Catalog;
 use crate::store::file;
 use crate::{accept, dispatch};
@@ -44,8 +46,10 @@ impl Load for Policy {
         // A catalog is checked even when business.toml is wrong, so that one `check` shows everything.
         let defaults =
             written.as_ref().map_or_else(dispatch::Config::default, |written| written.value.upstream.clone());
+        let zone = written.as_ref().and_then(|written| written.value.process.zone.as_deref());
+        let surroundings = Surroundings { defaults: &defaults, zone };
         let catalog = catalog.and_then(|catalog| {
-            errors.collect(Catalog::compile(&catalog, &defaults, before.map(|before| &before.catalog)))
+            errors.collect(Catalog::compile(&catalog, surroundings, before.map(|before| &before.catalog)))
         });
         let compiled = written.and_then(|written| errors.collect(compile(&written, catalog, &mut sources)));
         match compiled {
@@ -89,6 +93,9 @@ fn check_process(written: &Document<Config>) -> Result<(), ConfigErrors> {
     let mut refuse = |key: &str, message: &str, remedy: &str| {
         errors.push(written.positions.error(&format!("process.{key}"), message, Some(remedy.to_owned())));
     };
+    if process.zone.as_deref().is_some_and(|zone| !is_zone(zone)) {
+        refuse("zone", "not a zone", ZONE_FORM);
+    }
     if process.threads == Some(0) {
         refuse("threads", "no thread, so nothing runs", "write at least 1, or leave it out");
     }

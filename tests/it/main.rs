@@ -28,6 +28,8 @@ mod answer;
 mod security_log;
 mod hop;
 mod failover;
+mod balance;
+mod balance_services;
 mod lifecycle;
 mod admin;
 mod observe;

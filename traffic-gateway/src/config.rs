@@ -61,6 +61,8 @@ pub struct Config {
 pub struct Process {
     /// Name of this node in logs and in the hop. Default: the host name.
     pub node: Option<String>,
+    /// Zone of this node, such as `a`: business nodes in the same zone go first. Default: none.
+    pub zone: Option<String>,
     /// Worker threads. Default: one for each processor.
     pub threads: Option<usize>,
     /// Directory for tokens, `ports.json` and the upgrade socket; must be writable for this process alone.

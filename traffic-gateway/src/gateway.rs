@@ -111,7 +111,9 @@ impl ProxyHttp for Gateway {
     ) -> Result<()> {
         let is_end = is_end || body.is_none();
         if is_end && context.has_body() {
-            context.outcome.body_handed_on = Some(clock::now());
+            let now = clock::now();
+            context.outcome.body_handed_on = Some(now);
+            context.attempt.body_sent(now);
         }
         context.arrival.as_deref().map_or(Ok(()), |arrival| arrival.bound_body(session, is_end))
     }

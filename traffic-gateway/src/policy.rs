@@ -7,6 +7,7 @@
 use std::{path::Path, sync::Arc};
 
 use gatehouse_shared::{
+    balance::{ZONE_FORM, is_zone},
     config::{self, ConfigErrors, Document, Positions, Sources},
     hop::HopKeys,
     live::{Load, Loaded},
@@ -143,6 +144,9 @@ fn check_process(config: &Process, positions: &Positions) -> Result<Box<str>, Co
             Some("set upgrade_socket to a shorter one".into()),
         ));
     }
+    if let Some(zone) = config.zone.as_deref().filter(|zone| !is_zone(zone)) {
+        errors.push(positions.error("process.zone", format!("{zone:?} is not a zone"), Some(ZONE_FORM.to_owned())));
+    }
     let node = config.node.clone().unwrap_or_else(process::host_name);
     if !process::is_node_name(&node) {
         let message = format!("\"{node}\" is not a node name: letters, digits, dots and dashes, at most 64");
@@ -162,7 +166,8 @@ fn clusters(config: &Config, before: Option<&Policy>, positions: &Positions) -> 
             errors.push(positions.error(&format!("{path}.name"), message, None));
         }
         let same = before.and_then(|before| before.clusters.iter().find(|other| *other.name == *cluster.name));
-        let cluster = Cluster::compile(cluster, same.map(Arc::as_ref), positions, &path);
+        let zone = config.process.zone.as_deref();
+        let cluster = Cluster::compile(cluster, zone, same.map(Arc::as_ref), positions, &path);
         compiled.extend(errors.collect(cluster).map(Arc::new));
     }
     (compiled, errors)
@@ -221,6 +226,31 @@ mod tests {
             assert!(errors.contains(part), "{part} in:\n{errors}");
         }
         assert_eq!(errors.lines().count(), 5, "{errors}");
+    }
+
+    #[test]
+    fn nodes_have_weights_and_zones_and_a_wrong_one_is_named_where_it_stands() {
+        let nodes = "nodes = [\"127.0.0.1:1\", \"127.0.0.1:2\"]";
+        let tables = "nodes = [\"127.0.0.1:1\", { address = \"127.0.0.1:2\", weight = 3, zone = \"a\" }]";
+        let zoned = EDGE.replace("[process]", "[process]\n zone = \"a\"");
+        let load = |text: String| Policy::load(dir_with(&text).path(), None).map_err(|errors| errors.to_string());
+        let policy = load(zoned.replace(nodes, tables)).unwrap().value;
+        let status = policy.clusters[0].pool.status(gatehouse_shared::clock::now());
+        assert_eq!((status[0].weight, status[0].zone.as_deref()), (1, None));
+        assert_eq!((status[1].weight, status[1].zone.as_deref()), (3, Some("a")));
+
+        let wrong = tables.replace("127.0.0.1:1", "localhost:1").replace("weight = 3", "weight = 0");
+        let wrong = format!("{wrong}\nbalance = {{ load_bound_percent = 100 }}");
+        let errors = load(zoned.replace("\"a\"", "\"a b\"").replace(nodes, &wrong)).map(|_| ()).unwrap_err();
+        for part in [
+            "edge.toml:3:9: \"a b\" is not a zone",
+            "\"localhost:1\" is not an address",
+            "the weight 0 is not",
+            "must be 101 to 1000",
+        ] {
+            assert!(errors.contains(part), "{part} in:\n{errors}");
+        }
+        assert_eq!(errors.lines().count(), 4, "{errors}");
     }
 
     #[test]

@@ -217,7 +217,11 @@ struct NodeMetrics {
     ejections: IntCounterVec,
     opened: IntCounterVec,
     waited: IntCounterVec,
+    early_returns: IntCounterVec,
+    share: IntGaugeVec,
     panics: IntCounterVec,
+    floor: IntCounterVec,
+    zone_overflow: IntCounterVec,
 }
 
 impl NodeMetrics {
@@ -225,6 +229,7 @@ impl NodeMetrics {
         let cluster = ("cluster", "name of the cluster");
         let node = [cluster, ("node", "address of the business node")];
         let counters = |name, help| catalogue.counters(name, help, &node);
+        let of_cluster = |name, help| catalogue.counters(name, help, &[cluster]);
         Ok(Self {
             up: catalogue.gauges(
                 "gatehouse_edge_node_up",
@@ -245,27 +250,52 @@ impl NodeMetrics {
                 "gatehouse_edge_node_waited_total",
                 "Requests that waited because every connection to the node was in use.",
             )?,
-            panics: catalogue.counters(
+            early_returns: counters(
+                "gatehouse_edge_node_early_returns_total",
+                "How often good probes ended the time for which the node was left out.",
+            )?,
+            share: catalogue.gauges(
+                "gatehouse_edge_node_share_percent",
+                "How much of its share of the requests the node gets: less than 100 during its slow start.",
+                &node,
+            )?,
+            panics: of_cluster(
                 "gatehouse_edge_cluster_panics_total",
                 "Requests sent although no node of the cluster was healthy.",
-                &[cluster],
+            )?,
+            floor: of_cluster(
+                "gatehouse_edge_cluster_floor_total",
+                "How often a failing node was kept because too many would have been left out.",
+            )?,
+            zone_overflow: of_cluster(
+                "gatehouse_edge_cluster_zone_overflow_total",
+                "Requests sent to another zone although the cluster has nodes in this one.",
             )?,
         })
     }
 
     fn show(&self, cluster: &Cluster) {
-        mirror(&self.panics.with_label_values(&[&cluster.name]), cluster.pool.totals().panics);
-        for node in cluster.describe(clock::now()).nodes {
+        let description = cluster.describe(clock::now());
+        for (counters, total) in [
+            (&self.panics, description.totals.panics),
+            (&self.floor, description.totals.floor),
+            (&self.zone_overflow, description.totals.zone_overflow),
+        ] {
+            mirror(&counters.with_label_values(&[&cluster.name]), total);
+        }
+        for node in description.nodes {
             let address = node.health.address.to_string();
             let labels = [&*cluster.name, address.as_str()];
             let is_up = matches!(node.health.state, EndpointState::Up | EndpointState::Returning);
             self.up.with_label_values(&labels).set(i64::from(is_up));
             self.in_flight.with_label_values(&labels).set(whole(node.health.in_flight));
             self.open.with_label_values(&labels).set(whole(node.connections));
+            self.share.with_label_values(&labels).set(i64::try_from(node.health.share_percent).unwrap_or(i64::MAX));
             for (counters, total) in [
                 (&self.requests, node.health.requests_total),
                 (&self.failures, node.health.failures_total),
                 (&self.ejections, node.health.ejections_total),
+                (&self.early_returns, node.health.early_returns_total),
                 (&self.opened, node.connections_opened_total),
                 (&self.waited, node.waited_total),
             ] {
