@@ -69,7 +69,7 @@ pub struct FleetConfig {
     /// How many in which window: 1 to 4,294,967,295 in 1 ms to 366 days. Windows begin at multiples of their length since
     /// 1970-01-01T00:00:00Z; they should be at least five exchanges long.
     pub rate: Rate,
-    /// How often nodes exchange what they counted.
+    /// How often nodes exchange what they counted: 1 ms to 10 s, best 100 to 200 ms, and not longer than the window.
     pub exchange_every: HumanDuration,
     /// Nodes to assume until the first exchange.
     pub nodes: u32,

@@ -29,6 +29,8 @@
 //! there again, and a node that alone is cut off from the exchange adds as much. Windows are fixed: at the turn of one, up
 //! to twice the limit may pass within its length.
 
+mod count;
+
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -39,24 +41,15 @@ use super::config::{Check, FleetConfig};
 use super::decision::{Decision, policy_field};
 use super::key::Key;
 use super::meter::Mode;
-use super::table::{Full, Generation, State, Table, Usage};
+use super::table::{Full, Generation, Table, Usage};
+use count::{Count, Fleet, Rule, narrow};
 
 /// Periods without an exchange after which it counts as dead.
 const DEAD_AFTER: u64 = 5;
+/// The longest period of an exchange in milliseconds; it should be 100 to 200.
+const LONGEST_PERIOD: u64 = 10_000;
 /// Most keys that wait to be exchanged, 16 bytes each; when there are more, they wait to wait.
 const MOST_WAITING: usize = 65_536;
-/// What is granted until the next exchange, in tenths of the node's share of what is left.
-const GRANTED_TENTHS: u64 = 7;
-/// What all nodes but one may be granted in a rush, as a part of the limit …
-const RUSH_PART: u64 = 10;
-/// … or in periods of the rate, if that is more.
-const RUSH_PERIODS: u64 = 4;
-/// A count that is stale by up to one period is stale by 2/5 of what grows in a period; simulated best.
-const UNTOLD_FIFTHS: u64 = 2;
-/// A whole share.
-const WHOLE: u64 = 1 << 15;
-/// Growth is kept in this part of an event.
-const GROWTH_UNIT: u64 = 16;
 
 /// A limit on how many events each key may cause in a window on all nodes together.
 ///
@@ -82,46 +75,6 @@ struct Shared {
     nodes: AtomicU32,
 }
 
-/// What the configuration says; times in milliseconds.
-#[derive(Clone, Copy, Debug)]
-struct Rule {
-    limit: u32,
-    window: u64,
-    exchange_every: u64,
-}
-
-/// What is known of the fleet at a moment.
-#[derive(Clone, Copy, Debug)]
-struct Fleet {
-    nodes: u32,
-    is_connected: bool,
-}
-
-/// What a node knows of a key. All numbers concern the window, except those said to be smoothed.
-#[derive(Clone, Copy, Debug, Default)]
-struct Count {
-    /// The number of the window since 1970.
-    window: u64,
-    /// What this node has admitted, and what it had at the last exchange.
-    local: u32,
-    told: u32,
-    /// What the others have admitted, by the last exchange, and what they may have by the next.
-    others: u32,
-    others_may: u32,
-    /// How far `local` may go until the next exchange, and how far when there is none any more.
-    granted: u32,
-    alone: u32,
-    /// When the last exchange was, in milliseconds after the window began, from 1 on; 0 when there was none.
-    merged: u32,
-    /// How much `others` grows in a period, smoothed, in 1/16.
-    growth: u32,
-    /// Which part of everything this node admits, smoothed; 0 to [`WHOLE`].
-    share: u16,
-    is_in_rush: bool,
-    /// Whether the key waits to be exchanged.
-    is_waiting: bool,
-}
-
 /// What a node tells the others about a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delta {
@@ -131,118 +84,6 @@ pub struct Delta {
     pub window: u64,
     /// All that this node has admitted in the window.
     pub total: u32,
-}
-
-impl State for Count {
-    type Rule = Rule;
-
-    /// A key is remembered for one window without events, as its share and growth are of use.
-    fn is_idle(&self, rule: &Rule, now: u64) -> bool {
-        self.window + 1 < now / rule.window
-    }
-
-    /// A changed limit counts from the next exchange on.
-    fn convert(&mut self, _: &Rule, _: &Rule, _: u64) {}
-}
-
-impl Count {
-    /// Begins a new window when it is time. A time just before the window is in it: threads read the clock before they
-    /// lock.
-    fn roll(&mut self, rule: &Rule, fleet: Fleet, now: u64) {
-        let window = now / rule.window;
-        if window == self.window || window + 1 == self.window {
-            return;
-        }
-        let is_known = fleet.is_connected && self.merged != 0 && self.window + 1 == window;
-        let before = if is_known { *self } else { Self::default() };
-        *self = Self { window, is_waiting: self.is_waiting, ..Self::default() };
-        self.alone = (rule.limit / fleet.nodes).max(1);
-        if is_known {
-            (self.growth, self.share, self.is_in_rush) = (before.growth, before.share, before.is_in_rush);
-            self.grant(rule, fleet);
-        } else {
-            self.granted = self.alone;
-            self.others_may = rule.limit.saturating_sub(self.alone);
-        }
-    }
-
-    /// Counts `cost` as the mode says, if it may pass; the time is in the window.
-    fn apply(&mut self, rule: &Rule, fleet: Fleet, cost: u32, mode: Mode, now: u64) -> Decision {
-        self.roll(rule, fleet, now);
-        let bound = if fleet.is_connected { self.granted } else { self.granted.max(self.alone) };
-        let after = self.local.saturating_add(cost);
-        let allowed = after <= bound.min(rule.limit);
-        if allowed && mode == Mode::Take || mode == Mode::Charge {
-            self.local = after;
-        }
-        let left = self.left(rule);
-        let end = Duration::from_millis(((self.window + 1) * rule.window).saturating_sub(now));
-        let next = Duration::from_millis(rule.exchange_every).min(end);
-        Decision {
-            allowed,
-            remaining: if allowed { left } else { 0 },
-            reset_after: if self.local == 0 { Duration::ZERO } else { end },
-            retry_after: (!allowed).then_some(if u64::from(cost) <= left && fleet.is_connected { next } else { end }),
-            banned_until: None,
-        }
-    }
-
-    /// What the fleet has left, by all that was told.
-    fn left(&self, rule: &Rule) -> u64 {
-        u64::from(rule.limit).saturating_sub(u64::from(self.local) + u64::from(self.others))
-    }
-
-    /// Takes in what the others have admitted.
-    fn merge(&mut self, rule: &Rule, fleet: Fleet, others: u32, now: u64) {
-        let at = (now % rule.window).saturating_add(1);
-        let elapsed = at.saturating_sub(u64::from(self.merged)).max(1);
-        let grown = u64::from(others.saturating_sub(self.others)) * GROWTH_UNIT * rule.exchange_every / elapsed;
-        self.growth = narrow((u64::from(self.growth) + grown) / 2);
-        self.merged = narrow(at);
-        self.others = self.others.max(others);
-        let all = u64::from(self.local) + u64::from(self.others);
-        if let Some(share) = (u64::from(self.local) * WHOLE).checked_div(all) {
-            let smoothed = if self.share == 0 { share } else { (3 * u64::from(self.share) + share) / 4 };
-            self.share = u16::try_from(smoothed).unwrap_or(u16::MAX);
-        }
-        let used = self.local.saturating_sub(self.told);
-        self.told = self.local;
-        self.is_in_rush = u64::from(used) >= self.rush(rule, fleet);
-        self.alone = self.local.saturating_add(narrow(self.left(rule) / u64::from(fleet.nodes)));
-        self.grant(rule, fleet);
-    }
-
-    /// Sets how far `local` may go until the next exchange.
-    fn grant(&mut self, rule: &Rule, fleet: Fleet) {
-        let untold = u64::from(self.growth) * UNTOLD_FIFTHS / (5 * GROWTH_UNIT);
-        let mut others = u64::from(self.others) + untold;
-        if self.is_in_rush {
-            others = others.max(u64::from(self.others_may));
-        }
-        let left = u64::from(rule.limit).saturating_sub(u64::from(self.local) + others);
-        let share = self.share_of_grants(fleet);
-        let (granted, most) = match (fleet.nodes, self.is_in_rush) {
-            (1, _) => (left, u64::MAX),
-            (_, true) => ((left * share * GRANTED_TENTHS).div_ceil(10 * WHOLE), self.rush(rule, fleet)),
-            (_, false) => ((left * share * GRANTED_TENTHS).div_ceil(10 * WHOLE), u64::MAX),
-        };
-        self.granted = self.local.saturating_add(narrow(granted.min(most)));
-        let others_granted = left * (WHOLE - share) * GRANTED_TENTHS / (10 * WHOLE);
-        self.others_may = self.others.saturating_add(narrow(others_granted));
-    }
-
-    /// The part of what is left that is this node's, 0 to [`WHOLE`].
-    fn share_of_grants(&self, fleet: Fleet) -> u64 {
-        (WHOLE / u64::from(fleet.nodes) + u64::from(self.share)) / 2
-    }
-
-    /// What a node may be granted in a rush; and who uses as much between two exchanges is in one.
-    fn rush(&self, rule: &Rule, fleet: Fleet) -> u64 {
-        let limit = u64::from(rule.limit);
-        let part = limit / (RUSH_PART * u64::from(fleet.nodes - 1).max(1));
-        let in_periods = limit * self.share_of_grants(fleet) * RUSH_PERIODS / WHOLE;
-        part.max(in_periods * rule.exchange_every / rule.window).max(2)
-    }
 }
 
 impl FleetLimit {
@@ -264,8 +105,8 @@ impl FleetLimit {
         let nodes = check.count(config.nodes.into(), "nodes");
         let window = millis(config.rate.per);
         let exchange_every = millis(config.exchange_every.get());
-        let holds = exchange_every > 0 && exchange_every <= window;
-        check.expect(holds, "exchange_every", "must be over 0ms and at most the time of the rate");
+        let holds = (1..=LONGEST_PERIOD.min(window)).contains(&exchange_every);
+        check.expect(holds, "exchange_every", "must be over 0ms, at most 10s, and at most the time of the rate");
         check.finish()?;
         let rule = Rule { limit, window, exchange_every };
         let generation = Generation::new(rule, config.max_keys, window.saturating_mul(2));
@@ -310,7 +151,8 @@ impl FleetLimit {
         let (decision, is_new) = self.shared.table.update(key, &self.generation, unix_ms, |count, rule| {
             let decision = count.apply(rule, fleet, cost, mode, unix_ms);
             // What was counted is to be told, and who was refused too early wants to know whether there is more.
-            let is_new = !count.is_waiting && (decision.allowed || mode == Mode::Charge || count.left(rule) > 0);
+            let is_news = decision.allowed || mode == Mode::Charge || count.left(rule) > 0;
+            let is_new = is_news && !count.is_waiting && count.is_worth_telling(rule, fleet);
             count.is_waiting |= is_new;
             (decision, is_new)
         })?;
@@ -431,11 +273,6 @@ impl Shared {
             is_connected: since <= rule.exchange_every.saturating_mul(DEAD_AFTER),
         }
     }
-}
-
-/// A number in 32 bits; larger ones are cut.
-fn narrow(number: u64) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -84,7 +84,6 @@ impl KeyHasher {
     }
 
     /// Begins a key of any number of parts. Without parts it is the key that all share.
-    #[must_use]
     pub fn key(&self) -> KeyBuilder {
         KeyBuilder(SipHash::new(self.k0, self.k1))
     }

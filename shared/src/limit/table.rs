@@ -4,8 +4,8 @@
 //! that is not idle is never given up, so when a table is full of such keys a new one is refused as [`Full`].
 //!
 //! Each shard is behind a `std` mutex: uncontended it costs two atomic operations (about 10 ns), and it is held for one
-//! look-up and some arithmetic. New keys make it longer: once for every six keys a shard is rebuilt, which takes 10 to
-//! 20 µs for the about 1,000 keys of a shard. Counters in atomics would save the lock but not the look-up, and no
+//! look-up and some arithmetic. New keys make it longer: each time a shard has grown by a sixth it is rebuilt, which takes
+//! 50 to 100 µs for the 4,096 keys that a shard has at most in a full table. Counters in atomics would save the lock but not the look-up, and no
 //! algorithm here fits in one word.
 
 use std::fmt::Debug;
@@ -15,11 +15,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::index::Index;
 use super::key::Key;
 
-/// Keys in a shard of a large table, about.
-const KEYS_PER_SHARD: usize = 1_024;
-/// Small tables get more shards than their keys need, so that threads seldom meet, but each for at least this many keys.
-const LEAST_KEYS_PER_SHARD: usize = 16;
-const SHARDS_FOR_THREADS: usize = 64;
+/// The least and the most keys in a shard of a full table, about: few, so that threads seldom meet and a rebuild is short;
+/// but not so few that shards cost more than keys, or that a table with few keys is spread over a lot of memory.
+const KEYS_PER_SHARD: (usize, usize) = (16, 4_096);
+/// Shards of a table that is neither very small nor very large.
+const SHARDS: usize = 256;
 /// How often a full shard is swept within the time after which keys become idle.
 const SWEEPS: u64 = 16;
 
@@ -97,8 +97,8 @@ struct Shard<S: State> {
 
 impl<S: State> Table<S> {
     pub(super) fn new(generation: &Arc<Generation<S::Rule>>) -> Self {
-        let for_threads = (generation.max_keys / LEAST_KEYS_PER_SHARD).clamp(1, SHARDS_FOR_THREADS);
-        let count = (generation.max_keys / KEYS_PER_SHARD).max(for_threads);
+        let (least, most) = KEYS_PER_SHARD;
+        let count = SHARDS.clamp(generation.max_keys / most, (generation.max_keys / least).max(1));
         let shard = |_| Shard { generation: Arc::clone(generation), index: Index::with_room(0), sweep_at: 0 };
         Self {
             shards: (0..count).map(shard).map(Mutex::new).map(Line).collect(),
