@@ -138,6 +138,7 @@ impl Admin {
         json!({
             "tier": "business",
             "node": gateway.node,
+            "zone": generation.value.zone,
             "version": env!("CARGO_PKG_VERSION"),
             "pid": self.ports.pid,
             "generation": generation.number,

@@ -25,6 +25,8 @@ pub struct Policy {
     pub hop: HopKeys,
     /// Services and APIs.
     pub catalog: Catalog,
+    /// The zone of this node, which a running process keeps from its start.
+    pub zone: Option<String>,
     /// Between two pieces of an answer's body.
     pub body_idle: Duration,
     /// How the process stops.
@@ -46,12 +48,13 @@ impl Load for Policy {
         // A catalog is checked even when business.toml is wrong, so that one `check` shows everything.
         let defaults =
             written.as_ref().map_or_else(dispatch::Config::default, |written| written.value.upstream.clone());
-        let zone = written.as_ref().and_then(|written| written.value.process.zone.as_deref());
-        let surroundings = Surroundings { defaults: &defaults, zone };
+        let zone_as_written = || written.as_ref().and_then(|written| written.value.process.zone.clone());
+        let zone = before.map_or_else(zone_as_written, |before| before.zone.clone());
+        let surroundings = Surroundings { defaults: &defaults, zone: zone.as_deref() };
         let catalog = catalog.and_then(|catalog| {
             errors.collect(Catalog::compile(&catalog, surroundings, before.map(|before| &before.catalog)))
         });
-        let compiled = written.and_then(|written| errors.collect(compile(&written, catalog, &mut sources)));
+        let compiled = written.and_then(|written| errors.collect(compile(&written, catalog, zone, &mut sources)));
         match compiled {
             Some(policy) if errors.is_empty() => {
                 warn_of_process_changes(before, &policy);
@@ -65,6 +68,7 @@ impl Load for Policy {
 fn compile(
     written: &Document<Config>,
     catalog: Option<Catalog>,
+    zone: Option<String>,
     sources: &mut Sources,
 ) -> Result<Policy, ConfigErrors> {
     let mut errors = ConfigErrors::new();
@@ -80,6 +84,7 @@ fn compile(
         accept,
         hop,
         catalog,
+        zone,
         body_idle: config.upstream.body_idle_timeout.get(),
         drain: config.drain,
         process: config.process.clone(),

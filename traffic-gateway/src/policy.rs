@@ -32,6 +32,8 @@ const LONGEST_SOCKET_PATH: usize = 107;
 pub struct Policy {
     /// Name of this node.
     pub node: Box<str>,
+    /// Zone of this node, which a running process keeps from its start.
+    pub zone: Option<String>,
     /// `[process]` as written: what a running process keeps from its start.
     pub process: Process,
     /// Bounds and rules of the way in.
@@ -64,7 +66,8 @@ impl Load for Policy {
             errors.collect(accept::compile(&config, before.map(|before| &before.accept), &mut sources, &positions));
         let answers = errors.collect(Answers::compile(&config.answer, &mut sources, &positions));
         let hop = errors.collect(HopKeys::compile(&config.hop.keys, "hop.keys", &positions, &mut sources));
-        let (clusters, cluster_errors) = clusters(&config, before, &positions);
+        let zone = before.map_or_else(|| config.process.zone.clone(), |before| before.zone.clone());
+        let (clusters, cluster_errors) = clusters(&config, zone.as_deref(), before, &positions);
         errors.extend(cluster_errors);
         let names: Vec<&str> = config.cluster.iter().map(|cluster| cluster.name.as_str()).collect();
         let routes = errors.collect(route::Table::compile(&config.route, &names, &clusters, &positions));
@@ -91,6 +94,7 @@ impl Load for Policy {
         }
         let policy = Self {
             node,
+            zone,
             process: config.process,
             accept,
             admission: Admission::default(),
@@ -156,7 +160,12 @@ fn check_process(config: &Process, positions: &Positions) -> Result<Box<str>, Co
 }
 
 /// The clusters that are valid, and what is wrong with the others.
-fn clusters(config: &Config, before: Option<&Policy>, positions: &Positions) -> (Vec<Arc<Cluster>>, ConfigErrors) {
+fn clusters(
+    config: &Config,
+    zone: Option<&str>,
+    before: Option<&Policy>,
+    positions: &Positions,
+) -> (Vec<Arc<Cluster>>, ConfigErrors) {
     let mut errors = ConfigErrors::new();
     let mut compiled = Vec::new();
     for (index, cluster) in config.cluster.iter().enumerate() {
@@ -166,7 +175,6 @@ fn clusters(config: &Config, before: Option<&Policy>, positions: &Positions) -> 
             errors.push(positions.error(&format!("{path}.name"), message, None));
         }
         let same = before.and_then(|before| before.clusters.iter().find(|other| *other.name == *cluster.name));
-        let zone = config.process.zone.as_deref();
         let cluster = Cluster::compile(cluster, zone, same.map(Arc::as_ref), positions, &path);
         compiled.extend(errors.collect(cluster).map(Arc::new));
     }

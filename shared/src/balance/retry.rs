@@ -110,6 +110,8 @@ impl Slice {
     fn add(&self, hundredths: i64, second: u64) {
         let mut state = self.0.load(Ordering::Relaxed);
         loop {
+            // A caller that has been held up counts into what has begun meanwhile.
+            let second = second.max(state >> 32);
             let balance = if state >> 32 == second { balance_of(state) } else { 0 };
             let balance = (i64::from(balance) + hundredths).clamp(i64::from(i32::MIN), i64::from(i32::MAX));
             let low = u32::from_ne_bytes(i32::try_from(balance).unwrap_or_default().to_ne_bytes());

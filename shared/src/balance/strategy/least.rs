@@ -64,11 +64,10 @@ impl Choice<'_> {
     }
 
     /// The one with the fewest requests in flight for its weight (`wlc` of IPVS, `least_conn` of nginx); among equals by
-    /// smooth weighted round robin, so that an idle pool is used in proportion to the weights, too.
+    /// smooth weighted round robin, so that an idle pool is used in proportion to the weights, too. Only those take part for
+    /// whom `takes_part` holds.
     ///
     /// The counts may change while they are read: with `c` callers at once, the choice is at most `c - 1` requests off.
-    ///
-    /// Only those take part for whom `takes_part` holds.
     pub(super) fn weighted_least_connections(&self, takes_part: impl Fn(&Member) -> bool) -> Option<usize> {
         let (index, least, is_alone) = self.least_loaded(&takes_part)?;
         if is_alone {
@@ -85,7 +84,9 @@ impl Choice<'_> {
         for (index, member) in self.candidates().filter(|(_, member)| takes_part(member)) {
             let load = Load::of(member);
             least = match least {
-                Some((other, least, _)) if !load.is_below(&least) => Some((other, least, least.is_below(&load))),
+                Some((other, least, is_alone)) if !load.is_below(&least) => {
+                    Some((other, least, is_alone && least.is_below(&load)))
+                }
                 _ => Some((index, load, true)),
             };
         }

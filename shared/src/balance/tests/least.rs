@@ -26,6 +26,13 @@ fn an_idle_pool_is_used_in_proportion_to_the_weights() {
 }
 
 #[test]
+fn the_idle_ones_of_a_pool_are_used_in_proportion_to_their_weights() {
+    let (pool, now) = pool_of(Strategy::WeightedLeastConnections, &weighted(&[3, 1, 1]));
+    let _busy: Vec<Lease> = (0..2).map(|_| choose(&pool, &[0, 1], now)).collect();
+    assert_eq!(counts(&pool, 400, now), [300, 100, 0]);
+}
+
+#[test]
 fn a_busy_pool_is_filled_in_proportion_to_the_weights() {
     let (pool, now) = pool_of(Strategy::WeightedLeastConnections, &weighted(&[3, 1, 2]));
     let held: Vec<Lease> = (0..60).map(|_| choose(&pool, &[], now)).collect();
