@@ -79,6 +79,8 @@ pub(super) struct Table<S: State> {
     keys: AtomicUsize,
     /// Which shard a full table looks through next, besides that of the key.
     hand: AtomicUsize,
+    /// Until when a round over all shards is taken to find nothing.
+    barren_until: AtomicU64,
     reclaimed_total: AtomicU64,
     full_total: AtomicU64,
 }
@@ -104,6 +106,7 @@ impl<S: State> Table<S> {
             shards: (0..count).map(shard).map(Mutex::new).map(Line).collect(),
             keys: AtomicUsize::new(0),
             hand: AtomicUsize::new(0),
+            barren_until: AtomicU64::new(0),
             reclaimed_total: AtomicU64::new(0),
             full_total: AtomicU64::new(0),
         }
@@ -206,19 +209,24 @@ impl<S: State> Table<S> {
         self.reclaimed_total.fetch_add(keys as u64, Ordering::Relaxed);
     }
 
-    /// Sweeps the shard and, when that gives nothing, the one whose turn it is; each at most `SWEEPS` times within the
-    /// time after which keys become idle, so that a flood of new keys does not sweep for every one of them.
+    /// Sweeps the shard and, when that gives nothing, the others in turn until one does; each at most `SWEEPS` times within
+    /// the time after which keys become idle. A round that found nothing is not repeated before, so that a flood of new keys
+    /// does not go round for every one of them.
     fn make_room(&self, shard: &mut Shard<S>, now: u64) {
-        if shard.is_due(now) && self.sweep(shard, now) > 0 {
+        if shard.is_due(now) && self.sweep(shard, now) > 0 || now < self.barren_until.load(Ordering::Relaxed) {
             return;
         }
-        let turn = self.hand.fetch_add(1, Ordering::Relaxed) % self.shards.len().max(1);
-        // Whoever holds it may be waiting for ours, so it is left out when it is taken (ours is taken by ourselves).
-        if let Some(Ok(mut other)) = self.shards.get(turn).map(|Line(shard)| shard.try_lock())
-            && other.is_due(now)
-        {
-            self.sweep(&mut other, now);
+        for _ in 0..self.shards.len() {
+            let turn = self.hand.fetch_add(1, Ordering::Relaxed) % self.shards.len().max(1);
+            // Whoever holds it may be waiting for ours, so it is left out when it is taken (ours is taken by ourselves).
+            if let Some(Ok(mut other)) = self.shards.get(turn).map(|Line(shard)| shard.try_lock())
+                && other.is_due(now)
+                && self.sweep(&mut other, now) > 0
+            {
+                return;
+            }
         }
+        self.barren_until.store(now.saturating_add(shard.generation.sweep_every), Ordering::Relaxed);
     }
 
     /// Gives the places of idle keys of a shard back.
