@@ -249,7 +249,8 @@ mod tests {
 
         let wrong = tables.replace("127.0.0.1:1", "localhost:1").replace("weight = 3", "weight = 0");
         let wrong = format!("{wrong}\nbalance = {{ load_bound_percent = 100 }}");
-        let errors = load(zoned.replace("zone = \"a\"", "zone = \"a b\"").replace(nodes, &wrong)).map(|_| ()).unwrap_err();
+        let errors =
+            load(zoned.replace("zone = \"a\"", "zone = \"a b\"").replace(nodes, &wrong)).map(|_| ()).unwrap_err();
         for part in [
             "edge.toml:3:9: \"a b\" is not a zone",
             "\"localhost:1\" is not an address",
