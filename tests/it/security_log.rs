@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use gatehouse_tests::client::raw::RawAnswer;
-use gatehouse_tests::client::{Raw, Target, empty};
+use gatehouse_tests::client::{Connection, Raw, Target, empty, streamed};
 use gatehouse_tests::site::Site;
 use gatehouse_tests::until::{SOON, until};
 use http::Method;
@@ -104,6 +104,21 @@ async fn http2_denials_are_written_too() -> Passed {
     let line = site.edges[0].security_line("it", |line| line["request_id"] == id.as_str()).await?;
     assert_eq!((line["reason"].as_str(), line["protocol"].as_str()), (Some("path_double_encoded"), Some("HTTP/2")));
     assert_eq!((line["host"].as_str(), line["user_agent"].as_str()), (Some("shop.test"), Some("h2-client")), "{line}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_http2_upload_that_is_reset_for_its_pause_is_written() -> Passed {
+    let settings =
+        "[[process.listener]]\naddress = \"127.0.0.1:0\"\nh2c = true\n[accept]\nbody_idle_timeout = \"500ms\"\n";
+    let site = Site::plan().edge(settings).start().await?;
+    let target = site.target().http2();
+    let mut connection = Connection::open(&target).await?;
+    let (_unused, body) = streamed();
+    assert!(connection.send(target.request(Method::POST, "/upload")?.body(body)?).await.is_err());
+    let line = site.edges[0].security_line("it", |line| line["reason"] == "body_timeout").await?;
+    assert_eq!((line["stage"].as_str(), line["action"].as_str()), (Some("accept"), Some("drop")), "{line}");
+    assert_eq!((line["target"].as_str(), line["protocol"].as_str()), (Some("/upload"), Some("HTTP/2")), "{line}");
     Ok(())
 }
 

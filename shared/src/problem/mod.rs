@@ -95,7 +95,8 @@ pub fn reference_markdown() -> String {
     let mut page = String::from(
         "# Errors\n\n\
          Generated from the code; do not edit.\n\n\
-         Every refusal is an `application/problem+json` document (RFC 9457):\n\n\
+         Every refusal is an `application/problem+json` document (RFC 9457); the edge sends browsers an HTML page instead, and may \
+         be told to redirect or to drop ([Denials](DENIALS.md)):\n\n\
          ```json\n\
          {\"type\":\"urn:gatehouse:problem:route_not_found\",\"title\":\"No route\",\"status\":404,\
          \"code\":\"route_not_found\",\"request_id\":\"0193c1d2a8f07b6e5d4c3b2a19080706\"}\n\

@@ -41,7 +41,7 @@ pub enum Verdict {
     Trusted,
     /// The WAF is skipped; everything else is asked.
     SkipWaf,
-    /// It may pass after this time.
+    /// It may pass after this time; at most [`LONGEST_DELAY`](crate::context::LONGEST_DELAY) is waited.
     Delay(Duration),
     /// It is refused.
     Deny(Denial),

@@ -13,13 +13,17 @@ pub enum Media {
     Json,
 }
 
+/// Most media ranges that are looked at: browsers send fewer than ten, and a field may be as long as a whole head.
+const RANGES_MAX: usize = 32;
+
 /// A weight in thousandths; RFC 9110, section 12.4.2 allows three decimals.
 type Weight = u16;
 
 /// What to write to a client that sent these `Accept` fields.
 pub fn preferred<'a>(fields: impl IntoIterator<Item = &'a [u8]>) -> Media {
     let (mut html, mut problem, mut json) = (Best::default(), Best::default(), Best::default());
-    for range in fields.into_iter().flat_map(|field| split(field, b',')).filter_map(Range::parse) {
+    let ranges = fields.into_iter().flat_map(|field| split(field, b',')).take(RANGES_MAX);
+    for range in ranges.filter_map(Range::parse) {
         html.consider(&range, b"text", b"html");
         problem.consider(&range, b"application", b"problem+json");
         json.consider(&range, b"application", b"json");
@@ -201,6 +205,12 @@ mod tests {
         assert_eq!(media("*/*;q=1, text/*;q=0.1, text/html;q=0.9, application/*;q=0.5"), Media::Html);
         assert_eq!(media("text/html;q=1, text/html;charset=utf-8;q=0.1, application/json;q=0.5"), Media::Json);
         assert_eq!(preferred([b"text/html;q=0.4".as_slice(), b"application/json;q=0.3"]), Media::Html);
+    }
+
+    #[test]
+    fn a_field_without_end_is_not_read_to_its_end() {
+        assert_eq!(media(&format!("{}text/html", "a/b,".repeat(RANGES_MAX - 1))), Media::Html);
+        assert_eq!(media(&format!("{}text/html", "a/b,".repeat(RANGES_MAX))), Media::Json);
     }
 
     #[test]

@@ -67,7 +67,7 @@ impl Metrics {
         let requests = catalogue.counters(
             "gatehouse_edge_requests_total",
             "Requests ended, refused ones included.",
-            &[route, ("status", "class of the status sent: `2xx`; a client that left counts as `4xx`")],
+            &[route, ("status", "class of the status sent: `2xx`; a client that left counts as `4xx`, one that was dropped as its reason says")],
         )?;
         let seconds = catalogue.histograms(
             "gatehouse_edge_request_seconds",

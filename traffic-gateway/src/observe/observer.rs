@@ -26,8 +26,8 @@ use super::{
     security_log::{Record, SecurityLog, Settings, record::Asked},
 };
 use crate::{
-    accept::{Arrival, Connection},
-    admit::{Denial, Mode},
+    accept::{self, Arrival, Connection},
+    admit::{Action, Denial, Mode},
     context::Context,
 };
 
@@ -137,7 +137,7 @@ impl Observer {
         let counted = if sent.status == 0 { reason.map_or(0, |reason| reason.status) } else { sent.status };
         self.metrics.request(context.route.as_deref(), counted, reason, duration);
         self.metrics.attempts(context.attempt.count());
-        for denial in outcome.observed.iter().chain(&outcome.denied) {
+        for denial in outcome.observed.iter().chain(&outcome.denied).chain(&cut_short(context, arrival)) {
             if self.security.wants(denial) {
                 self.write_denial(context, arrival, denial, &sent);
             }
@@ -193,7 +193,7 @@ impl Observer {
         let (connection, message) = (&arrival.connection, &arrival.message);
         let answers = &arrival.policy.value.answers;
         let path = Some(message.canonical_path());
-        let trace_id = context.trace.as_ref().map(TraceContext::trace_id);
+        let trace_id = context.trace.as_ref().filter(|trace| trace.is_continued()).map(TraceContext::trace_id);
         self.security.write(&Record {
             unix_ms: context.started_unix_ms,
             request_id: Some(context.request_id.as_str()),
@@ -224,6 +224,13 @@ impl Observer {
             repeated: None,
         });
     }
+}
+
+/// The denial of a request whose stream the way in has reset for what its client did, unless it was denied before.
+fn cut_short(context: &Context, arrival: &Arrival) -> Option<Denial> {
+    let is_new = context.outcome.denied.is_none();
+    let reason = arrival.cut_short().filter(|reason| is_new && reason.status < 500)?;
+    Some(Denial { action: Some(Action::Drop), ..Denial::from(reason).by(accept::STAGE) })
 }
 
 /// What was recorded of a request.

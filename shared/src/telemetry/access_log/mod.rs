@@ -1,4 +1,5 @@
-//! Lines for the access log (and the process log), written by a thread of their own.
+//! Lines for the access log, written by a thread of their own; the edge's security log and the process log are written in the
+//! same way.
 //!
 //! [`LineWriter::push`] copies a line into a bounded buffer and never waits for the sink: when the buffer is full, because
 //! the sink is slow, blocked or full, the line is dropped and counted. The thread takes the whole buffer at a time, so that

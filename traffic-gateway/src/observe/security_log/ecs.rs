@@ -69,7 +69,7 @@ fn push_event(line: &mut Line, record: &Record<'_>) {
         line.utf8("outcome", "success");
     }
     line.utf8("code", record.reason.code);
-    line.utf8("reason", record.detail.unwrap_or(record.reason.title));
+    line.text("reason", record.bounded_detail().unwrap_or(record.reason.title.as_bytes()));
     line.utf8("provider", record.stage);
     line.utf8("module", "gatehouse");
     line.utf8("dataset", "gatehouse.security");

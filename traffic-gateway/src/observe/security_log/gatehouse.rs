@@ -14,7 +14,7 @@ pub(super) fn line(record: &Record<'_>) -> String {
     line.number("status", u64::from(record.status));
     line.utf8("stage", record.stage);
     line.utf8("reason", record.reason.code);
-    line.optional_utf8("detail", record.detail);
+    line.optional("detail", record.bounded_detail());
     line.optional_utf8("request_id", record.request_id);
     line.optional_utf8("trace_id", record.trace_id);
     line.utf8("node", record.node);
@@ -83,7 +83,7 @@ pub(super) fn push_rest(line: &mut Line, record: &Record<'_>) {
         line.utf8("action", record.action.name());
         line.utf8("stage", record.stage);
         line.utf8("reason", record.reason.code);
-        line.optional_utf8("detail", record.detail);
+        line.optional("detail", record.bounded_detail());
         line.optional_utf8("route", record.route);
         if let Some(evidence) = record.evidence {
             push_evidence(line, evidence);

@@ -55,6 +55,13 @@ pub struct Record<'a> {
     pub repeated: Option<(u64, u64)>,
 }
 
+impl Record<'_> {
+    /// The detail within the bounds of a line: it may repeat what the client sent.
+    pub(super) fn bounded_detail(&self) -> Option<&[u8]> {
+        self.detail.map(|detail| cut(detail.as_bytes(), TEXT_MAX))
+    }
+}
+
 /// What was asked for, as sent.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Asked<'a> {
