@@ -4,6 +4,8 @@
 //! gate carries at all. A refusal is a [`Denial`]: one reason with a stable code, answered as a page by [`crate::answer`]
 //! and named in the access log.
 
+pub mod access;
+
 use std::time::Duration;
 
 use gatehouse_shared::problem::{self, Reason};
