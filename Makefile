@@ -18,7 +18,6 @@ check: install
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 	$(MAKE) build
-	cargo test --workspace --test it -- the_shipped_configuration_is_valid
 	$(MAKE) test
 
 # Writes the generated pages: docs/CONFIGURATION.md, ERRORS.md, METRICS.md.

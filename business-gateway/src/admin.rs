@@ -138,6 +138,7 @@ impl Admin {
         json!({
             "tier": "business",
             "node": gateway.node,
+            "zone": generation.value.zone,
             "version": env!("CARGO_PKG_VERSION"),
             "pid": self.ports.pid,
             "generation": generation.number,
@@ -163,6 +164,7 @@ impl Admin {
 }
 
 fn describe(service: &Service) -> Value {
+    let now = clock::now();
     json!({
         "name": &*service.name,
         "protocol": service.protocol.as_str(),
@@ -170,7 +172,11 @@ fn describe(service: &Service) -> Value {
         "connections_open": service.counters.open(),
         "connections_opened": service.counters.opened.get(),
         "answered": service.counters.answered.get(),
-        "endpoints": service.balance.status(clock::now()),
+        "strategy": service.balance.strategy(),
+        "totals": service.balance.totals(),
+        "retries_left": service.retries.left(now),
+        "retries_exhausted": service.retries.exhausted(),
+        "endpoints": service.balance.status(now),
     })
 }
 

@@ -46,6 +46,8 @@ pub struct Config {
 pub struct Process {
     /// The name of this node in logs. Default: the host name.
     pub node: Option<String>,
+    /// The zone of this node, such as `"a"`: endpoints in the same zone go first. Default: none.
+    pub zone: Option<String>,
     /// Threads that serve requests. Default: one for each core the process may use.
     pub threads: Option<usize>,
     /// Where the edge connects. Default: `"127.0.0.1:8081"`. Port 0 takes a free one; `ports.json` in the state directory
@@ -65,6 +67,7 @@ impl Default for Process {
     fn default() -> Self {
         Self {
             node: None,
+            zone: None,
             threads: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 8081)),
             admin: SocketAddr::from(([127, 0, 0, 1], 9181)),

@@ -220,11 +220,15 @@ struct ServiceMetrics {
     broken: IntCounterVec,
     waited: IntCounterVec,
     probes: IntCounterVec,
+    retries_exhausted: IntCounterVec,
     panics: IntCounterVec,
     floor: IntCounterVec,
+    zone_overflow: IntCounterVec,
     endpoint_requests: IntCounterVec,
     endpoint_failures: IntCounterVec,
     endpoint_ejections: IntCounterVec,
+    endpoint_early_returns: IntCounterVec,
+    endpoint_share: IntGaugeVec,
     endpoint_in_flight: IntGaugeVec,
     endpoint_up: IntGaugeVec,
 }
@@ -247,6 +251,10 @@ impl ServiceMetrics {
                 &[SERVICE],
             )?,
             retries: of_service("gatehouse_business_upstream_retries_total", "Tries after the first.")?,
+            retries_exhausted: of_service(
+                "gatehouse_business_retry_budget_exhausted_total",
+                "Retries that were not made because the retry budget of the service was used up.",
+            )?,
             connect_failures: of_service(
                 "gatehouse_business_upstream_connect_failures_total",
                 "Connections that could not be opened, or ended before they took a request.",
@@ -272,6 +280,10 @@ impl ServiceMetrics {
                 "gatehouse_business_balance_floor_total",
                 "Ejections that did not happen because too many endpoints would have been out.",
             )?,
+            zone_overflow: of_service(
+                "gatehouse_business_balance_zone_overflow_total",
+                "Requests sent to another zone although the service has endpoints in this one.",
+            )?,
             endpoint_requests: of_endpoint(
                 "gatehouse_business_endpoint_requests_total",
                 "Requests sent to an endpoint.",
@@ -283,6 +295,15 @@ impl ServiceMetrics {
             endpoint_ejections: of_endpoint(
                 "gatehouse_business_endpoint_ejections_total",
                 "Ejections of an endpoint.",
+            )?,
+            endpoint_early_returns: of_endpoint(
+                "gatehouse_business_endpoint_early_returns_total",
+                "Ejections that good probes ended before their time.",
+            )?,
+            endpoint_share: catalogue.gauges(
+                "gatehouse_business_endpoint_share_percent",
+                "How much of its share of the requests an endpoint gets: less than 100 during its slow start.",
+                &[SERVICE, ENDPOINT],
             )?,
             endpoint_in_flight: catalogue.gauges(
                 "gatehouse_business_endpoint_requests_in_flight",
@@ -318,12 +339,17 @@ impl ServiceMetrics {
         let totals = service.balance.totals();
         mirror(&self.panics.with_label_values(&[name]), totals.panics);
         mirror(&self.floor.with_label_values(&[name]), totals.floor);
+        mirror(&self.zone_overflow.with_label_values(&[name]), totals.zone_overflow);
+        mirror(&self.retries_exhausted.with_label_values(&[name]), service.retries.exhausted());
         for status in service.balance.status(clock::now()) {
             let address = status.address.to_string();
             let labels = [name, address.as_str()];
             mirror(&self.endpoint_requests.with_label_values(&labels), status.requests_total);
             mirror(&self.endpoint_failures.with_label_values(&labels), status.failures_total);
             mirror(&self.endpoint_ejections.with_label_values(&labels), status.ejections_total);
+            mirror(&self.endpoint_early_returns.with_label_values(&labels), status.early_returns_total);
+            let share = i64::try_from(status.share_percent).unwrap_or(i64::MAX);
+            self.endpoint_share.with_label_values(&labels).set(share);
             self.endpoint_in_flight.with_label_values(&labels).set(whole(status.in_flight));
             let is_up = status.state == gatehouse_shared::balance::EndpointState::Up;
             self.endpoint_up.with_label_values(&labels).set(i64::from(is_up));

@@ -3,6 +3,7 @@
 use std::pin::pin;
 use std::sync::Arc;
 
+use gatehouse_shared::balance::Call;
 use gatehouse_shared::clock;
 use gatehouse_shared::live::Live;
 use gatehouse_shared::shutdown::{InFlight, Shutdown};
@@ -136,15 +137,15 @@ async fn run(policy: &Policy, request: Request<Incoming>, record: &mut Record) -
     // dispatch: a service answers it.
     let notes = Notes {
         authority: &authority,
-        path: &hop.path,
+        hop,
         path_to_service: api.path_to_service,
-        request_id: hop.request_id.as_str(),
         traceparent: record.traceparent.as_str(),
     };
     rewrite(&mut parts, &notes, api.service.protocol, upload.length())?;
     let request = Request::from_parts(parts, upload);
     let began = if hop.held { clock::now() } else { record.began };
-    let answer = dispatch::run(Plan::new(&api, began, deadline), request, &mut record.dispatch).await?;
+    let call = Call { client: hop.client.ip(), authority: &authority };
+    let answer = dispatch::run(Plan::new(&api, call, began, deadline), request, &mut record.dispatch).await?;
 
     // respond: with what the edge may see of it.
     Ok(shape(answer, policy.body_idle))

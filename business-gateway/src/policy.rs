@@ -4,12 +4,14 @@
 use std::path::Path;
 use std::time::Duration;
 
+use gatehouse_shared::balance::{ZONE_FORM, is_zone};
 use gatehouse_shared::config::{ConfigErrors, Document, Sources, parse};
 use gatehouse_shared::hop::HopKeys;
 use gatehouse_shared::live::{Load, Loaded};
 use gatehouse_shared::telemetry::access_log;
 
 use crate::config::{self, Config, Drain, Process};
+use crate::dispatch::service::Surroundings;
 use crate::store::catalog::Catalog;
 use crate::store::file;
 use crate::{accept, dispatch};
@@ -23,6 +25,8 @@ pub struct Policy {
     pub hop: HopKeys,
     /// Services and APIs.
     pub catalog: Catalog,
+    /// The zone of this node, which a running process keeps from its start.
+    pub zone: Option<String>,
     /// Between two pieces of an answer's body.
     pub body_idle: Duration,
     /// How the process stops.
@@ -44,10 +48,13 @@ impl Load for Policy {
         // A catalog is checked even when business.toml is wrong, so that one `check` shows everything.
         let defaults =
             written.as_ref().map_or_else(dispatch::Config::default, |written| written.value.upstream.clone());
+        let zone_as_written = || written.as_ref().and_then(|written| written.value.process.zone.clone());
+        let zone = before.map_or_else(zone_as_written, |before| before.zone.clone());
+        let surroundings = Surroundings { defaults: &defaults, zone: zone.as_deref() };
         let catalog = catalog.and_then(|catalog| {
-            errors.collect(Catalog::compile(&catalog, &defaults, before.map(|before| &before.catalog)))
+            errors.collect(Catalog::compile(&catalog, surroundings, before.map(|before| &before.catalog)))
         });
-        let compiled = written.and_then(|written| errors.collect(compile(&written, catalog, &mut sources)));
+        let compiled = written.and_then(|written| errors.collect(compile(&written, catalog, zone, &mut sources)));
         match compiled {
             Some(policy) if errors.is_empty() => {
                 warn_of_process_changes(before, &policy);
@@ -61,6 +68,7 @@ impl Load for Policy {
 fn compile(
     written: &Document<Config>,
     catalog: Option<Catalog>,
+    zone: Option<String>,
     sources: &mut Sources,
 ) -> Result<Policy, ConfigErrors> {
     let mut errors = ConfigErrors::new();
@@ -76,10 +84,11 @@ fn compile(
         accept,
         hop,
         catalog,
+        zone,
         body_idle: config.upstream.body_idle_timeout.get(),
         drain: config.drain,
         process: config.process.clone(),
-        access_log: config.access_log.clone(),
+        access_log: config.access_log.below(&config.process.state_dir),
     })
 }
 
@@ -89,6 +98,9 @@ fn check_process(written: &Document<Config>) -> Result<(), ConfigErrors> {
     let mut refuse = |key: &str, message: &str, remedy: &str| {
         errors.push(written.positions.error(&format!("process.{key}"), message, Some(remedy.to_owned())));
     };
+    if process.zone.as_deref().is_some_and(|zone| !is_zone(zone)) {
+        refuse("zone", "not a zone", ZONE_FORM);
+    }
     if process.threads == Some(0) {
         refuse("threads", "no thread, so nothing runs", "write at least 1, or leave it out");
     }

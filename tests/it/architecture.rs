@@ -22,7 +22,7 @@ impl Graph {
     fn read() -> anyhow::Result<Self> {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let output = Command::new(cargo)
-            .args(["metadata", "--format-version", "1", "--offline", "--locked"])
+            .args(["metadata", "--format-version", "1", "--offline", "--locked", "--filter-platform", &host()?])
             .current_dir(binaries::repository())
             .output()?;
         anyhow::ensure!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
@@ -60,6 +60,13 @@ impl Graph {
         seen.remove(self.members[name].as_str());
         seen.into_iter().map(|id| self.names[id].as_str()).collect()
     }
+}
+
+/// The platform built for; what other platforms need was never downloaded.
+fn host() -> anyhow::Result<String> {
+    let output = Command::new("rustc").arg("-vV").output()?;
+    let said = String::from_utf8(output.stdout)?;
+    said.lines().find_map(|line| line.strip_prefix("host: ")).map(str::to_owned).context("rustc names no host")
 }
 
 /// Whether a package is of a certain family.

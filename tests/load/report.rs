@@ -33,10 +33,11 @@ impl Report {
         self.figures.push((name.into(), value));
     }
 
-    /// Adds the ratio of two figures when both were measured.
-    fn ratio(&mut self, name: &str, one: Option<f64>, other: Option<f64>) {
-        if let (Some(one), Some(other)) = (one, other) {
-            self.figure(name, one / other);
+    /// Adds and prints the ratio of two subjects' costs when both were measured.
+    fn ratio(&mut self, name: &str, table: &Table, one: &str, other: &str, concurrency: usize) {
+        if let Some(ratio) = table.ratio(one, other, concurrency) {
+            print(&format!("{name:<40}{:>8.3}{:>10.3}{:>10.3}", ratio.median, ratio.lower, ratio.upper));
+            self.figure(name, ratio.median);
         }
     }
 
@@ -57,36 +58,32 @@ impl Report {
         self.ratios(table);
     }
 
-    /// Same tool, same protocol on both sides of a ratio. The plain name is the figure at 64 concurrent requests.
+    /// Same tool, same protocol on both sides of a ratio. The plain name is the figure at 64 concurrent requests, and that of
+    /// the default hand-off.
     fn ratios(&mut self, table: &Table) {
         let default = DEFAULT_HAND_OFF.name();
+        let (edge, business) = (format!("edge_{default}"), format!("business_{default}"));
+        let (bare_pingora, bare_hyper) = (format!("bare_pingora_{default}"), format!("bare_hyper_{default}"));
+        print("");
+        print(&format!("{:<40}{:>8}{:>10}{:>10}", "ratio of cpu, median of the rounds", "median", "lower", "upper"));
         for (suffix, concurrency) in [("", 64), ("_at_16", 16)] {
-            let cpu = |name: &str| table.row(name, concurrency).map(|row| row.cpu);
-            self.ratio(&format!("edge_vs_bare_pingora{suffix}"), cpu("edge_http1"), cpu("bare_pingora_http1"));
-            self.ratio(&format!("edge_vs_bare_pingora_h2c{suffix}"), cpu("edge_h2c"), cpu("bare_pingora_h2c"));
-            self.ratio(
-                &format!("edge_vs_bare_pingora_log_off{suffix}"),
-                cpu("edge_http1_log_off"),
-                cpu("bare_pingora_http1"),
-            );
-            self.ratio(&format!("edge_vs_nginx{suffix}"), cpu("edge_http1"), cpu("nginx"));
-            self.ratio(&format!("edge_vs_haproxy{suffix}"), cpu("edge_http1"), cpu("haproxy"));
-            let business = format!("business_{default}");
-            self.ratio(
-                &format!("business_vs_bare_hyper{suffix}"),
-                cpu(&business),
-                cpu(&format!("bare_hyper_{default}")),
-            );
-            self.ratio(
-                &format!("business_vs_bare_hyper_http1{suffix}"),
-                cpu("business_http1"),
-                cpu("bare_hyper_http1"),
-            );
-            self.ratio(&format!("business_vs_bare_hyper_h2c{suffix}"), cpu("business_h2c"), cpu("bare_hyper_h2c"));
-            if let Some(both) = cpu(&format!("two_tiers_{default}")) {
-                self.figure(format!("two_tiers_cpu_us{suffix}"), both);
+            for (name, one, other) in [
+                ("edge_vs_bare_pingora", edge.as_str(), bare_pingora.as_str()),
+                ("edge_vs_bare_pingora_http1", "edge_http1", "bare_pingora_http1"),
+                ("edge_vs_bare_pingora_h2c", "edge_h2c", "bare_pingora_h2c"),
+                ("edge_vs_bare_pingora_log_off", "edge_http1_log_off", "bare_pingora_http1"),
+                ("edge_vs_nginx", "edge_http1", "nginx"),
+                ("edge_vs_haproxy", "edge_http1", "haproxy"),
+                ("business_vs_bare_hyper", &business, &bare_hyper),
+                ("business_vs_bare_hyper_http1", "business_http1", "bare_hyper_http1"),
+                ("business_vs_bare_hyper_h2c", "business_h2c", "bare_hyper_h2c"),
+                ("h2c_vs_http1_handoff", "two_tiers_h2c", "two_tiers_http1"),
+            ] {
+                self.ratio(&format!("{name}{suffix}"), table, one, other, concurrency);
             }
-            self.ratio(&format!("h2c_vs_http1_handoff{suffix}"), cpu("two_tiers_h2c"), cpu("two_tiers_http1"));
+            if let Some(row) = table.row(&format!("two_tiers_{default}"), concurrency) {
+                self.figure(format!("two_tiers_cpu_us{suffix}"), row.cpu);
+            }
         }
         if let Some(row) = table.row(&format!("two_tiers_{default}"), 64) {
             self.figure("reuse_ratio", row.reuse);
@@ -95,10 +92,8 @@ impl Report {
     }
 
     fn check_references(&mut self, table: &Table) {
-        let cpu = |name: &str| table.row(name, 64).map(|row| row.cpu);
         for name in ["bare_pingora_http1", "bare_hyper_http1"] {
-            let (Some(reference), Some(haproxy)) = (cpu(name), cpu("haproxy")) else { continue };
-            let ratio = reference / haproxy;
+            let Some(ratio) = table.ratio(name, "haproxy", 64).map(|ratio| ratio.median) else { continue };
             self.figure(format!("{name}_vs_haproxy"), ratio);
             if ratio > REFERENCE_LIMIT {
                 self.fail(format!(
@@ -125,7 +120,7 @@ pub(crate) fn heading(settings: &Settings) {
         settings.rounds, settings.seconds, settings.subject_core, settings.load_core
     ));
     print(
-        "CPU is user and system time a request, of the gates' processes together; medians; spread is (dearest - cheapest round) / median.",
+        "CPU is user and system time a request, of the gates' processes together; medians; spread is (dearest - cheapest round) / median; a ratio is the median of the rounds' ratios, lower and upper its quartiles.",
     );
     print(
         "GET with one query, a browser's user agent and a cookie, answer of 100 bytes. Access log: ours to a file, except log_off; nginx and HAProxy without.",

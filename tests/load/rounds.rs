@@ -1,4 +1,5 @@
-//! Interleaved rounds: every subject at every concurrency once a round, so that a disturbance hits all of them alike.
+//! Interleaved rounds: every subject at every concurrency once a round, so that a disturbance hits all of them alike. Every
+//! other round goes backwards, so that nobody profits from its place.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,12 +7,13 @@ use std::time::Duration;
 
 use crate::report::{Report, note};
 use crate::settings::{CONCURRENCY, Settings};
-use crate::subject::{Field, Sample};
+use crate::subject::{Field, Sample, Subject};
 
 /// The samples of all rounds.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    rows: BTreeMap<(String, usize), Vec<Sample>>,
+    /// A place a round; nothing where the subject answered wrongly.
+    rows: BTreeMap<(String, usize), Vec<Option<Sample>>>,
     order: Vec<String>,
 }
 
@@ -32,6 +34,17 @@ pub(crate) struct Row {
     pub(crate) reuse: f64,
 }
 
+/// A ratio of costs over the rounds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Ratio {
+    /// The middle one.
+    pub(crate) median: f64,
+    /// A quarter of the rounds were below.
+    pub(crate) lower: f64,
+    /// A quarter of the rounds were above.
+    pub(crate) upper: f64,
+}
+
 /// Measures all rounds.
 ///
 /// # Errors
@@ -48,12 +61,17 @@ pub(crate) fn measure(
     for round in 1..=settings.rounds {
         for concurrency in CONCURRENCY {
             note(&format!("round {round} of {}, {concurrency} concurrent requests", settings.rounds));
-            for subject in field.subjects() {
+            let mut subjects: Vec<&Subject> = field.subjects().iter().collect();
+            if round % 2 == 0 {
+                subjects.reverse();
+            }
+            for subject in subjects {
                 let sample = field.measure(settings, directory, subject, subject.caller.tool(), concurrency)?;
-                match sample.complaint {
-                    Some(complaint) => report.fail(complaint),
-                    None => table.rows.entry((subject.name.clone(), concurrency)).or_default().push(sample),
+                if let Some(complaint) = &sample.complaint {
+                    report.fail(complaint.clone());
                 }
+                let is_sound = sample.complaint.is_none();
+                table.rows.entry((subject.name.clone(), concurrency)).or_default().push(is_sound.then_some(sample));
             }
         }
     }
@@ -70,10 +88,23 @@ impl Table {
         })
     }
 
+    /// What one subject costs in times of another: the median of the rounds' own ratios. Both are measured within seconds of
+    /// each other, so a machine that is slower for a minute, which moves every cost by half, moves the ratio little.
+    pub(crate) fn ratio(&self, one: &str, other: &str, concurrency: usize) -> Option<Ratio> {
+        let rounds = |name: &str| self.rows.get(&(name.to_owned(), concurrency));
+        let pairs = rounds(one)?.iter().zip(rounds(other)?);
+        let ratios = sorted(pairs.filter_map(|(one, other)| Some(one.as_ref()?.cpu / other.as_ref()?.cpu)));
+        Some(Ratio {
+            median: median(&ratios)?,
+            lower: *ratios.get(ratios.len() / 4)?,
+            upper: *ratios.get(ratios.len() - 1 - ratios.len() / 4)?,
+        })
+    }
+
     /// The medians of one subject.
     pub(crate) fn row(&self, name: &str, concurrency: usize) -> Option<Row> {
-        let samples = self.rows.get(&(name.to_owned(), concurrency))?;
-        let column = |value: fn(&Sample) -> f64| sorted(samples.iter().map(value));
+        let samples: Vec<&Sample> = self.rows.get(&(name.to_owned(), concurrency))?.iter().flatten().collect();
+        let column = |value: fn(&Sample) -> f64| sorted(samples.iter().map(|sample| value(sample)));
         let cpu = column(|sample| sample.cpu);
         let cpu_median = median(&cpu)?;
         let requests: f64 = samples.iter().map(|sample| sample.outcome.requests).sum();

@@ -25,9 +25,9 @@ const DESCRIPTORS: u64 = 8192;
 /// The settings of a run.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    /// Interleaved rounds (`BENCH_ROUNDS`, default 5).
+    /// Interleaved rounds (`BENCH_ROUNDS`, default 15).
     pub(crate) rounds: usize,
-    /// Seconds of load a round gives a subject (`BENCH_SECONDS`, default 3; at most 12, as a signed hop lives 15).
+    /// Seconds of load a round gives a subject (`BENCH_SECONDS`, default 1; at most 12, as a signed hop lives 15).
     pub(crate) seconds: u64,
     /// Core of the servers under test (`BENCH_SUBJECT_CORE`, default 1).
     pub(crate) subject_core: usize,
@@ -50,8 +50,8 @@ impl Settings {
         let program = std::env::current_exe().context("no path of this program")?;
         let beside = program.parent().context("this program has no directory")?;
         let settings = Self {
-            rounds: number("BENCH_ROUNDS", 5)?,
-            seconds: number("BENCH_SECONDS", 3)?,
+            rounds: number("BENCH_ROUNDS", 15)?,
+            seconds: number("BENCH_SECONDS", 1)?,
             subject_core: number("BENCH_SUBJECT_CORE", 1)?,
             load_core: number("BENCH_LOAD_CORE", 0)?,
             only: std::env::var("BENCH_ONLY").unwrap_or_default().split(',').map(str::to_owned).collect(),

@@ -12,6 +12,8 @@ pub mod settings;
 pub mod certificate;
 pub mod site;
 pub mod metrics;
+pub mod golden;
+pub mod recorder;
 pub mod client;
 pub mod load;
 pub mod tally;

@@ -139,6 +139,7 @@ impl Admin {
         json!({
             "tier": "edge",
             "node": policy.node,
+            "zone": policy.zone,
             "version": env!("CARGO_PKG_VERSION"),
             "pid": self.ports.pid,
             "generation": generation.number,

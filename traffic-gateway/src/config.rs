@@ -12,7 +12,7 @@ use gatehouse_shared::{config::HumanDuration, hop::HopKeyConfig, telemetry::acce
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::{accept, balance};
+use crate::{accept, answer, balance, observe::security_log};
 
 /// Name of the file in the configuration directory.
 pub const FILE: &str = "edge.toml";
@@ -32,6 +32,10 @@ pub struct Config {
     /// Certificates of the TLS listeners, chosen by server name; the first is the default. Swapped without restart.
     #[serde(default)]
     pub certificate: Vec<accept::tls::CertificateConfig>,
+    /// What a client is told whose request this gate answers itself. Browsers get an HTML page, everyone else a problem
+    /// document; see docs/DENIALS.md.
+    #[serde(default)]
+    pub answer: answer::Config,
     /// What the tiers share to trust each other.
     pub hop: Hop,
     /// Which requests go to which cluster.
@@ -43,6 +47,9 @@ pub struct Config {
     /// The access log.
     #[serde(default)]
     pub access_log: access_log::Config,
+    /// One JSON line for every denial; see docs/DENIALS.md.
+    #[serde(default)]
+    pub security_log: security_log::Config,
     /// How the process ends.
     #[serde(default)]
     pub drain: Drain,
@@ -54,6 +61,8 @@ pub struct Config {
 pub struct Process {
     /// Name of this node in logs and in the hop. Default: the host name.
     pub node: Option<String>,
+    /// Zone of this node, such as `a`: business nodes in the same zone go first. Default: none.
+    pub zone: Option<String>,
     /// Worker threads. Default: one for each processor.
     pub threads: Option<usize>,
     /// Directory for tokens, `ports.json` and the upgrade socket; must be writable for this process alone.

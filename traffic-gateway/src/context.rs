@@ -23,11 +23,14 @@ use pingora::{Error, proxy::Session};
 
 use crate::{
     accept::{Arrival, Body, Bounds, Connection},
-    admit::Denial,
+    admit::{Admitted, Denial, Ended},
     balance::{Attempt, Route},
     forward::request::unindexed,
-    observe::Observer,
+    observe::{Observer, Recorded},
 };
+
+/// The longest that a request is held back by a limit that delays.
+pub const LONGEST_DELAY: Duration = Duration::from_secs(10);
 
 /// The state of one request.
 pub struct Context {
@@ -43,6 +46,8 @@ pub struct Context {
     pub client: SocketAddr,
     /// Where it goes.
     pub route: Option<Arc<Route>>,
+    /// What the stages of admission granted it.
+    pub admitted: Admitted,
     /// When its head was judged; good enough for whatever follows without waiting.
     pub now: Instant,
     /// When the wait for the head of the response ends.
@@ -64,6 +69,12 @@ pub struct Outcome {
     pub reason: Option<&'static Reason>,
     /// The page that [`crate::forward::failure`] is to render.
     pub denial: Option<Denial>,
+    /// The denial that was answered, or left without an answer.
+    pub denied: Option<Denial>,
+    /// Denials that had no effect because their rules only observe.
+    pub observed: Vec<Denial>,
+    /// The client was left without an answer on purpose.
+    pub is_dropped: bool,
     /// What tier two said beside its answer.
     pub result: Option<HopResult>,
     /// When the head of the answer came.
@@ -104,6 +115,7 @@ impl Context {
             trace: None,
             client: SocketAddr::from(([0, 0, 0, 0], 0)),
             route: None,
+            admitted: Admitted::default(),
             now,
             deadline: now,
             attempt: Attempt::default(),
@@ -142,11 +154,18 @@ impl Context {
     /// Sets the deadline: the route's timeout, and before it the time that the upload may take.
     ///
     /// The connection's own bounds end an upload that is too slow; a short body gets no more than those would give it.
-    pub fn begin_waiting(&mut self, timeout: Duration) {
-        let Some(arrival) = self.arrival.as_deref() else { return };
+    pub fn begin_waiting(&mut self) {
+        let (Some(arrival), Some(route)) = (self.arrival.as_deref(), self.route.as_deref()) else { return };
         let upload = upload_time(arrival.message.body, &arrival.policy.value.accept);
-        self.now = clock::now();
-        self.deadline = self.now + timeout + upload;
+        self.deadline = self.now + route.timeout + upload;
+    }
+
+    /// Holds the request back for as long as the stages asked for, at most [`LONGEST_DELAY`].
+    pub async fn wait(&mut self) {
+        if !self.admitted.delay.is_zero() {
+            tokio::time::sleep(self.admitted.delay.min(LONGEST_DELAY)).await;
+            self.now = clock::now();
+        }
     }
 
     /// Whether the client still waits for `100 Continue` before it sends its body.
@@ -170,9 +189,31 @@ impl Context {
     pub fn record(&mut self, session: Option<&mut Session>) {
         if let Some(in_flight) = self.in_flight.take() {
             let observer = Arc::clone(&self.observer);
-            observer.record(self, session);
+            if let Some(recorded) = observer.record(self, session) {
+                self.finish(&recorded);
+            }
             drop(in_flight);
         }
+    }
+}
+
+impl Context {
+    /// Tells the stages of admission how the request ended.
+    fn finish(&self, recorded: &Recorded) {
+        let Some(arrival) = self.arrival.as_deref() else { return };
+        let result = self.outcome.result.as_ref();
+        let ended = Ended {
+            message: &arrival.message,
+            connection: &arrival.connection,
+            client: self.client,
+            route: self.route.as_deref(),
+            status: recorded.status,
+            reason: recorded.reason,
+            refused: self.outcome.denied.as_ref().and_then(|denial| denial.stage),
+            auth: result.map(|result| result.auth),
+            cost: result.map(|result| result.cost),
+        };
+        arrival.policy.value.admission.finish(&ended, recorded.at);
     }
 }
 

@@ -17,7 +17,7 @@ use pingora::{
 
 use crate::{
     accept::Arrival,
-    admit::{self, Denial},
+    admit::{Denial, RequestView},
     answer, balance,
     context::Context,
     forward::{self, response::Unchunk},
@@ -44,24 +44,30 @@ impl Gateway {
 
 #[async_trait]
 impl ProxyHttp for Gateway {
-    type CTX = Context;
+    /// Boxed, because Pingora moves it from future to future.
+    type CTX = Box<Context>;
 
-    fn new_ctx(&self) -> Context {
-        Context::new(&self.observer)
+    fn new_ctx(&self) -> Self::CTX {
+        Box::new(Context::new(&self.observer))
     }
 
     /// None: the compression module of the default costs every request an allocation.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     /// HTTP/1: [`crate::accept`] hands over the arrival here.
-    fn on_connection_reuse(&self, _session: &mut Session, context: &mut Context, arrival: Box<dyn Any + Send + Sync>) {
+    fn on_connection_reuse(
+        &self,
+        _session: &mut Session,
+        context: &mut Self::CTX,
+        arrival: Box<dyn Any + Send + Sync>,
+    ) {
         if let Ok(arrival) = arrival.downcast::<Arrival>() {
             context.arrive(arrival);
         }
     }
 
     /// HTTP/2: the arrival comes with the stream.
-    async fn early_request_filter(&self, session: &mut Session, context: &mut Context) -> Result<()> {
+    async fn early_request_filter(&self, session: &mut Session, context: &mut Self::CTX) -> Result<()> {
         if context.arrival.is_none()
             && let Some(arrival) = Arrival::of_http2(session)
         {
@@ -71,24 +77,27 @@ impl ProxyHttp for Gateway {
     }
 
     /// Who is it, may it pass, where does it go. True: answered here.
-    async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+    async fn request_filter(&self, session: &mut Session, context: &mut Self::CTX) -> Result<bool> {
         if self.leaving.has_begun() {
             session.set_keepalive(None);
         }
         if session.req_header().version == Version::HTTP_10 {
             session.downstream_modules_ctx = self.modules_of_http_1_0.build_ctx();
         }
-        let denial = match begin(session, context) {
+        let denial = match self.begin(session, context) {
             Ok(()) => {
+                context.wait().await;
+                context.begin_waiting();
                 if context.awaits_continue() {
                     session.as_mut().write_continue_response().await?;
                     context.continued();
                 }
+                forward::collect::collect(session, context).await?;
                 return Ok(false);
             }
             Err(denial) => denial,
         };
-        answer::deny(session, context, &denial).await?;
+        answer::deny(session, context, denial).await?;
         Ok(true)
     }
 
@@ -98,15 +107,18 @@ impl ProxyHttp for Gateway {
         session: &mut Session,
         body: &mut Option<Bytes>,
         is_end: bool,
-        context: &mut Context,
+        context: &mut Self::CTX,
     ) -> Result<()> {
-        if (is_end || body.is_none()) && context.has_body() {
-            context.outcome.body_handed_on = Some(clock::now());
+        let is_end = is_end || body.is_none();
+        if is_end && context.has_body() {
+            let now = clock::now();
+            context.outcome.body_handed_on = Some(now);
+            context.attempt.body_sent(now);
         }
-        context.arrival.as_deref().map_or(Ok(()), |arrival| arrival.bound_body(session))
+        context.arrival.as_deref().map_or(Ok(()), |arrival| arrival.bound_body(session, is_end))
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, _session: &mut Session, context: &mut Self::CTX) -> Result<Box<HttpPeer>> {
         balance::choose(context).await
     }
 
@@ -117,7 +129,7 @@ impl ProxyHttp for Gateway {
         _peer: &HttpPeer,
         _fd: RawFd,
         _digest: Option<&Digest>,
-        context: &mut Context,
+        context: &mut Self::CTX,
     ) -> Result<()> {
         context.attempt.connected(reused);
         Ok(())
@@ -127,7 +139,7 @@ impl ProxyHttp for Gateway {
         &self,
         _session: &mut Session,
         _peer: &HttpPeer,
-        context: &mut Context,
+        context: &mut Self::CTX,
         error: BError,
     ) -> BError {
         forward::retry::connect_failed(context, error)
@@ -137,7 +149,7 @@ impl ProxyHttp for Gateway {
         &self,
         _session: &mut Session,
         head: &mut RequestHeader,
-        context: &mut Context,
+        context: &mut Self::CTX,
     ) -> Result<()> {
         forward::request::prepare(context, head)
     }
@@ -146,9 +158,12 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         head: &mut ResponseHeader,
-        context: &mut Context,
+        context: &mut Self::CTX,
     ) -> Result<()> {
         forward::response::receive(context, head)?;
+        if let Some(arrival) = context.arrival.as_deref() {
+            arrival.answered();
+        }
         let version = session.req_header().version;
         if self.leaving.has_begun() || forward::response::ends_connection(context, version, head) {
             session.set_keepalive(None);
@@ -160,7 +175,7 @@ impl ProxyHttp for Gateway {
         &self,
         _session: &mut Session,
         trailers: &mut HeaderMap,
-        _context: &mut Context,
+        _context: &mut Self::CTX,
     ) -> Result<()> {
         forward::response::receive_trailers(trailers);
         Ok(())
@@ -171,22 +186,22 @@ impl ProxyHttp for Gateway {
         _peer: &HttpPeer,
         session: &mut Session,
         error: BError,
-        context: &mut Context,
+        context: &mut Self::CTX,
         _client_reused: bool,
     ) -> BError {
         forward::retry::broke_off(context, session, error)
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Self::CTX) -> FailToProxy {
         forward::failure::render(context, session, error).await
     }
 
-    async fn logging(&self, session: &mut Session, _error: Option<&Error>, context: &mut Context) {
+    async fn logging(&self, session: &mut Session, _error: Option<&Error>, context: &mut Self::CTX) {
         context.record(Some(session));
     }
 
     /// The access log says it, once for each request.
-    fn suppress_error_log(&self, _session: &Session, _context: &Context, _error: &Error) -> bool {
+    fn suppress_error_log(&self, _session: &Session, _context: &Self::CTX, _error: &Error) -> bool {
         true
     }
 
@@ -194,7 +209,7 @@ impl ProxyHttp for Gateway {
     fn suppress_proxy_warn_log(
         &self,
         _session: &Session,
-        _context: &Context,
+        _context: &Self::CTX,
         _error: &Error,
         _place: ProxyWarnLogContext,
     ) -> bool {
@@ -202,23 +217,25 @@ impl ProxyHttp for Gateway {
     }
 }
 
-/// The steps before anything is sent, in order.
-fn begin(session: &Session, context: &mut Context) -> Result<(), Denial> {
-    let head = session.req_header();
-    context.trace = Some(TraceContext::accept(only(&head.headers, "traceparent")));
-    let Some(arrival) = context.arrival.as_deref() else {
-        return Err(Denial::from(&problem::INTERNAL_ERROR));
-    };
-    let policy = Arc::clone(&arrival.policy);
-    context.client = arrival.client(&head.headers);
-    admit::check(&arrival.message)?;
-    let message = &arrival.message;
-    let Some(route) = policy.value.routes.find(message.host(), message.canonical_path()) else {
-        return Err(Denial::from(&problem::ROUTE_NOT_FOUND));
-    };
-    context.begin_waiting(route.timeout);
-    context.route = Some(Arc::clone(route));
-    Ok(())
+impl Gateway {
+    /// The steps before anything is sent, in order.
+    fn begin(&self, session: &Session, context: &mut Context) -> Result<(), Denial> {
+        let headers = &session.req_header().headers;
+        context.now = clock::now();
+        context.trace = Some(TraceContext::accept(only(headers, "traceparent"), &context.request_id));
+        let Some(arrival) = context.arrival.as_deref() else {
+            return Err(Denial::from(&problem::INTERNAL_ERROR));
+        };
+        let (policy, message) = (&arrival.policy.value, &arrival.message);
+        context.client = arrival.client(headers);
+        context.route = policy.routes.find(message.host(), message.canonical_path()).cloned();
+        let (client, route) = (context.client, context.route.as_deref());
+        let view = RequestView::new(message, headers, &arrival.connection, client, route, context.started_unix_ms);
+        let admitted = policy.admission.check(&view, context.now, self.observer.metrics().verdicts());
+        context.outcome.observed = view.into_observed();
+        context.admitted = admitted?;
+        Ok(())
+    }
 }
 
 /// The value of a header that occurs exactly once.

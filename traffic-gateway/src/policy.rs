@@ -7,6 +7,7 @@
 use std::{path::Path, sync::Arc};
 
 use gatehouse_shared::{
+    balance::{ZONE_FORM, is_zone},
     config::{self, ConfigErrors, Document, Positions, Sources},
     hop::HopKeys,
     live::{Load, Loaded},
@@ -16,8 +17,11 @@ use gatehouse_shared::{
 
 use crate::{
     accept,
+    admit::Admission,
+    answer::Answers,
     balance::{Cluster, route},
     config::{Config, Drain, FILE, Process},
+    observe::security_log,
     server::{limits, sockets::MOST_SOCKETS},
 };
 
@@ -28,10 +32,16 @@ const LONGEST_SOCKET_PATH: usize = 107;
 pub struct Policy {
     /// Name of this node.
     pub node: Box<str>,
+    /// Zone of this node, which a running process keeps from its start.
+    pub zone: Option<String>,
     /// `[process]` as written: what a running process keeps from its start.
     pub process: Process,
     /// Bounds and rules of the way in.
     pub accept: accept::Bounds,
+    /// The stages that requests pass.
+    pub admission: Admission,
+    /// What refused clients are answered.
+    pub answers: Answers,
     /// Signs requests to the business tier.
     pub hop: HopKeys,
     /// Which requests go where.
@@ -39,6 +49,7 @@ pub struct Policy {
     /// Every cluster, in the order of the configuration.
     pub clusters: Vec<Arc<Cluster>>,
     access_log: access_log::Config,
+    security_log: security_log::Settings,
     /// How the process ends.
     pub drain: Drain,
 }
@@ -53,8 +64,10 @@ impl Load for Policy {
         let node = errors.collect(check_process(&config.process, &positions));
         let accept =
             errors.collect(accept::compile(&config, before.map(|before| &before.accept), &mut sources, &positions));
+        let answers = errors.collect(Answers::compile(&config.answer, &mut sources, &positions));
         let hop = errors.collect(HopKeys::compile(&config.hop.keys, "hop.keys", &positions, &mut sources));
-        let (clusters, cluster_errors) = clusters(&config, before, &positions);
+        let zone = before.map_or_else(|| config.process.zone.clone(), |before| before.zone.clone());
+        let (clusters, cluster_errors) = clusters(&config, zone.as_deref(), before, &positions);
         errors.extend(cluster_errors);
         let names: Vec<&str> = config.cluster.iter().map(|cluster| cluster.name.as_str()).collect();
         let routes = errors.collect(route::Table::compile(&config.route, &names, &clusters, &positions));
@@ -68,7 +81,10 @@ impl Load for Policy {
         if config.access_log.queue == 0 {
             errors.push(positions.error("access_log.queue", "queue must be at least 1", None));
         }
-        let (Some(node), Some(accept), Some(hop), Some(routes)) = (node, accept, hop, routes) else {
+        let security_log = errors.collect(security_log::Settings::compile(&config.security_log, &positions));
+        let (Some(node), Some(accept), Some(answers), Some(hop), Some(routes), Some(security_log)) =
+            (node, accept, answers, hop, routes, security_log)
+        else {
             return Err(errors);
         };
         if let Some(before) = before
@@ -78,12 +94,16 @@ impl Load for Policy {
         }
         let policy = Self {
             node,
+            zone,
             process: config.process,
             accept,
+            admission: Admission::default(),
+            answers,
             hop,
             routes,
             clusters,
             access_log: config.access_log,
+            security_log,
             drain: config.drain,
         };
         Ok(Loaded::new(errors.into_result(policy)?, sources))
@@ -94,11 +114,13 @@ impl Policy {
     /// The access log; the path of a file is relative to the state directory.
     #[must_use]
     pub fn access_log(&self) -> access_log::Config {
-        let mut config = self.access_log.clone();
-        if !matches!(config.sink.as_str(), "stdout" | "stderr" | "off") {
-            config.sink = self.process.state_dir.join(&config.sink).to_string_lossy().into_owned();
-        }
-        config
+        self.access_log.below(&self.process.state_dir)
+    }
+
+    /// The security log; the path of a file is relative to the state directory.
+    #[must_use]
+    pub fn security_log(&self) -> security_log::Settings {
+        self.security_log.below(&self.process.state_dir)
     }
 }
 
@@ -126,6 +148,9 @@ fn check_process(config: &Process, positions: &Positions) -> Result<Box<str>, Co
             Some("set upgrade_socket to a shorter one".into()),
         ));
     }
+    if let Some(zone) = config.zone.as_deref().filter(|zone| !is_zone(zone)) {
+        errors.push(positions.error("process.zone", format!("{zone:?} is not a zone"), Some(ZONE_FORM.to_owned())));
+    }
     let node = config.node.clone().unwrap_or_else(process::host_name);
     if !process::is_node_name(&node) {
         let message = format!("\"{node}\" is not a node name: letters, digits, dots and dashes, at most 64");
@@ -135,7 +160,12 @@ fn check_process(config: &Process, positions: &Positions) -> Result<Box<str>, Co
 }
 
 /// The clusters that are valid, and what is wrong with the others.
-fn clusters(config: &Config, before: Option<&Policy>, positions: &Positions) -> (Vec<Arc<Cluster>>, ConfigErrors) {
+fn clusters(
+    config: &Config,
+    zone: Option<&str>,
+    before: Option<&Policy>,
+    positions: &Positions,
+) -> (Vec<Arc<Cluster>>, ConfigErrors) {
     let mut errors = ConfigErrors::new();
     let mut compiled = Vec::new();
     for (index, cluster) in config.cluster.iter().enumerate() {
@@ -145,7 +175,7 @@ fn clusters(config: &Config, before: Option<&Policy>, positions: &Positions) -> 
             errors.push(positions.error(&format!("{path}.name"), message, None));
         }
         let same = before.and_then(|before| before.clusters.iter().find(|other| *other.name == *cluster.name));
-        let cluster = Cluster::compile(cluster, same.map(Arc::as_ref), positions, &path);
+        let cluster = Cluster::compile(cluster, zone, same.map(Arc::as_ref), positions, &path);
         compiled.extend(errors.collect(cluster).map(Arc::new));
     }
     (compiled, errors)
@@ -204,6 +234,32 @@ mod tests {
             assert!(errors.contains(part), "{part} in:\n{errors}");
         }
         assert_eq!(errors.lines().count(), 5, "{errors}");
+    }
+
+    #[test]
+    fn nodes_have_weights_and_zones_and_a_wrong_one_is_named_where_it_stands() {
+        let nodes = "nodes = [\"127.0.0.1:1\", \"127.0.0.1:2\"]";
+        let tables = "nodes = [\"127.0.0.1:1\", { address = \"127.0.0.1:2\", weight = 3, zone = \"a\" }]";
+        let zoned = EDGE.replace("[process]", "[process]\n zone = \"a\"");
+        let load = |text: String| Policy::load(dir_with(&text).path(), None).map_err(|errors| errors.to_string());
+        let policy = load(zoned.replace(nodes, tables)).unwrap().value;
+        let status = policy.clusters[0].pool.status(gatehouse_shared::clock::now());
+        assert_eq!((status[0].weight, status[0].zone.as_deref()), (1, None));
+        assert_eq!((status[1].weight, status[1].zone.as_deref()), (3, Some("a")));
+
+        let wrong = tables.replace("127.0.0.1:1", "localhost:1").replace("weight = 3", "weight = 0");
+        let wrong = format!("{wrong}\nbalance = {{ load_bound_percent = 100 }}");
+        let errors =
+            load(zoned.replace("zone = \"a\"", "zone = \"a b\"").replace(nodes, &wrong)).map(|_| ()).unwrap_err();
+        for part in [
+            "edge.toml:3:9: \"a b\" is not a zone",
+            "\"localhost:1\" is not an address",
+            "the weight 0 is not",
+            "must be 101 to 1000",
+        ] {
+            assert!(errors.contains(part), "{part} in:\n{errors}");
+        }
+        assert_eq!(errors.lines().count(), 4, "{errors}");
     }
 
     #[test]

@@ -75,9 +75,9 @@ pub enum StartError {
     /// A metric cannot be declared: a mistake in the code.
     #[error("{0}")]
     Metric(#[from] MetricError),
-    /// The access log cannot be opened.
-    #[error("cannot open the access log")]
-    AccessLog(#[source] io::Error),
+    /// The access log or the security log cannot be opened.
+    #[error("cannot open a log: {0}")]
+    Log(#[source] io::Error),
     /// A file of the state directory cannot be written, or a thread cannot be started.
     #[error("cannot {doing}")]
     Io {
@@ -110,9 +110,9 @@ pub fn run(dir: &Path, start: Start) -> Result<(), StartError> {
     let connections = Connections::new(limits::connections(process.max_connections).map_err(StartError::Limit)?);
     let metrics = Metrics::new()?;
     let node = policy.value.node.clone();
-    let observer =
-        Observer::start(node, &policy.value.access_log(), in_flight.clone(), metrics).map_err(StartError::AccessLog)?;
-    observer.metrics().watch(&live, observer.log(), &in_flight, &connections)?;
+    let (access, security) = (policy.value.access_log(), policy.value.security_log());
+    let observer = Observer::start(node, &access, security, in_flight.clone(), metrics).map_err(StartError::Log)?;
+    observer.metrics().watch(&live, observer.log(), observer.security(), &in_flight, &connections)?;
 
     let mut server = Server::new_with_opt_and_conf(
         Opt { upgrade: start == Start::Upgrade, ..Opt::default() },
@@ -146,7 +146,7 @@ pub fn run(dir: &Path, start: Start) -> Result<(), StartError> {
     let watcher = watch::watch(Arc::clone(&live), Timing::default())
         .map_err(|source| StartError::Io { doing: "watch the configuration", source })?;
     let poke = watcher.poke_handle();
-    let log = observer.log().clone();
+    let logs = Arc::clone(&observer);
     let signals = Signals {
         live: Arc::clone(&live),
         shutdown: shutdown.clone(),
@@ -154,7 +154,7 @@ pub fn run(dir: &Path, start: Start) -> Result<(), StartError> {
         upgrade_socket: process.upgrade_socket(),
         on_reload: Box::new(move || {
             poke.poke();
-            log.reopen();
+            logs.reopen();
         }),
     };
     ports.write(&process.state_dir).map_err(|source| StartError::Io { doing: "write ports.json", source })?;
@@ -240,6 +240,9 @@ fn server_conf(policy: &Policy) -> ServerConf {
         // The process is over when `drain` says so, before these.
         grace_period_seconds: Some(86_400),
         graceful_shutdown_timeout_seconds: Some(0),
+        // Pingora's own timers read the clock even where nothing waits, and stay behind until their time has come;
+        // Tokio's are used for two seconds and more.
+        fast_timeout_to_tokio_threshold_seconds: Some(1),
         ..ServerConf::default()
     }
 }

@@ -5,15 +5,14 @@
 //! - [`service`]: a service and its endpoints
 //! - [`upstream`]: the connections to one endpoint
 //! - [`wait`]: how long a try may take
-//! - [`budget`]: how much may be repeated
 //! - [`counters`]: what is counted of a service
 //! - [`upkeep`]: probes and parked connections, in the background
 //!
 //! What may be sent twice: everything of which no byte was sent (the connection could not be opened, or ended before it took
-//! the request), and idempotent calls without a body of which no byte of an answer came, within the budget. An answer that has
-//! begun is never replaced.
+//! the request), and idempotent calls without a body of which no byte of an answer came, within the budget
+//! ([`gatehouse_shared::balance::RetryBudget`]). What was not sent is outside of the budget: sent elsewhere it loads the
+//! service no more than it would have anyway. An answer that has begun is never replaced.
 
-pub mod budget;
 pub mod counters;
 pub mod plan;
 pub mod request;
@@ -57,8 +56,10 @@ pub struct Config {
     pub connections_max: usize,
     /// Requests on one HTTP/2 connection at a time. Default: 100.
     pub streams_max: usize,
-    /// Retries of calls the service may have seen, in hundredths of all calls; 0 for none. Default: 10.
+    /// Retries of calls the service may have seen, in hundredths of all calls, over ten seconds; 0 for none. Default: 20.
     pub retry_percent: u32,
+    /// Retries on top of that, each second: for services with few calls. Default: 10.
+    pub retry_min_per_second: u32,
     /// Between two pieces of an answer's body. Default: `"30s"`.
     pub body_idle_timeout: HumanDuration,
 }
@@ -72,7 +73,8 @@ impl Default for Config {
             max_age: HumanDuration::from_secs(600),
             connections_max: 256,
             streams_max: 100,
-            retry_percent: 10,
+            retry_percent: 20,
+            retry_min_per_second: 10,
             body_idle_timeout: HumanDuration::from_secs(30),
         }
     }
@@ -161,11 +163,11 @@ pub async fn run(
     let mut now = plan.began;
     let upload = request.body().progress();
     let spare = Spare::of(&request, plan.service);
-    plan.service.retries.deposit();
+    plan.service.retries.deposit(now);
     let mut tried = Vec::new();
     let mut tries = 1;
     let outcome = loop {
-        let Some(lease) = plan.service.balance.choose(&tried, now) else {
+        let Some(lease) = plan.service.balance.choose(&plan.call, &tried, now) else {
             break Err(DispatchError::NoEndpoint);
         };
         notes.endpoint = Some(lease.address());
@@ -183,7 +185,7 @@ pub async fn run(
                 request = *unsent;
             }
             Err(Failed::Broken(error, connection)) => {
-                let Some(spare) = spare.as_ref().filter(|_| tries < MAX_TRIES && plan.service.retries.withdraw())
+                let Some(spare) = spare.as_ref().filter(|_| tries < MAX_TRIES && plan.service.retries.withdraw(now))
                 else {
                     break Err(DispatchError::Broken(error));
                 };
@@ -248,17 +250,20 @@ async fn attempt(
 /// What became of a try, for the balance and for the next one.
 fn judge(
     service: &Service,
-    lease: Lease,
+    mut lease: Lease,
     outcome: Result<Result<Response<Download>, Lost>, Elapsed>,
     upload: Option<&Arc<Progress>>,
     now: Instant,
 ) -> Result<Response<Download>, Failed> {
+    if let Some(ended) = upload.and_then(|upload| upload.ended_at()) {
+        lease.sent(ended);
+    }
     match outcome {
         Ok(Ok(answer)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
             Err(Failed::Final(DispatchError::Upgrade))
         }
         Ok(Ok(mut answer)) => {
-            lease.report(Outcome::Ok, now);
+            lease.report(service.outcome_of(answer.status()), now);
             answer.body_mut().belongs_to(upload.cloned(), lease);
             Ok(answer)
         }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use gatehouse_shared::balance::Call;
 use http::{HeaderName, HeaderValue, Method, Request, Uri, Version};
 
 use super::service::Service;
@@ -17,6 +18,8 @@ pub const MAX_TRIES: u32 = 3;
 pub struct Plan<'a> {
     /// Who answers.
     pub service: &'a Service,
+    /// What the balance may want to know.
+    pub call: Call<'a>,
     /// When the call began.
     pub began: Instant,
     /// When the call ends, whatever it is waiting for; given by the edge. It counts to the head of the answer.
@@ -28,8 +31,8 @@ pub struct Plan<'a> {
 impl<'a> Plan<'a> {
     /// The plan for a call to `api`.
     #[must_use]
-    pub fn new(api: &'a Api, began: Instant, deadline: Instant) -> Self {
-        Self { service: &api.service, began, deadline, response_timeout: api.timeout }
+    pub fn new(api: &'a Api, call: Call<'a>, began: Instant, deadline: Instant) -> Self {
+        Self { service: &api.service, call, began, deadline, response_timeout: api.timeout }
     }
 }
 

@@ -1,10 +1,12 @@
 //! The request as a service gets it: what is taken away, what is added, and which target it has.
 //!
 //! Taken away: hop-by-hop headers (RFC 9110 section 7.6.1), everything of the `x-gatehouse-` family. Added: `x-request-id`,
-//! `traceparent` with a span of this tier, and before every try `x-request-deadline-ms`. `X-Forwarded-*` pass as the edge set
-//! them, and `Host` is the authority that the client named.
+//! `traceparent` with a span of this tier, and before every try `x-request-deadline-ms`. `X-Forwarded-For`, `-Proto`, `-Host`
+//! and `X-Real-IP` are made from the hop, so that a service believes nothing that was not signed; `Host` is the authority
+//! that the client named.
 
-use gatehouse_shared::hop;
+use gatehouse_shared::hop::{self, VerifiedHop};
+use gatehouse_shared::telemetry::access_log::push_ip;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -19,6 +21,13 @@ pub const DEADLINE_HEADER: HeaderName = HeaderName::from_static("x-request-deadl
 pub const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
 /// W3C trace context.
 pub const TRACEPARENT_HEADER: HeaderName = HeaderName::from_static("traceparent");
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+/// Headers put on by [`rewrite`] and [`super`].
+const OWN_HEADERS: usize = 7;
 
 const HOP: HeaderName = HeaderName::from_static(hop::HOP_HEADER);
 
@@ -38,12 +47,10 @@ pub enum TargetError {
 pub struct Notes<'a> {
     /// The authority that the client named.
     pub authority: &'a str,
-    /// The canonical path.
-    pub path: &'a str,
+    /// What the edge says of the call.
+    pub hop: &'a VerifiedHop,
     /// Which of the two paths the service wants.
     pub path_to_service: PathToService,
-    /// The request id.
-    pub request_id: &'a str,
     /// The trace, with this tier's span as the parent.
     pub traceparent: &'a str,
 }
@@ -91,9 +98,29 @@ pub fn rewrite(
             parts.uri = uri.map_err(TargetError::Authority)?;
         }
     }
-    set(&mut parts.headers, REQUEST_ID_HEADER, notes.request_id);
+    parts.headers.reserve(OWN_HEADERS);
+    introduce(&mut parts.headers, notes);
+    set(&mut parts.headers, REQUEST_ID_HEADER, notes.hop.request_id.as_str());
     set(&mut parts.headers, TRACEPARENT_HEADER, notes.traceparent);
     Ok(())
+}
+
+/// Says where the call came from, by the headers that services know. Nothing is left of what a client may have written there.
+fn introduce(headers: &mut HeaderMap, notes: &Notes<'_>) {
+    let mut client = String::with_capacity("255.255.255.255".len());
+    push_ip(&mut client, notes.hop.client.ip());
+    if let Ok(client) = HeaderValue::try_from(client) {
+        headers.insert(FORWARDED_FOR, client.clone());
+        headers.insert(REAL_IP, client);
+    }
+    let host = match headers.get(header::HOST) {
+        Some(host) => Some(host.clone()),
+        None => HeaderValue::from_str(notes.authority).ok(),
+    };
+    if let Some(host) = host {
+        headers.insert(FORWARDED_HOST, host);
+    }
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(notes.hop.scheme.as_str()));
 }
 
 /// Removes what belongs to one connection or to the tiers only.
@@ -152,14 +179,14 @@ fn join_cookies(headers: &mut HeaderMap) {
 }
 
 fn target(uri: &mut Uri, notes: &Notes<'_>) -> Result<PathAndQuery, TargetError> {
-    let is_canonical = uri.path() == notes.path;
+    let is_canonical = uri.path() == &*notes.hop.path;
     let written = std::mem::take(uri).into_parts().path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
     if is_canonical || notes.path_to_service == PathToService::Raw {
         return Ok(written);
     }
     let rewritten = match written.query() {
-        Some(query) => format!("{}?{query}", notes.path),
-        None => notes.path.to_owned(),
+        Some(query) => format!("{}?{query}", notes.hop.path),
+        None => notes.hop.path.to_string(),
     };
     PathAndQuery::from_maybe_shared(bytes::Bytes::from(rewritten)).map_err(TargetError::Path)
 }
@@ -177,8 +204,12 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
+
+    use gatehouse_shared::id::RequestId;
     use http::Request;
+
+    use super::*;
 
     fn parts(uri: &str, version: Version, headers: &[(&'static str, &'static str)]) -> Parts {
         let mut request = Request::builder().uri(uri).version(version);
@@ -188,13 +219,25 @@ mod tests {
         request.body(()).unwrap().into_parts().0
     }
 
-    const NOTES: Notes<'_> = Notes {
-        authority: "shop.example",
-        path: "/a/b",
-        path_to_service: PathToService::Canonical,
-        request_id: "0123",
-        traceparent: "00-1-2-00",
-    };
+    fn hop() -> VerifiedHop {
+        VerifiedHop {
+            request_id: RequestId::new(0),
+            client: "[2001:db8::7]:4711".parse().unwrap(),
+            scheme: hop::Scheme::Https,
+            tls: None,
+            subject: None,
+            fingerprint: None,
+            path: "/a/b".into(),
+            left: Duration::from_secs(1),
+            edge: "edge".into(),
+            expires_unix_ms: 0,
+            held: false,
+        }
+    }
+
+    fn notes(hop: &VerifiedHop) -> Notes<'_> {
+        Notes { authority: "shop.example", hop, path_to_service: PathToService::Canonical, traceparent: "00-1-2-00" }
+    }
 
     #[test]
     fn takes_away_what_belongs_to_a_connection_or_to_the_tiers() {
@@ -214,20 +257,28 @@ mod tests {
                 ("authorization", "Bearer x"),
             ],
         );
-        rewrite(&mut parts, &NOTES, Protocol::Http1, Some(0)).unwrap();
+        rewrite(&mut parts, &notes(&hop()), Protocol::Http1, Some(0)).unwrap();
         let mut names: Vec<&str> = parts.headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
-        assert_eq!(names, ["authorization", "host", "traceparent", "x-forwarded-for", "x-request-id"]);
+        let forwarding = ["x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"];
+        let mut expected = [&["authorization", "host", "traceparent"], &forwarding[..], &["x-request-id"]].concat();
+        expected.sort_unstable();
+        assert_eq!(names, expected);
+        assert_eq!(parts.headers["x-forwarded-for"], "2001:db8::7");
+        assert_eq!(parts.headers["x-real-ip"], "2001:db8::7");
+        assert_eq!(parts.headers["x-forwarded-host"], "shop.example");
+        assert_eq!(parts.headers["x-forwarded-proto"], "https");
         assert_eq!(parts.uri, "/a/b?c=d");
     }
 
     #[test]
     fn the_service_gets_the_canonical_path_unless_it_wants_the_raw_one() {
         let mut canonical = parts("/a/./b?c=%41", Version::HTTP_11, &[]);
-        rewrite(&mut canonical, &NOTES, Protocol::Http1, Some(0)).unwrap();
+        rewrite(&mut canonical, &notes(&hop()), Protocol::Http1, Some(0)).unwrap();
         assert_eq!(canonical.uri, "/a/b?c=%41");
         let mut raw = parts("/a/./b?c=%41", Version::HTTP_11, &[]);
-        rewrite(&mut raw, &Notes { path_to_service: PathToService::Raw, ..NOTES }, Protocol::Http1, Some(0)).unwrap();
+        rewrite(&mut raw, &Notes { path_to_service: PathToService::Raw, ..notes(&hop()) }, Protocol::Http1, Some(0))
+            .unwrap();
         assert_eq!(raw.uri, "/a/./b?c=%41");
     }
 
@@ -238,7 +289,7 @@ mod tests {
             Version::HTTP_2,
             &[("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3")],
         );
-        rewrite(&mut parts, &NOTES, Protocol::Http1, None).unwrap();
+        rewrite(&mut parts, &notes(&hop()), Protocol::Http1, None).unwrap();
         assert_eq!((parts.version, parts.uri.to_string().as_str()), (Version::HTTP_11, "/a/b?c"));
         assert_eq!(parts.headers[header::HOST], "shop.example");
         assert_eq!(parts.headers[header::TRANSFER_ENCODING], "chunked");
@@ -249,7 +300,7 @@ mod tests {
     #[test]
     fn an_http2_service_gets_the_authority_and_may_send_trailers() {
         let mut parts = parts("/a/b", Version::HTTP_11, &[("host", "shop.example"), ("te", "trailers")]);
-        rewrite(&mut parts, &NOTES, Protocol::H2c, None).unwrap();
+        rewrite(&mut parts, &notes(&hop()), Protocol::H2c, None).unwrap();
         assert_eq!((parts.version, parts.uri.to_string().as_str()), (Version::HTTP_2, "http://shop.example/a/b"));
         assert!(!parts.headers.contains_key(header::HOST));
         assert_eq!(parts.headers[header::TE], "trailers");

@@ -5,13 +5,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gatehouse_shared::balance::{Ejection, Pool, PoolConfig, ProbeThresholds, Strategy};
+use gatehouse_shared::balance::{
+    Ejection, EndpointConfig, Outcome, Pool, PoolConfig, ProbeThresholds, RetryBudget, Strategy, Tuning,
+    compile_endpoints, random_seed,
+};
 use gatehouse_shared::clock;
 use gatehouse_shared::config::{ConfigErrors, HumanDuration};
+use http::StatusCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::budget::RetryBudget;
 use super::counters::Counters;
 use super::upstream::pool::{Endpoint, Limits, Protocol};
 use crate::store::catalog::{At, check_name};
@@ -22,14 +25,18 @@ use crate::store::catalog::{At, check_name};
 pub struct Config {
     /// The service's name in APIs, logs, metrics and messages; unique. Letters, digits, `.`, `_` and `-`. Example: `"orders"`.
     pub name: String,
-    /// Addresses with ports. Example: `["10.0.0.1:9001", "10.0.0.2:9001"]`.
-    pub endpoints: Vec<String>,
+    /// Addresses with ports, such as `"10.0.0.1:9001"`, or tables that also give `weight` (1 to 1000; default: 1) and `zone`,
+    /// such as `{ address = "10.0.0.1:9001", weight = 3, zone = "a" }`.
+    pub endpoints: Vec<EndpointConfig>,
     /// What the service speaks. Default: `"http1"`.
     #[serde(default)]
     pub protocol: ProtocolConfig,
     /// How an endpoint is chosen. Default: `"round_robin"`.
     #[serde(default)]
     pub strategy: Strategy,
+    /// The fine points of choosing: slow start, zones, bounds.
+    #[serde(default)]
+    pub balance: Tuning,
     /// From the end of the request's body to the head of the answer. Default: that of `[upstream]`.
     pub timeout: Option<HumanDuration>,
     /// To open a connection. Default: that of `[upstream]`.
@@ -38,9 +45,15 @@ pub struct Config {
     pub connections_max: Option<usize>,
     /// Retries in hundredths of all calls; 0 for none. Default: that of `[upstream]`.
     pub retry_percent: Option<u32>,
+    /// Retries on top of that, each second. Default: that of `[upstream]`.
+    pub retry_min_per_second: Option<u32>,
     /// When an endpoint that fails is left out.
     #[serde(default)]
     pub ejection: Ejection,
+    /// Whether answers with a status of 500 to 599 count for `ejection.failure_percent`. Leave it out where such answers tell
+    /// of the call and not of the endpoint. Default: false.
+    #[serde(default)]
+    pub server_errors_count: bool,
     /// Ask every endpoint regularly. Default: no probes.
     pub probe: Option<ProbeConfig>,
 }
@@ -110,7 +123,16 @@ pub struct Service {
     pub probe: Option<ProbeConfig>,
     /// What is counted of it.
     pub counters: Arc<Counters>,
-    retry_percent: u32,
+    server_errors_count: bool,
+}
+
+/// What every service is compiled with.
+#[derive(Debug, Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// `[upstream]`: what a service does not say itself.
+    pub defaults: &'a super::Config,
+    /// The zone of this node.
+    pub zone: Option<&'a str>,
 }
 
 impl fmt::Debug for Service {
@@ -130,20 +152,16 @@ impl Service {
     pub fn compile(
         written: &Config,
         at: &At<'_>,
-        defaults: &super::Config,
+        surroundings: Surroundings<'_>,
         before: Option<&Self>,
     ) -> Result<Self, ConfigErrors> {
         let mut errors = ConfigErrors::new();
         check_name(&written.name, at, &mut errors);
         errors.collect(written.ejection.check(&at.key("ejection"), at.positions));
-        let addresses = parse_endpoints(&written.endpoints, at, &mut errors);
-        let limits = Limits {
-            connections: written.connections_max.unwrap_or(defaults.connections_max),
-            streams: defaults.streams_max,
-            connect_timeout: written.connect_timeout.unwrap_or(defaults.connect_timeout).get(),
-            idle_timeout: defaults.idle_timeout.get(),
-            max_age: defaults.max_age.get(),
-        };
+        errors.collect(written.balance.check(&at.key("balance"), at.positions));
+        let specs = errors.collect(compile_endpoints(&written.endpoints, &at.key("endpoints"), at.positions));
+        let defaults = surroundings.defaults;
+        let limits = limits(written, defaults);
         if limits.connections == 0 {
             errors.push(at.error("connections_max", "no connection, so no call", "write at least 1"));
         }
@@ -156,7 +174,14 @@ impl Service {
         if let Some(probe) = &written.probe {
             check_probe(probe, at, &mut errors);
         }
+        let retry_percent = written.retry_percent.unwrap_or(defaults.retry_percent);
+        let retry_min = written.retry_min_per_second.unwrap_or(defaults.retry_min_per_second);
+        if retry_percent > 100 {
+            errors.push(at.error("retry_percent", "more retries than calls", "write 0 to 100"));
+        }
         errors.into_result(())?;
+        // What is missing here has its errors above.
+        let specs = specs.unwrap_or_default();
 
         let protocol = match written.protocol {
             ProtocolConfig::Http1 => Protocol::Http1,
@@ -164,8 +189,11 @@ impl Service {
         };
         let config = PoolConfig {
             strategy: written.strategy,
+            tuning: written.balance,
             ejection: written.ejection.clone(),
             probe: written.probe.as_ref().map(|probe| ProbeThresholds { rise: probe.rise, fall: probe.fall }),
+            zone: surroundings.zone.map(Into::into),
+            seed: random_seed(),
         };
         let counters = before.map_or_else(Arc::default, |before| Arc::clone(&before.counters));
         let known = before.map(|before| before.endpoints.as_slice()).unwrap_or_default();
@@ -173,50 +201,37 @@ impl Service {
             let same = known.iter().find(|known| known.serves(*address, protocol, &limits));
             same.map_or_else(|| Arc::new(Endpoint::new(*address, protocol, limits, Arc::clone(&counters))), Arc::clone)
         };
-        let endpoints = addresses.iter().map(endpoint).collect();
-        let retry_percent = written.retry_percent.unwrap_or(defaults.retry_percent);
-        let same_budget = before.filter(|before| before.retry_percent == retry_percent);
+        let endpoints = specs.iter().map(|spec| endpoint(&spec.address)).collect();
+        let now = clock::now();
+        let same_budget = before.map(|before| &before.retries).filter(|it| it.is_for(retry_percent, retry_min));
         Ok(Self {
             name: written.name.as_str().into(),
-            balance: Pool::compile(&config, &addresses, before.map(|before| &before.balance), clock::now()),
+            balance: Pool::compile(&config, &specs, before.map(|before| &before.balance), now),
             endpoints,
             protocol,
             timeout,
-            retries: same_budget
-                .map_or_else(|| Arc::new(RetryBudget::new(retry_percent)), |before| Arc::clone(&before.retries)),
+            retries: same_budget.map_or_else(|| Arc::new(RetryBudget::new(retry_percent, retry_min, now)), Arc::clone),
             probe: written.probe.clone(),
             counters,
-            retry_percent,
+            server_errors_count: written.server_errors_count,
         })
+    }
+
+    /// What an answer with this status says about the endpoint.
+    #[must_use]
+    pub fn outcome_of(&self, status: StatusCode) -> Outcome {
+        if self.server_errors_count && status.is_server_error() { Outcome::ServerError } else { Outcome::Ok }
     }
 }
 
-fn parse_endpoints(written: &[String], at: &At<'_>, errors: &mut ConfigErrors) -> Vec<SocketAddr> {
-    if written.is_empty() {
-        errors.push(at.error(
-            "endpoints",
-            "no endpoint, so nobody answers",
-            "write at least one, as in [\"10.0.0.1:9001\"]",
-        ));
+fn limits(written: &Config, defaults: &super::Config) -> Limits {
+    Limits {
+        connections: written.connections_max.unwrap_or(defaults.connections_max),
+        streams: defaults.streams_max,
+        connect_timeout: written.connect_timeout.unwrap_or(defaults.connect_timeout).get(),
+        idle_timeout: defaults.idle_timeout.get(),
+        max_age: defaults.max_age.get(),
     }
-    let mut addresses: Vec<SocketAddr> = Vec::with_capacity(written.len());
-    for (index, text) in written.iter().enumerate() {
-        let key = format!("endpoints[{index}]");
-        match text.parse::<SocketAddr>() {
-            Ok(address) if addresses.contains(&address) => {
-                errors.push(at.error(&key, format!("the endpoint {text:?} twice"), "remove one"));
-            }
-            Ok(address) if address.port() == 0 => {
-                errors.push(at.error(&key, format!("{text:?} has no port"), "write the port the service listens on"));
-            }
-            Ok(address) => addresses.push(address),
-            Err(_) => {
-                let remedy = "write an IP address and a port, as in \"10.0.0.1:9001\" or \"[::1]:9001\"";
-                errors.push(at.error(&key, format!("{text:?} is not an address"), remedy));
-            }
-        }
-    }
-    addresses
 }
 
 fn check_probe(probe: &ProbeConfig, at: &At<'_>, errors: &mut ConfigErrors) {

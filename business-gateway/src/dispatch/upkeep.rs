@@ -104,11 +104,13 @@ impl Probes {
             let service = Arc::clone(service);
             let (address, probe) = (endpoint.address(), probe.clone());
             self.running.spawn(async move {
+                let sent = clock::now();
                 let is_well = ask(address, service.protocol, &probe).await;
                 let counters = &service.counters;
                 if is_well { counters.probes_well.add() } else { counters.probes_ill.add() }
-                if let Some(change) = service.balance.probed(index, is_well) {
-                    tracing::info!(service = %service.name, endpoint = %change.address, healthy = change.is_healthy, "probe");
+                if let Some(change) = service.balance.probed(index, is_well, sent) {
+                    let (healthy, ended_ejection) = (change.is_healthy, change.ended_ejection);
+                    tracing::info!(service = %service.name, endpoint = %change.address, healthy, ended_ejection, "probe");
                 }
                 key
             });

@@ -55,7 +55,7 @@ pub struct Record {
     /// The path of a request that did not come through the edge, shortened.
     stray_path: Option<Box<str>>,
     /// The id of a request that did not come through the edge.
-    own_id: Option<RequestId>,
+    own_id: RequestId,
     /// What the edge said.
     pub hop: Option<VerifiedHop>,
     /// The API called.
@@ -84,6 +84,7 @@ impl Record {
         generation: &Generation<Policy>,
     ) -> Box<Self> {
         let unix_ms = clock::unix_ms();
+        let own_id = RequestId::new(unix_ms);
         let traceparent = single(&parts.headers, "traceparent");
         Box::new(Self {
             gateway: Arc::clone(gateway),
@@ -96,9 +97,9 @@ impl Record {
             version: parts.version,
             generation: generation.number,
             is_logged: generation.value.access_log.sink != "off",
-            traceparent: TraceContext::accept(traceparent).to_header(),
+            traceparent: TraceContext::accept(traceparent, &own_id).to_header(),
             stray_path: None,
-            own_id: None,
+            own_id,
             hop: None,
             api: None,
             upload: None,
@@ -118,11 +119,8 @@ impl Record {
     }
 
     /// The request id: the edge's, or one made here for a request that did not come through it.
-    pub fn request_id(&mut self) -> RequestId {
-        match &self.hop {
-            Some(hop) => hop.request_id,
-            None => *self.own_id.get_or_insert_with(|| RequestId::new(self.unix_ms)),
-        }
+    pub fn request_id(&self) -> RequestId {
+        self.hop.as_ref().map_or(self.own_id, |hop| hop.request_id)
     }
 
     /// The request did not come through the edge; all there is to log of it is its path.
@@ -183,32 +181,37 @@ impl Record {
 
 impl Record {
     /// The line of the access log; its fields are described in docs/OPERATIONS.md.
-    fn line(&mut self, total: Duration) -> String {
+    fn line(&self, total: Duration) -> String {
         let request_id = self.request_id();
         let mut line = Line::begin(self.unix_ms);
-        line.text("request_id", request_id.as_str());
-        line.text("trace_id", self.traceparent.trace_id());
-        line.text("node", &self.gateway.node);
+        line.utf8("request_id", request_id.as_str());
+        if self.traceparent.trace_id() != request_id.as_str() {
+            line.utf8("trace_id", self.traceparent.trace_id());
+        }
+        line.utf8("node", &self.gateway.node);
         if let Some(hop) = &self.hop {
             line.ip("client", hop.client.ip());
-            line.text("edge", &*hop.edge);
+            line.utf8("edge", &hop.edge);
         } else {
             line.address("peer", self.peer);
         }
-        line.text("protocol", protocol(self.version));
-        line.text("method", self.method.as_str());
+        line.utf8("protocol", protocol(self.version));
+        line.utf8("method", self.method.as_str());
         let path = self.hop.as_ref().map(|hop| &*hop.path).or(self.stray_path.as_deref());
-        line.optional("path", path);
+        line.optional_utf8("path", path);
         line.number("status", u64::from(self.status));
-        line.optional("reason", self.reason.map(|reason| reason.code));
-        line.optional("cause", self.cause.as_deref());
-        line.optional("end", self.end.as_str());
-        line.number("bytes_in", self.upload.as_ref().map_or(0, |upload| upload.bytes()));
+        line.optional_utf8("reason", self.reason.map(|reason| reason.code));
+        line.optional_utf8("cause", self.cause.as_deref());
+        line.optional_utf8("end", self.end.as_str());
+        let bytes_in = self.upload.as_ref().map_or(0, |upload| upload.bytes());
+        if bytes_in > 0 {
+            line.number("bytes_in", bytes_in);
+        }
         line.number("bytes_out", self.sent);
         line.millis("duration_ms", total);
         if let Some(api) = &self.api {
-            line.text("api", &*api.name);
-            line.text("service", &*api.service.name);
+            line.utf8("api", &api.name);
+            line.utf8("service", &api.service.name);
         }
         if let Some(endpoint) = self.dispatch.endpoint {
             line.millis("upstream_ms", self.dispatch.waited);

@@ -11,8 +11,7 @@ use serde::Deserialize;
 use crate::admit::api::{self, Api, PathToService};
 use crate::admit::matcher::{Matcher, Place};
 use crate::admit::path::PathTemplate;
-use crate::dispatch;
-use crate::dispatch::service::{self, Service};
+use crate::dispatch::service::{self, Service, Surroundings};
 
 /// `catalog.toml` as written.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -44,7 +43,7 @@ impl Catalog {
     /// Everything that is wrong in it.
     pub fn compile(
         document: &Document<CatalogConfig>,
-        defaults: &dispatch::Config,
+        surroundings: Surroundings<'_>,
         before: Option<&Self>,
     ) -> Result<Self, ConfigErrors> {
         let mut errors = ConfigErrors::new();
@@ -56,7 +55,7 @@ impl Catalog {
                 continue;
             }
             let before = before.and_then(|before| before.services.get(written.name.as_str()));
-            let compiled = Service::compile(written, &at, defaults, before.map(Arc::as_ref));
+            let compiled = Service::compile(written, &at, surroundings, before.map(Arc::as_ref));
             if let Some(compiled) = errors.collect(compiled) {
                 catalog.services.insert(written.name.as_str().into(), Arc::new(compiled));
             }

@@ -82,7 +82,10 @@ async fn an_answer_that_does_not_wait_for_the_body_arrives() {
         let answer = edge.exchange(request("POST", "/early").body(body).unwrap()).await;
         assert_eq!((answer.status, answer.text().as_str()), (413, "enough"), "{protocol:?}");
         sending.await.unwrap();
-        assert_eq!(edge.get("/x").await.status, 200, "{protocol:?}: the connection goes on");
+        // On HTTP/1.1 a connection whose request was not read to its end may be closed behind the answer.
+        if protocol == Protocol::H2c {
+            assert_eq!(edge.get("/x").await.status, 200, "the connection goes on");
+        }
     }
 }
 

@@ -17,7 +17,7 @@ async fn a_signed_request_reaches_the_service_and_comes_back() {
     let site = Site::start(&catalog(&[service.address], "")).await;
     for protocol in BOTH {
         let mut edge = Edge::connect(site.address, protocol).await;
-        let sent = request("POST", "/orders/1?a=%41").header("x-forwarded-for", "203.0.113.9").header("cookie", "a=1");
+        let sent = request("POST", "/orders/1?a=%41").header("x-forwarded-for", "198.51.100.1").header("cookie", "a=1");
         let answer = edge.exchange(sent.body(full("hello")).unwrap()).await;
         assert_eq!(answer.status, 200, "{protocol:?}: {}", answer.text());
         let echo: Value = serde_json::from_slice(&answer.body).unwrap();
@@ -27,7 +27,9 @@ async fn a_signed_request_reaches_the_service_and_comes_back() {
         );
         assert_eq!(echo["version"], "HTTP/1.1");
         assert_eq!(header(&echo, "host"), ["shop.example"]);
-        assert_eq!(header(&echo, "x-forwarded-for"), ["203.0.113.9"]);
+        assert_eq!(header(&echo, "x-forwarded-for"), ["203.0.113.9"], "nothing is believed but the hop");
+        assert_eq!(header(&echo, "x-real-ip"), ["203.0.113.9"]);
+        assert_eq!(header(&echo, "x-forwarded-host"), ["shop.example"]);
         assert_eq!(header(&echo, "content-length"), ["5"], "{protocol:?}");
         assert_eq!(header(&echo, "x-request-id").len(), 1);
         assert_eq!(header(&echo, "traceparent").len(), 1);

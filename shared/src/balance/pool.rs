@@ -1,15 +1,16 @@
 //! The endpoints of one cluster or service, and the choice among them.
 
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use serde::Serialize;
-
-use super::Outcome;
-use super::config::{PoolConfig, Strategy};
-use super::endpoint::{Endpoint, EndpointState, EndpointStatus, IsTrial};
+use super::endpoint::{Cause, Endpoint, IsTrial};
+use super::hash::{MILLION, of_address};
+use super::lease::{Kind, Lease};
+use super::status::{EndpointState, EndpointStatus, PoolTotals, ProbeChange};
+use super::strategy::locality::Homes;
+use super::strategy::{Among, Choice};
+use super::{Call, EndpointSpec, Outcome, PoolConfig, Strategy, zone};
 
 /// The endpoints of one cluster or service.
 #[derive(Debug)]
@@ -17,39 +18,46 @@ pub struct Pool {
     inner: Arc<Inner>,
 }
 
+/// One generation of a pool.
 #[derive(Debug)]
-struct Inner {
-    config: PoolConfig,
-    endpoints: Box<[Arc<Endpoint>]>,
-    shared: Arc<Shared>,
+pub(super) struct Inner {
+    pub(super) config: PoolConfig,
+    pub(super) members: Box<[Member]>,
+    /// The sum of all weights.
+    weight: u64,
+    /// Whether everybody has the same weight.
+    pub(super) weighs_alike: bool,
+    /// The weight in the own zone, where that makes a difference.
+    pub(super) own_weight: Option<u64>,
+    /// For the strategies that keep authorities at home.
+    pub(super) homes: Option<Arc<Homes>>,
+    pub(super) shared: Arc<Shared>,
+}
+
+/// An endpoint in this generation.
+#[derive(Debug)]
+pub(super) struct Member {
+    /// What outlives it.
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) weight: u32,
+    pub(super) zone: Option<Box<str>>,
+    pub(super) is_in_own_zone: bool,
+    /// What it is called in hashes.
+    pub(super) identity: u64,
 }
 
 /// What all generations of a pool have in common.
-#[derive(Debug, Default)]
-struct Shared {
-    cursor: AtomicUsize,
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) seed: u64,
+    turn: AtomicU64,
     panics_total: AtomicU64,
     floor_total: AtomicU64,
+    zone_overflow_total: AtomicU64,
     /// Held while an endpoint is ejected, so that two failures at once cannot break the floor; only failures take it.
     ejecting: Mutex<()>,
-}
-
-/// How often the rules of a pool had to bend.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct PoolTotals {
-    /// Requests sent although nobody was healthy.
-    pub panics: u64,
-    /// Ejections that the floor prevented.
-    pub floor: u64,
-}
-
-/// A probe changed the health of an endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProbeChange {
-    /// The endpoint.
-    pub address: SocketAddr,
-    /// Whether it is healthy now.
-    pub is_healthy: bool,
+    /// Held for a choice by smooth weighted round robin, see [`Choice::weighted_round_robin`].
+    pub(super) turns: Mutex<()>,
 }
 
 impl Pool {
@@ -57,89 +65,105 @@ impl Pool {
     ///
     /// It changes nothing of `before`, so that a load that fails later leaves no trace.
     #[must_use]
-    pub fn compile(config: &PoolConfig, addresses: &[SocketAddr], before: Option<&Pool>, now: Instant) -> Self {
-        let known = |address: &SocketAddr| {
-            before.and_then(|pool| pool.inner.endpoints.iter().find(|endpoint| endpoint.address == *address))
+    pub fn compile(config: &PoolConfig, endpoints: &[EndpointSpec], before: Option<&Pool>, now: Instant) -> Self {
+        let before = before.map(|pool| &*pool.inner);
+        let members: Box<[Member]> = endpoints.iter().map(|spec| Member::compile(config, spec, before, now)).collect();
+        let keeps_homes = matches!(config.strategy, Strategy::Locality | Strategy::LocalityReplicated);
+        let homes = || before.and_then(|before| before.homes.clone()).unwrap_or_default();
+        let first = members.first().map(|member| member.weight);
+        let inner = Inner {
+            weight: members.iter().map(|member| u64::from(member.weight)).sum(),
+            weighs_alike: members.iter().all(|member| Some(member.weight) == first),
+            own_weight: zone::own_weight(&members),
+            homes: keeps_homes.then(homes),
+            shared: before.map_or_else(|| Arc::new(Shared::new(config.seed)), |before| Arc::clone(&before.shared)),
+            config: config.clone(),
+            members,
         };
-        let endpoints: Box<[_]> = addresses
-            .iter()
-            .map(|address| known(address).map_or_else(|| Arc::new(Endpoint::new(*address, now)), Arc::clone))
-            .collect();
-        let shared = before.map_or_else(Arc::default, |pool| Arc::clone(&pool.inner.shared));
-        Self { inner: Arc::new(Inner { config: config.clone(), endpoints, shared }) }
+        Self { inner: Arc::new(inner) }
     }
 
-    /// Chooses an endpoint that is not among those `tried` before (by index).
+    /// Chooses an endpoint for `call` that is not among those `tried` before (by index).
     ///
-    /// When nobody is healthy, any that was not tried is chosen. `None` when all were tried or the pool is empty. The
-    /// counts it reads may change while it reads them: with `c` callers at once, the least-connections choice is at most
-    /// `c - 1` requests off.
+    /// When nobody is healthy, any that was not tried is chosen. `None` when all were tried or the pool is empty. No
+    /// allocation; and no lock, but for the weighted strategies (see their own words) and those that keep authorities at
+    /// home.
     #[must_use]
-    pub fn choose(&self, tried: &[usize], now: Instant) -> Option<Lease> {
-        let inner = &*self.inner;
-        let turn = inner.shared.cursor.fetch_add(1, Ordering::Relaxed);
+    pub fn choose(&self, call: &Call<'_>, tried: &[usize], now: Instant) -> Option<Lease> {
+        let pool = &*self.inner;
+        let turn = pool.shared.turn.fetch_add(1, Ordering::Relaxed);
+        let mut choice = Choice { pool, call, tried, now, turn, among: Among::Usable };
         // A second round only when another request has just claimed the returning endpoint we chose.
         for _ in 0..2 {
-            let usable =
-                |(index, endpoint): &(usize, &Arc<Endpoint>)| inner.is_usable(endpoint, now) && !tried.contains(index);
-            let Some((index, endpoint)) = inner.pick(turn, usable) else { break };
-            if let Some(trial) = endpoint.claim() {
-                return Some(self.lease(
-                    index,
-                    endpoint,
-                    if trial == IsTrial(true) { Kind::Trial } else { Kind::Usual },
-                ));
+            let Some(index) = choice.pick_usable() else { break };
+            if let Some(trial) = pool.members.get(index).and_then(|member| member.endpoint.claim()) {
+                return self.lease(index, if trial == IsTrial(true) { Kind::Trial } else { Kind::Usual }, now);
             }
         }
-        let (index, endpoint) = inner.pick(turn, |(index, _)| !tried.contains(index))?;
-        inner.shared.panics_total.fetch_add(1, Ordering::Relaxed);
-        Some(self.lease(index, endpoint, Kind::Panic))
+        choice.among = Among::All;
+        let lease = self.lease(choice.pick()?, Kind::Panic, now)?;
+        pool.shared.panics_total.fetch_add(1, Ordering::Relaxed);
+        Some(lease)
     }
 
-    fn lease(&self, index: usize, endpoint: &Arc<Endpoint>, kind: Kind) -> Lease {
-        endpoint.in_flight.fetch_add(1, Ordering::Relaxed);
-        endpoint.requests_total.fetch_add(1, Ordering::Relaxed);
-        Lease { pool: Arc::clone(&self.inner), endpoint: Arc::clone(endpoint), index, kind }
+    fn lease(&self, index: usize, kind: Kind, now: Instant) -> Option<Lease> {
+        let member = self.inner.members.get(index)?;
+        if self.inner.own_weight.is_some() && !member.is_in_own_zone {
+            self.inner.shared.zone_overflow_total.fetch_add(1, Ordering::Relaxed);
+        }
+        Some(Lease::new(&self.inner, member, index, kind, now))
     }
 
-    /// Takes in what a probe of the endpoint with this index found; one prober at a time for each endpoint.
-    pub fn probed(&self, index: usize, is_healthy: bool) -> Option<ProbeChange> {
+    /// Takes in what a probe of the endpoint with this index found that was sent at `sent`; one prober at a time for each
+    /// endpoint.
+    ///
+    /// Apart from its health, good probes in a row end the ejection of an endpoint: when it could not be connected to, or
+    /// when probes were bad during the ejection, too. Where requests fail and probes do not, the ejection takes its time.
+    pub fn probed(&self, index: usize, is_healthy: bool, sent: Instant) -> Option<ProbeChange> {
         let thresholds = self.inner.config.probe?;
-        let endpoint = self.inner.endpoints.get(index)?;
-        let is_healthy = endpoint.probed(is_healthy, thresholds.rise.max(1), thresholds.fall.max(1))?;
-        Some(ProbeChange { address: endpoint.address, is_healthy })
+        let endpoint = &self.inner.members.get(index)?.endpoint;
+        let probed = endpoint.probed(is_healthy, sent, thresholds);
+        (probed.health.is_some() || probed.ended_ejection).then_some(ProbeChange {
+            address: endpoint.address,
+            is_healthy,
+            ended_ejection: probed.ended_ejection,
+        })
     }
 
-    /// The addresses, by index.
-    pub fn addresses(&self) -> impl ExactSizeIterator<Item = SocketAddr> + '_ {
-        self.inner.endpoints.iter().map(|endpoint| endpoint.address)
+    /// How an endpoint is chosen.
+    #[must_use]
+    pub fn strategy(&self) -> Strategy {
+        self.inner.config.strategy
     }
 
     /// How many endpoints there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.inner.endpoints.len()
+        self.inner.members.len()
     }
 
     /// Whether there is no endpoint.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.inner.endpoints.is_empty()
+        self.inner.members.is_empty()
     }
 
     /// How many endpoints can take a request now.
     #[must_use]
     pub fn usable(&self, now: Instant) -> usize {
-        self.inner.endpoints.iter().filter(|endpoint| self.inner.is_usable(endpoint, now)).count()
+        self.inner.members.iter().filter(|member| self.inner.is_usable(member, now)).count()
     }
 
     /// Every endpoint as it is now, by index.
     #[must_use]
     pub fn status(&self, now: Instant) -> Vec<EndpointStatus> {
-        let state = |endpoint: &Endpoint| {
-            if self.inner.is_down(endpoint) { EndpointState::Down } else { endpoint.state(now) }
-        };
-        self.inner.endpoints.iter().map(|endpoint| endpoint.status(state(endpoint))).collect()
+        self.inner.members.iter().map(|member| self.inner.status(member, now)).collect()
+    }
+
+    /// How many authorities have a home.
+    #[cfg(test)]
+    pub(super) fn authorities_at_home(&self) -> usize {
+        self.inner.homes.as_ref().map_or(0, |homes| homes.len())
     }
 
     /// How often the rules had to bend, over all generations.
@@ -149,7 +173,57 @@ impl Pool {
         PoolTotals {
             panics: shared.panics_total.load(Ordering::Relaxed),
             floor: shared.floor_total.load(Ordering::Relaxed),
+            zone_overflow: shared.zone_overflow_total.load(Ordering::Relaxed),
         }
+    }
+}
+
+impl Member {
+    fn compile(config: &PoolConfig, spec: &EndpointSpec, before: Option<&Inner>, now: Instant) -> Self {
+        let known = before.and_then(|before| {
+            before.members.iter().map(|member| &member.endpoint).find(|endpoint| endpoint.address == spec.address)
+        });
+        let endpoint = match (known, before) {
+            (Some(endpoint), _) => Arc::clone(endpoint),
+            (None, Some(before)) if !before.members.is_empty() => Arc::new(Endpoint::added(spec.address, now)),
+            (None, _) => Arc::new(Endpoint::new(spec.address, now)),
+        };
+        let is_in_own_zone = config.tuning.prefer_own_zone && spec.zone.is_some() && spec.zone == config.zone;
+        Self {
+            endpoint,
+            weight: spec.weight.max(1),
+            zone: spec.zone.clone(),
+            is_in_own_zone,
+            identity: of_address(spec.address),
+        }
+    }
+}
+
+impl Shared {
+    fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            turn: AtomicU64::new(0),
+            panics_total: AtomicU64::new(0),
+            floor_total: AtomicU64::new(0),
+            zone_overflow_total: AtomicU64::new(0),
+            ejecting: Mutex::new(()),
+            turns: Mutex::new(()),
+        }
+    }
+}
+
+impl Choice<'_> {
+    /// One of those who can take a request: of the zone and in the share that they should, or else of all.
+    fn pick_usable(&mut self) -> Option<usize> {
+        if self.pool.own_weight.is_some() || self.pool.starts_slowly() {
+            self.among = Among::Preferred(self.side());
+            if let Some(index) = self.pick() {
+                return Some(index);
+            }
+        }
+        self.among = Among::Usable;
+        self.pick()
     }
 }
 
@@ -160,103 +234,100 @@ impl Inner {
     }
 
     /// Whether the next request may go there.
-    fn is_usable(&self, endpoint: &Endpoint, now: Instant) -> bool {
-        endpoint.is_standing(now) && !self.is_down(endpoint)
+    pub(super) fn is_usable(&self, member: &Member, now: Instant) -> bool {
+        member.endpoint.is_standing(now) && !self.is_down(&member.endpoint)
     }
 
-    /// Chooses among the endpoints that qualify, by the strategy; `turn` decides where to begin.
-    fn pick<'a>(
-        &'a self,
-        turn: usize,
-        qualifies: impl Fn(&(usize, &'a Arc<Endpoint>)) -> bool,
-    ) -> Option<(usize, &'a Arc<Endpoint>)> {
-        let candidates = || self.endpoints.iter().enumerate().filter(&qualifies);
-        // The turn counts candidates, not places: the neighbour of one that is out does not get its share too.
-        let skip = turn.checked_rem(candidates().count())?;
-        // The endpoints may change while we look; then the first that still qualifies does.
-        let rotated = || candidates().skip(skip).chain(candidates().take(skip));
-        match self.config.strategy {
-            Strategy::RoundRobin => rotated().next(),
-            Strategy::LeastConnections => {
-                rotated().min_by_key(|(_, endpoint)| endpoint.in_flight.load(Ordering::Relaxed))
+    /// Whether endpoints that return come up slowly.
+    pub(super) fn starts_slowly(&self) -> bool {
+        !self.config.tuning.slow_start.get().is_zero()
+    }
+
+    /// The share of an endpoint's weight in all weight, in millionths.
+    pub(super) fn fair_share(&self, member: &Member) -> u64 {
+        (u64::from(member.weight) * MILLION).checked_div(self.weight).unwrap_or(MILLION)
+    }
+
+    fn status(&self, member: &Member, now: Instant) -> EndpointStatus {
+        let endpoint = &member.endpoint;
+        let count = |total: &AtomicU64| total.load(Ordering::Relaxed);
+        let latency = endpoint.latency.average(endpoint.millis(now));
+        EndpointStatus {
+            address: endpoint.address,
+            weight: member.weight,
+            zone: member.zone.clone(),
+            state: if self.is_down(endpoint) { EndpointState::Down } else { endpoint.state(now) },
+            share_percent: endpoint.share(self.config.tuning.slow_start.get(), now) * 100 / MILLION,
+            in_flight: endpoint.in_flight.load(Ordering::Relaxed),
+            latency_us: latency.map(whole_micros),
+            requests_total: count(&endpoint.requests_total),
+            failures_total: count(&endpoint.failures_total),
+            ejections_total: count(&endpoint.ejections_total),
+            early_returns_total: count(&endpoint.early_returns_total),
+        }
+    }
+
+    /// A request to this endpoint was answered, well or with an error of its own.
+    pub(super) fn answered(&self, endpoint: &Endpoint, outcome: Outcome, kind: Kind, now: Instant) {
+        endpoint.answered();
+        let window = self.config.ejection.failure_window.get();
+        if outcome == Outcome::ServerError {
+            endpoint.failures_total.fetch_add(1, Ordering::Relaxed);
+            if self.config.ejection.failure_percent > 0 {
+                let recent = endpoint.note_failure(window, now);
+                if self.config.ejection.is_too_often(recent.failed, recent.requests) {
+                    self.eject(endpoint, Cause::Requests, now);
+                }
             }
+            return;
+        }
+        if self.config.ejection.failure_percent > 0 {
+            endpoint.note_success(window, now);
+        }
+        if kind != Kind::Usual {
+            endpoint.put_in(now);
         }
     }
 
-    fn failed(&self, endpoint: &Endpoint, is_fatal: bool, now: Instant) {
-        let in_a_row = endpoint.failed();
-        if is_fatal || in_a_row >= self.config.ejection.consecutive_failures {
-            self.eject(endpoint, now);
+    /// A request to this endpoint failed.
+    pub(super) fn failed(&self, endpoint: &Endpoint, outcome: Outcome, kind: Kind, now: Instant) {
+        let config = &self.config.ejection;
+        let in_a_row = endpoint.failed(outcome);
+        let is_too_often = config.failure_percent > 0 && {
+            let recent = endpoint.note_failure(config.failure_window.get(), now);
+            config.is_too_often(recent.failed, recent.requests)
+        };
+        if kind == Kind::Trial
+            || in_a_row.failures >= config.consecutive_failures
+            || in_a_row.connect_failures >= config.consecutive_connect_failures
+            || is_too_often
+        {
+            self.eject(endpoint, outcome.into(), now);
         }
     }
 
-    fn eject(&self, endpoint: &Endpoint, now: Instant) {
+    /// Ejects an endpoint unless too many are out: those of this generation, so that a request that began before a reload
+    /// may still take out one more.
+    fn eject(&self, endpoint: &Endpoint, cause: Cause, now: Instant) {
         let _one_at_a_time = self.shared.ejecting.lock().unwrap_or_else(PoisonError::into_inner);
         if endpoint.is_ejected(now) {
             return;
         }
-        let is_other = |other: &&Arc<Endpoint>| !std::ptr::eq(Arc::as_ptr(other), endpoint);
-        let out =
-            self.endpoints.iter().filter(is_other).filter(|other| other.is_unproven() || self.is_down(other)).count()
-                + 1;
-        if out * 100 > self.endpoints.len() * usize::from(self.config.ejection.max_percent) {
+        let others =
+            self.members.iter().map(|member| &*member.endpoint).filter(|other| !std::ptr::eq(*other, endpoint));
+        let out = others.filter(|other| other.is_unproven() || self.is_down(other)).count() + 1;
+        if out * 100 > self.members.len() * usize::from(self.config.ejection.max_percent) {
             self.shared.floor_total.fetch_add(1, Ordering::Relaxed);
-            endpoint.put_in();
+            endpoint.put_in(now);
             return;
         }
-        endpoint.eject(&self.config.ejection, now);
+        endpoint.eject(&self.config.ejection, cause, now);
     }
 }
 
-/// Why an endpoint was chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Usual,
-    Trial,
-    Panic,
-}
-
-/// A request on its way to an endpoint: in flight until this is dropped.
-#[derive(Debug)]
-#[must_use = "a lease that is dropped counts nothing"]
-pub struct Lease {
-    pool: Arc<Inner>,
-    endpoint: Arc<Endpoint>,
-    index: usize,
-    kind: Kind,
-}
-
-impl Lease {
-    /// The index of the endpoint, for `tried` of the next [`Pool::choose`].
-    #[must_use]
-    pub fn index(&self) -> usize {
-        self.index
-    }
-
-    /// The address of the endpoint.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.endpoint.address
-    }
-
-    /// Tells how the request ended. A request whose end says nothing about the endpoint (the client went away, our own
-    /// denial, a timeout during an upload) is not reported.
-    pub fn report(&self, outcome: Outcome, now: Instant) {
-        match outcome {
-            Outcome::Ok => self.endpoint.succeeded(self.kind != Kind::Usual),
-            Outcome::ConnectFailed => self.pool.failed(&self.endpoint, true, now),
-            Outcome::ConnectTimedOut | Outcome::TransportFailed | Outcome::GatewayFailed => {
-                self.pool.failed(&self.endpoint, self.kind == Kind::Trial, now);
-            }
-        }
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.endpoint.in_flight.fetch_sub(1, Ordering::Relaxed);
-        if self.kind == Kind::Trial {
-            self.endpoint.abandon_trial();
-        }
-    }
+/// A latency as a whole number of microseconds; a day at most.
+fn whole_micros(latency: f32) -> u64 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is between 0 and a day")]
+    let micros = latency.clamp(0.0, 86_400e6) as u64;
+    micros
 }

@@ -131,7 +131,9 @@ impl fmt::Display for HumanDuration {
     }
 }
 
-/// A number of events in a time, written `"100/60s"`.
+/// A number of events in a time, written `"100/60s"`, `"50/s"` or `"6000/m"`.
+///
+/// A time without its unit is in seconds, as operators have always written limits on requests: `"100/60"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rate {
     /// How many.
@@ -140,7 +142,8 @@ pub struct Rate {
     pub per: Duration,
 }
 
-const RATE_EXPECTED: &str = "a rate (a whole number, a slash and a duration, such as \"100/60s\")";
+const RATE_EXPECTED: &str =
+    "a rate (a whole number, a slash and a time above zero, such as \"100/60s\", \"50/s\" or \"6000/m\")";
 
 impl Rate {
     /// This many a second.
@@ -157,8 +160,19 @@ impl FromStr for Rate {
         let error = || UnitError::new(text, RATE_EXPECTED);
         let (count, per) = text.split_once('/').ok_or_else(error)?;
         let count = whole_number(count).ok_or_else(error)?;
-        let Ok(per) = per.parse::<HumanDuration>() else { return Err(error()) };
-        if per.get().is_zero() { Err(error()) } else { Ok(Self { count, per: per.get() }) }
+        let per = rate_time(per).filter(|per| !per.is_zero()).ok_or_else(error)?;
+        Ok(Self { count, per })
+    }
+}
+
+/// A duration, a unit alone, or seconds without their unit.
+fn rate_time(text: &str) -> Option<Duration> {
+    if let Some((_, ms)) = DURATION_UNITS.iter().find(|(name, _)| *name == text) {
+        return Some(Duration::from_millis(*ms));
+    }
+    match whole_number(text) {
+        Some(seconds) => seconds.checked_mul(1_000).map(Duration::from_millis),
+        None => text.parse::<HumanDuration>().ok().map(HumanDuration::get),
     }
 }
 
@@ -218,7 +232,7 @@ macro_rules! written_as_string {
 
 written_as_string!(ByteSize, "ByteSize", "size", "^[0-9]+ ?(B|KiB|MiB|GiB)$");
 written_as_string!(HumanDuration, "Duration", "duration", "^[0-9]+ ?(ms|s|m|h|d)$");
-written_as_string!(Rate, "Rate", "rate", "^[0-9]+/[0-9]+ ?(ms|s|m|h|d)$");
+written_as_string!(Rate, "Rate", "rate", "^[0-9]+/([0-9]+|([0-9]+ ?)?(ms|s|m|h|d))$");
 
 /// What a value of the type is called in "expected …".
 trait Expected {
@@ -266,10 +280,42 @@ mod tests {
 
     #[test]
     fn reads_rates() {
-        assert_eq!("100/60s".parse(), Ok(Rate { count: 100, per: Duration::from_secs(60) }));
-        for wrong in ["100", "100/0s", "/1s", "100/60", "1e3/1s", "100//1s"] {
+        for (text, count, ms) in [
+            ("100/60s", 100, 60_000),
+            ("100/60", 100, 60_000),
+            ("100/1m", 100, 60_000),
+            ("50/s", 50, 1_000),
+            ("6000/m", 6_000, 60_000),
+            ("1/250 ms", 1, 250),
+            ("0/ms", 0, 1),
+        ] {
+            assert_eq!(text.parse(), Ok(Rate { count, per: Duration::from_millis(ms) }), "{text}");
+        }
+        for wrong in [
+            "100",
+            "100/",
+            "100/0s",
+            "100/0",
+            "/1s",
+            "/s",
+            "1e3/1s",
+            "100//1s",
+            "100/ s",
+            "100/60 ",
+            "-1/s",
+            "1/-1",
+            "1/1.5s",
+            "1/s2",
+            "1/18446744073709551615",
+            "18446744073709551616/s",
+        ] {
             assert!(wrong.parse::<Rate>().is_err(), "{wrong:?}");
         }
+        assert_eq!(
+            "100/min".parse::<Rate>().unwrap_err().to_string(),
+            "\"100/min\" is not a rate (a whole number, a slash and a time above zero, such as \"100/60s\", \"50/s\" or \
+             \"6000/m\")"
+        );
     }
 
     #[test]

@@ -41,6 +41,12 @@ impl RequestId {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
+    /// The 16 bytes that the digits stand for.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; 16] {
+        read_hex(&self.0).unwrap_or_default()
+    }
+
     /// The digits as bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::{read_hex, write_hex};
+use super::{RequestId, read_hex, write_hex};
 
 /// The place of one hop in a trace.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -38,11 +38,12 @@ const RANDOM_TRACE_ID: u8 = 0b10;
 const LENGTH: usize = 55;
 
 impl TraceContext {
-    /// Continues the trace of an inbound `traceparent` with a new span id, or starts a new trace when there is none or
-    /// it is not valid. With several `traceparent` headers pass `None`: the specification says to ignore them.
+    /// Continues the trace of an inbound `traceparent` with a new span id, or starts a new trace, which has the id of the
+    /// request, when there is none or it is not valid. With several `traceparent` headers pass `None`: the specification
+    /// says to ignore them.
     #[must_use]
-    pub fn accept(traceparent: Option<&[u8]>) -> Self {
-        traceparent.and_then(|value| Self::continue_from(value).ok()).unwrap_or_else(Self::start)
+    pub fn accept(traceparent: Option<&[u8]>, request: &RequestId) -> Self {
+        traceparent.and_then(|value| Self::continue_from(value).ok()).unwrap_or_else(|| Self::start(request))
     }
 
     /// Continues a trace with a new span id.
@@ -70,11 +71,11 @@ impl TraceContext {
         Ok(Self { trace_id, parent_id, span_id: new_span_id(), flags: flags & KNOWN_FLAGS })
     }
 
-    /// Starts a new trace, not sampled.
+    /// Starts a new trace, not sampled. Its id is that of the request, so that one name finds both; of the 16 bytes the last
+    /// ten are random, and the specification's flag promises that for the last seven.
     #[must_use]
-    pub fn start() -> Self {
-        let trace_id = fastrand::u128(1..).to_be_bytes();
-        Self { trace_id, parent_id: [0; 8], span_id: new_span_id(), flags: RANDOM_TRACE_ID }
+    pub fn start(request: &RequestId) -> Self {
+        Self { trace_id: request.to_bytes(), parent_id: [0; 8], span_id: new_span_id(), flags: RANDOM_TRACE_ID }
     }
 
     /// Whether the trace was begun by a caller; if not, an inbound `tracestate` must not be passed on.
@@ -161,8 +162,10 @@ mod tests {
 
     #[test]
     fn a_new_trace_is_valid_and_not_sampled() {
-        let context = TraceContext::accept(None);
+        let context = TraceContext::accept(None, &RequestId::new(1));
         assert!(!context.is_continued() && !context.is_sampled());
+        let request = RequestId::new(7);
+        assert_eq!(TraceContext::start(&request).trace_id(), request.as_str());
         TraceContext::continue_from(context.to_header().as_str().as_bytes()).unwrap();
     }
 
@@ -195,7 +198,7 @@ mod tests {
     proptest! {
         #[test]
         fn anything_gives_a_valid_context(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..80)) {
-            let context = TraceContext::accept(Some(&bytes));
+            let context = TraceContext::accept(Some(&bytes), &RequestId::new(1));
             assert!(TraceContext::continue_from(context.to_header().as_str().as_bytes()).is_ok());
         }
     }

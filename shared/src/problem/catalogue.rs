@@ -19,29 +19,41 @@ macro_rules! catalogue {
 catalogue! {
     "Malformed or ambiguous messages (edge)" {
         REQUEST_LINE_INVALID = "request_line_invalid", 400, "Malformed request line",
-            "The request line is not `METHOD SP TARGET SP HTTP/1.x` with single spaces.",
+            "The request line is not `METHOD SP TARGET SP VERSION` with single spaces.",
             "Send a request line by RFC 9112, section 3.";
-        LINE_ENDING_INVALID = "line_ending_invalid", 400, "Malformed line ending",
-            "A line of the head ends with a bare line feed, or contains a bare carriage return.",
+        BARE_LINE_FEED = "bare_line_feed", 400, "Bare line feed",
+            "A line of the head ends with a line feed that no carriage return precedes.",
+            "End every line with CR LF.";
+        BARE_CARRIAGE_RETURN = "bare_carriage_return", 400, "Bare carriage return",
+            "A line of the head contains a carriage return that no line feed follows.",
             "End every line with CR LF.";
         LEADING_EMPTY_LINES = "leading_empty_lines", 400, "Empty lines before the request",
-            "More than one empty line precedes the request line.",
+            "An empty line precedes the request line.",
             "Start with the request line.";
         CONTROL_BYTE = "control_byte", 400, "Control byte in the head",
             "The head contains a NUL or another control byte.",
             "Remove control bytes from the target and the header values.";
         HEADER_INVALID = "header_invalid", 400, "Malformed header",
-            "A header line has no colon, white space before the colon, or an empty name.",
+            "A header cannot be passed on as it is.",
+            "Send headers as `Name: value`.";
+        HEADER_COLON_MISSING = "header_colon_missing", 400, "Header without a colon",
+            "A header line has no colon.",
+            "Send headers as `Name: value`.";
+        HEADER_SPACE_BEFORE_COLON = "header_space_before_colon", 400, "White space before the colon",
+            "White space stands between a header name and its colon, which parsers read in different ways.",
             "Send headers as `Name: value`.";
         HEADER_FOLDED = "header_folded", 400, "Folded header",
             "A header continues on the next line (obs-fold).",
             "Send each header on one line.";
         HEADER_NAME_INVALID = "header_name_invalid", 400, "Invalid header name",
-            "A header name contains characters outside the token characters of HTTP.",
+            "A header name is empty or contains characters outside the token characters of HTTP.",
             "Use letters, digits and hyphens.";
         HEADER_NAME_UNDERSCORE = "header_name_underscore", 400, "Underscore in a header name",
             "A header name contains `_`, which many servers cannot tell from `-`.",
             "Use hyphens, or set `header_underscores = true` in the edge configuration.";
+        HEADER_VALUE_PADDED = "header_value_padded", 400, "White space around a value",
+            "A header value begins or ends with white space on HTTP/2, where none may stand.",
+            "Remove it.";
         HEADER_REPEATED = "header_repeated", 400, "Repeated header",
             "A header that may appear only once appears again.",
             "Send it once.";
@@ -52,8 +64,14 @@ catalogue! {
             "Both Content-Length and Transfer-Encoding are present: a smuggling attempt or a broken client.",
             "Send one of them.";
         TRANSFER_ENCODING_INVALID = "transfer_encoding_invalid", 400, "Invalid Transfer-Encoding",
-            "Transfer-Encoding is not exactly `chunked`, or is repeated, or comes with HTTP/1.0 or HTTP/2.",
-            "Use `Transfer-Encoding: chunked` on HTTP/1.1 only.";
+            "Transfer-Encoding is not exactly `chunked`.",
+            "Use `Transfer-Encoding: chunked`.";
+        TRANSFER_ENCODING_REPEATED = "transfer_encoding_repeated", 400, "Repeated Transfer-Encoding",
+            "Transfer-Encoding appears more than once.",
+            "Send it once.";
+        TRANSFER_ENCODING_HTTP10 = "transfer_encoding_http10", 400, "Transfer-Encoding on HTTP/1.0",
+            "An HTTP/1.0 request has a Transfer-Encoding, a header that HTTP/1.0 does not know.",
+            "Use HTTP/1.1, or Content-Length.";
         CONTENT_LENGTH_INVALID = "content_length_invalid", 400, "Invalid Content-Length",
             "Content-Length is not a plain decimal number, has leading zeros or a sign, or is a list.",
             "Send one decimal number.";
@@ -63,33 +81,66 @@ catalogue! {
         CONTENT_LENGTH_MISMATCH = "content_length_mismatch", 400, "Body does not match Content-Length",
             "An HTTP/2 body is longer or shorter than its Content-Length says.",
             "Send as many bytes as announced.";
-        CHUNK_INVALID = "chunk_invalid", 400, "Malformed chunk",
-            "A chunk size, extension or line ending of the body is malformed.",
+        CHUNK_SIZE_INVALID = "chunk_size_invalid", 400, "Malformed chunk size",
+            "A chunk size is not one to sixteen hexadecimal digits, or its line does not end with CR LF.",
+            "Send chunks by RFC 9112, section 7.1.";
+        CHUNK_EXTENSION_INVALID = "chunk_extension_invalid", 400, "Malformed chunk extension",
+            "A chunk extension is not `;name` or `;name=value`, or its line does not end with CR LF.",
+            "Leave chunk extensions out.";
+        CHUNK_EXTENSION_TOO_LONG = "chunk_extension_too_long", 400, "Chunk extensions too long",
+            "The extensions of one chunk, or of all chunks of a body, exceed their cap.",
+            "Leave chunk extensions out.";
+        CHUNK_DATA_END_INVALID = "chunk_data_end_invalid", 400, "Malformed end of a chunk",
+            "The data of a chunk is not followed by CR LF: it is longer or shorter than its size.",
             "Send chunks by RFC 9112, section 7.1.";
         TRAILER_INVALID = "trailer_invalid", 400, "Malformed trailer",
-            "A trailer is malformed, or names a field that must not be in trailers, or they exceed their cap.",
-            "Send few and small trailers, and none that frame, route or authenticate the message.";
+            "A trailer line is not `Name: value`, or does not end with CR LF.",
+            "Send trailers like headers.";
+        TRAILER_FORBIDDEN = "trailer_forbidden", 400, "Forbidden trailer",
+            "A trailer names a field that frames, routes or authenticates the message.",
+            "Send it as a header.";
+        TRAILERS_TOO_LARGE = "trailers_too_large", 400, "Trailers too large",
+            "The trailers exceed their cap.",
+            "Send few and small trailers.";
         BODY_INCOMPLETE = "body_incomplete", 400, "Incomplete body",
             "The connection ended before the body did.",
             "Send the whole body before closing.";
         HOST_MISSING = "host_missing", 400, "No Host",
-            "There is no Host header (HTTP/2: neither `:authority` nor Host), or it is empty.",
+            "There is no Host header (HTTP/2: neither `:authority` nor Host).",
+            "Send the host name of the service.";
+        HOST_EMPTY = "host_empty", 400, "Empty Host",
+            "Host, or the authority of the target, names no host.",
             "Send the host name of the service.";
         HOST_REPEATED = "host_repeated", 400, "Repeated Host",
             "Host appears more than once.",
             "Send it once.";
         HOST_INVALID = "host_invalid", 400, "Invalid Host",
-            "Host is not a host name or address with an optional port, or contains user info.",
+            "Host is not a host name or address with an optional port.",
             "Send `name` or `name:port`.";
+        HOST_USER_INFO = "host_user_info", 400, "User info in the authority",
+            "Host, or the authority of the target, contains `@`.",
+            "Send credentials in the Authorization header.";
         HOST_CONFLICT = "host_conflict", 400, "Host and target disagree",
             "The authority of the target (HTTP/2: `:authority`) and the Host header name different hosts.",
             "Send the same authority in both.";
         TARGET_INVALID = "target_invalid", 400, "Invalid target",
-            "The target is neither origin form nor absolute form, or contains bytes that are not allowed in one, such as `#`, spaces or non-ASCII.",
+            "The target contains bytes that are not allowed in one, such as quotes, braces or non-ASCII.",
             "Percent-encode the path and the query.";
-        PSEUDO_HEADER_INVALID = "pseudo_header_invalid", 400, "Invalid HTTP/2 pseudo-header",
-            "An HTTP/2 pseudo-header is missing, repeated, empty or unknown.",
-            "Send `:method`, `:scheme`, `:path` and `:authority` once each.";
+        TARGET_FORM_INVALID = "target_form_invalid", 400, "Invalid form of target",
+            "The target is neither a path, nor an http or https URL, nor `*` of an OPTIONS request.",
+            "Send the path and the query only.";
+        TARGET_FRAGMENT = "target_fragment", 400, "Fragment in the target",
+            "The target contains `#`.",
+            "Leave the fragment out; encode a literal `#` as `%23`.";
+        HTTP2_REQUEST_INVALID = "http2_request_invalid", 400, "Malformed HTTP/2 request",
+            "The frames or fields of an HTTP/2 request break the protocol: a pseudo-header is missing, repeated or unknown, a name or value is malformed, or the body does not match its Content-Length. Its stream was reset.",
+            "Use a current HTTP/2 library.";
+        HTTP2_CONNECTION_INVALID = "http2_connection_invalid", 400, "Malformed HTTP/2 connection",
+            "What came on an HTTP/2 connection breaks the protocol in a way that concerns all its streams. It was closed with GOAWAY.",
+            "Use a current HTTP/2 library.";
+        HTTP2_TOO_MANY_MALFORMED = "http2_too_many_malformed", 400, "Too many malformed HTTP/2 requests",
+            "An HTTP/2 connection carried more malformed requests than it may and was closed.",
+            "Use a current HTTP/2 library; operators: see `malformed`.";
         CONNECTION_HEADER_FORBIDDEN = "connection_header_forbidden", 400, "Connection header on HTTP/2",
             "A header of HTTP/1 connections (such as Connection or Upgrade) came over HTTP/2.",
             "Leave it out on HTTP/2.";
@@ -101,6 +152,9 @@ catalogue! {
         PATH_ENCODING_INVALID = "path_encoding_invalid", 400, "Invalid percent-encoding",
             "A `%` in the path is not followed by two hexadecimal digits.",
             "Encode a literal `%` as `%25`.";
+        PATH_OVERLONG_ENCODING = "path_overlong_encoding", 400, "Overlong encoding",
+            "The path spells a character in more bytes than UTF-8 needs, which hides it.",
+            "Encode the path as UTF-8.";
         PATH_DOUBLE_ENCODED = "path_double_encoded", 400, "Doubly encoded path",
             "The path is percent-encoded twice, which hides what it names.",
             "Encode the path once.";
@@ -129,6 +183,9 @@ catalogue! {
             "Send requests for the site itself.";
         VERSION_UNSUPPORTED = "version_unsupported", 505, "HTTP version not supported",
             "The version is not HTTP/1.0, HTTP/1.1 or HTTP/2.",
+            "Use HTTP/1.1 or HTTP/2.";
+        VERSION_INVALID = "version_invalid", 400, "Malformed HTTP version",
+            "The request line does not end with `HTTP/`, a digit, a dot and a digit.",
             "Use HTTP/1.1 or HTTP/2.";
         UPGRADE_UNSUPPORTED = "upgrade_unsupported", 501, "Upgrade is not supported",
             "The request asks for a protocol upgrade, such as WebSocket, which this version does not offer.",
@@ -175,6 +232,9 @@ catalogue! {
             "An HTTP/2 connection carried far more frames without use (settings, pings, resets, empty data) than requests \
              and was closed.",
             "Use a current HTTP/2 library; none sends such numbers by itself.";
+        TOO_MANY_REFUSED_STREAMS = "too_many_refused_streams", 429, "Too many refused streams",
+            "An HTTP/2 connection kept opening more streams than it may and was closed.",
+            "Obey SETTINGS_MAX_CONCURRENT_STREAMS; operators: see `streams`.";
     }
     "Routing and hand-off (edge)" {
         ROUTE_NOT_FOUND = "route_not_found", 404, "No route",

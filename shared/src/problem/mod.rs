@@ -32,6 +32,9 @@ impl fmt::Display for Reason {
     }
 }
 
+/// The members that every problem document has or may have; further ones need other names.
+pub const MEMBERS: [&str; 6] = ["type", "title", "status", "detail", "code", "request_id"];
+
 /// The media type of [`json`].
 pub const CONTENT_TYPE: &str = "application/problem+json";
 
@@ -51,6 +54,16 @@ pub fn all() -> impl Iterator<Item = &'static Reason> {
 /// `detail` is shown to the client: it may name what the client sent, never anything internal.
 #[must_use]
 pub fn json(reason: &Reason, request_id: &str, detail: Option<&str>) -> Vec<u8> {
+    json_with(reason, request_id, detail, std::iter::empty::<(&str, &str)>())
+}
+
+/// The same with further members (RFC 9457, section 3.2); their names must be none of those above.
+pub fn json_with<N: AsRef<str>, V: AsRef<str>>(
+    reason: &Reason,
+    request_id: &str,
+    detail: Option<&str>,
+    members: impl IntoIterator<Item = (N, V)>,
+) -> Vec<u8> {
     let mut body = String::with_capacity(256);
     body.push_str("{\"type\":\"urn:gatehouse:problem:");
     body.push_str(reason.code);
@@ -66,6 +79,12 @@ pub fn json(reason: &Reason, request_id: &str, detail: Option<&str>) -> Vec<u8> 
     body.push_str(reason.code);
     body.push_str("\",\"request_id\":");
     push_json_string(&mut body, request_id.as_bytes());
+    for (name, value) in members {
+        body.push(',');
+        push_json_string(&mut body, name.as_ref().as_bytes());
+        body.push(':');
+        push_json_string(&mut body, value.as_ref().as_bytes());
+    }
     body.push_str("}\n");
     body.into_bytes()
 }
@@ -76,7 +95,8 @@ pub fn reference_markdown() -> String {
     let mut page = String::from(
         "# Errors\n\n\
          Generated from the code; do not edit.\n\n\
-         Every refusal is an `application/problem+json` document (RFC 9457):\n\n\
+         Every refusal is an `application/problem+json` document (RFC 9457); the edge sends browsers an HTML page instead, and may \
+         be told to redirect or to drop ([Denials](DENIALS.md)):\n\n\
          ```json\n\
          {\"type\":\"urn:gatehouse:problem:route_not_found\",\"title\":\"No route\",\"status\":404,\
          \"code\":\"route_not_found\",\"request_id\":\"0193c1d2a8f07b6e5d4c3b2a19080706\"}\n\
@@ -125,6 +145,16 @@ mod tests {
         assert_eq!(value["detail"], "no \"route\"\n\u{1} for \\ ü");
         let plain: serde_json::Value = serde_json::from_slice(&json(&ROUTE_NOT_FOUND, "0193", None)).unwrap();
         assert!(plain.get("detail").is_none());
+    }
+
+    #[test]
+    fn further_members_are_escaped_like_the_rest() {
+        let members = [("support", "https://example.com/?id=1\"\n"), ("a\"b", "")];
+        let body = json_with(&ROUTE_NOT_FOUND, "0193", None, members);
+        let value: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(value["support"], "https://example.com/?id=1\"\n");
+        assert_eq!(value["a\"b"], "");
+        assert_eq!(value["code"], "route_not_found");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub mod tls;
 pub mod http;
 pub mod raw;
+pub mod frames;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -11,6 +12,7 @@ use ::http::{HeaderName, Method, Request, Uri, request};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
+pub use frames::Frames;
 pub use http::{Answer, Body, Connection, empty, full, streamed};
 pub use raw::Raw;
 pub use tls::Tls;

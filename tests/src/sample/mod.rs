@@ -7,6 +7,7 @@ pub mod routes;
 pub mod shop;
 pub mod bodies;
 pub mod faults;
+pub mod behaviour;
 pub mod ledger;
 pub mod connection;
 pub mod query;
@@ -24,6 +25,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpListener;
 
+use behaviour::Behaviour;
 use connection::{Connection, Socket};
 use ledger::Ledger;
 use shop::Shop;
@@ -40,6 +42,7 @@ pub struct Sample {
     name: HeaderValue,
     ledger: Ledger,
     counters: Counters,
+    behaviour: Behaviour,
     shop: Shop,
 }
 
@@ -78,7 +81,13 @@ impl Sample {
     /// The name is not a header value, or the ledger file cannot be opened for appending.
     pub fn new(name: &str, ledger: Option<&Path>) -> io::Result<Self> {
         let name = HeaderValue::from_str(name).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        Ok(Self { name, ledger: Ledger::open(ledger)?, counters: Counters::default(), shop: Shop::new() })
+        Ok(Self {
+            name,
+            ledger: Ledger::open(ledger)?,
+            counters: Counters::default(),
+            behaviour: Behaviour::default(),
+            shop: Shop::new(),
+        })
     }
 
     /// Accepts connections until the task is dropped. A connection that cannot be accepted is skipped.

@@ -31,7 +31,11 @@ pub async fn answer(sample: &Sample, connection: &Arc<Connection>, request: Requ
     if let Some(id) = request.headers().get(LEDGER_ID).and_then(|id| id.to_str().ok()) {
         sample.ledger.note(id);
     }
-    let mut answer = if path == "/bench" { bench() } else { route(sample, connection, request).await };
+    let mut answer = match sample.behaviour.of_request().await {
+        Some(answer) => answer,
+        None if path == "/bench" => bench(),
+        None => route(sample, connection, request).await,
+    };
     answer.headers_mut().insert(SERVED_BY, sample.name.clone());
     answer
 }
@@ -69,11 +73,15 @@ async fn route(sample: &Sample, connection: &Arc<Connection>, request: Request<I
     }
 }
 
-/// `/_ledger` (`DELETE` clears it) and `/_stats`: not counted, and not to be offered through a gateway.
+/// `/_ledger` (`DELETE` clears it), `/_stats` and `/_behaviour`: not counted, and not to be offered through a gateway.
 fn about_itself(sample: &Sample, request: &Request<Incoming>) -> Response<Body> {
     match (request.method(), request.uri().path()) {
         (&Method::DELETE, "/_ledger") => {
             sample.ledger.clear();
+            json_answer(&json!({}))
+        }
+        (&Method::PUT, "/_behaviour") => {
+            sample.behaviour.set(Query::of(request.uri()));
             json_answer(&json!({}))
         }
         (_, "/_ledger") => Response::new(bodies::fixed(sample.ledger.to_json_lines())),

@@ -44,7 +44,8 @@ impl Tier {
     }
 }
 
-/// A gateway process with its files: `config/`, `state/`, `process.log` and `access.log` in one directory.
+/// A gateway process with its files: `config/`, `state/`, `process.log`, `access.log` and, of an edge, `security.log` in one
+/// directory.
 #[derive(Debug)]
 pub struct Node {
     /// Its name, as configured.
@@ -272,13 +273,22 @@ impl Node {
     /// # Errors
     /// A line is not JSON.
     pub fn access_log(&self) -> anyhow::Result<Vec<Value>> {
-        let text = fs::read_to_string(self.directory.join("access.log")).unwrap_or_default();
+        self.lines_of("access.log")
+    }
+
+    /// The security log of an edge so far, one JSON object a line.
+    ///
+    /// # Errors
+    /// A line is not JSON.
+    pub fn security_log(&self) -> anyhow::Result<Vec<Value>> {
+        self.lines_of("security.log")
+    }
+
+    fn lines_of(&self, file: &str) -> anyhow::Result<Vec<Value>> {
+        let text = fs::read_to_string(self.directory.join(file)).unwrap_or_default();
         // The last line may still be on its way.
         let whole = text.rfind('\n').and_then(|end| text.get(..end)).unwrap_or_default();
-        whole
-            .lines()
-            .map(|line| serde_json::from_str(line).with_context(|| format!("access log line {line}")))
-            .collect()
+        whole.lines().map(|line| serde_json::from_str(line).with_context(|| format!("line {line} of {file}"))).collect()
     }
 
     /// Waits for the first line of the access log that `matches`.
@@ -288,6 +298,17 @@ impl Node {
     pub async fn access_line(&self, what: &str, matches: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
         until(format!("an access log line of {} with {what}", self.name), SOON, async || {
             self.access_log().ok()?.into_iter().find(|line| matches(line))
+        })
+        .await
+    }
+
+    /// Waits for the first line of the security log that `matches`.
+    ///
+    /// # Errors
+    /// It did not come.
+    pub async fn security_line(&self, what: &str, matches: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
+        until(format!("a security log line of {} with {what}", self.name), SOON, async || {
+            self.security_log().ok()?.into_iter().find(|line| matches(line))
         })
         .await
     }

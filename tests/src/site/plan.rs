@@ -202,6 +202,8 @@ impl Plan {
             protocol = "{handoff}"
             [access_log]
             sink = "{directory}/access.log"
+            [security_log]
+            sink = "{directory}/security.log"
             "#,
             directory = node.directory().display(),
             handoff = self.handoff.name(),

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
+use http::Method;
 use serde::Deserialize;
 
 use crate::binaries;
@@ -92,6 +93,16 @@ impl Service {
             executions.insert(line.id, line.count);
         }
         Ok(executions)
+    }
+
+    /// Treats every request so from now on: `ms=N` answers later, `status=N` answers with that status, empty is normal.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn behave(&self, how: &str) -> anyhow::Result<()> {
+        let answer = self.target().fetch(Method::PUT, &format!("/_behaviour?{how}")).await?;
+        ensure!(answer.status == 200, "{} does not behave: {}", self.name, answer.text());
+        Ok(())
     }
 
     /// What it counts.

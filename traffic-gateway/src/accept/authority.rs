@@ -10,7 +10,15 @@ use gatehouse_shared::problem::{self, Reason};
 /// without leading zeros. Anything else is read differently by different parsers.
 pub(super) fn host_length(authority: &[u8]) -> Result<usize, &'static Reason> {
     if authority.contains(&b'@') {
-        return Err(&problem::HOST_INVALID);
+        return Err(&problem::HOST_USER_INFO);
+    }
+    if authority.is_empty() {
+        return Err(&problem::HOST_EMPTY);
+    }
+    if let [b':', port @ ..] = authority
+        && is_port(port)
+    {
+        return Err(&problem::HOST_EMPTY);
     }
     let length = if authority.first() == Some(&b'[') { bracketed_length(authority)? } else { name_length(authority) };
     if length == 0 {
@@ -73,8 +81,6 @@ mod tests {
     #[test]
     fn refuses_what_parsers_disagree_about() {
         for authority in [
-            "",
-            ":80",
             "a:",
             "a:0",
             "a:080",
@@ -97,6 +103,8 @@ mod tests {
         ] {
             assert_eq!(host_length(authority.as_bytes()).unwrap_err().code, "host_invalid", "{authority}");
         }
-        assert_eq!(host_length(b"user@host").unwrap_err().code, "host_invalid");
+        assert_eq!(host_length(b"user@host").unwrap_err().code, "host_user_info");
+        assert_eq!(host_length(b"").unwrap_err().code, "host_empty");
+        assert_eq!(host_length(b":80").unwrap_err().code, "host_empty");
     }
 }

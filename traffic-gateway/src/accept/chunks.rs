@@ -33,6 +33,16 @@ enum State {
     End,
 }
 
+impl State {
+    /// Whether an extension may end here.
+    fn ends_extension(self) -> bool {
+        matches!(
+            self,
+            Self::ExtensionName { is_empty: false } | Self::ExtensionValue { is_empty: false } | Self::AfterQuoted
+        )
+    }
+}
+
 /// A chunked body on its way.
 #[derive(Debug)]
 pub(super) struct Chunks {
@@ -116,7 +126,6 @@ impl Chunks {
 
     /// Every byte outside data and trailers.
     fn step(&mut self, byte: u8) -> Result<State, &'static Reason> {
-        const INVALID: &Reason = &problem::CHUNK_INVALID;
         let next = match (self.state, byte) {
             (State::Size, byte) if hex_value(byte).is_some() && self.digits < 16 => {
                 self.digits += 1;
@@ -132,18 +141,8 @@ impl Chunks {
             (State::Quoted, b'"') => State::AfterQuoted,
             (State::Quoted, b'\\') => State::QuotedPair,
             (State::Quoted | State::QuotedPair, byte) if is_value(byte) => State::Quoted,
-            (
-                State::ExtensionName { is_empty: false }
-                | State::ExtensionValue { is_empty: false }
-                | State::AfterQuoted,
-                b';',
-            ) => State::ExtensionName { is_empty: true },
-            (
-                State::ExtensionName { is_empty: false }
-                | State::ExtensionValue { is_empty: false }
-                | State::AfterQuoted,
-                b'\r',
-            ) => State::SizeLineFeed,
+            (state, b';') if state.ends_extension() => State::ExtensionName { is_empty: true },
+            (state, b'\r') if state.ends_extension() => State::SizeLineFeed,
             (State::SizeLineFeed, b'\n') => return self.size_line_ended(),
             (State::DataReturn, b'\r') => State::DataLineFeed,
             (State::DataLineFeed, b'\n') => {
@@ -151,13 +150,16 @@ impl Chunks {
                 self.extension = 0;
                 State::Size
             }
-            _ => return Err(INVALID),
+            (State::Size, _) => return Err(&problem::CHUNK_SIZE_INVALID),
+            (State::DataReturn | State::DataLineFeed, _) => return Err(&problem::CHUNK_DATA_END_INVALID),
+            (State::SizeLineFeed, _) if self.extension == 0 => return Err(&problem::CHUNK_SIZE_INVALID),
+            _ => return Err(&problem::CHUNK_EXTENSION_INVALID),
         };
         if !matches!(next, State::Size | State::SizeLineFeed | State::DataLineFeed) {
             self.extension += 1;
             self.extensions += 1;
             if self.extension > EXTENSION_MAX || self.extensions > EXTENSIONS_MAX {
-                return Err(INVALID);
+                return Err(&problem::CHUNK_EXTENSION_TOO_LONG);
             }
         }
         Ok(next)
@@ -173,21 +175,22 @@ impl Chunks {
 
     /// One byte of the trailer section; true when its empty line is complete.
     fn trailer(&mut self, byte: u8) -> Result<bool, &'static Reason> {
-        const INVALID: &Reason = &problem::TRAILER_INVALID;
         if self.trailers.len() >= TRAILERS_MAX {
-            return Err(INVALID);
+            return Err(&problem::TRAILERS_TOO_LARGE);
         }
         self.trailers.push(byte);
         if byte != b'\n' {
             return Ok(false);
         }
-        let line = self.trailers.get(self.line_start..).and_then(|line| line.strip_suffix(b"\r\n")).ok_or(INVALID)?;
+        let line = self.trailers.get(self.line_start..).and_then(|line| line.strip_suffix(b"\r\n"));
+        let line = line.ok_or(&problem::TRAILER_INVALID)?;
         if line.is_empty() {
             return Ok(true);
         }
-        let (name, _value) = field_line(line, self.trailers_allow_underscores).map_err(|_any| INVALID)?;
+        let (name, _value) =
+            field_line(line, self.trailers_allow_underscores).map_err(|_any| &problem::TRAILER_INVALID)?;
         if known(name).is_some() || name.eq_ignore_ascii_case(b"cookie") || name.eq_ignore_ascii_case(b"trailer") {
-            return Err(INVALID);
+            return Err(&problem::TRAILER_FORBIDDEN);
         }
         self.line_start = self.trailers.len();
         Ok(false)
@@ -219,65 +222,66 @@ mod tests {
 
     #[test]
     fn refuses_malformed_chunks() {
-        for body in [
-            "\r\n",
-            "g\r\n",
-            " 5\r\n",
-            "5 \r\n",
-            "+5\r\n",
-            "-5\r\n",
-            "0x5\r\n",
-            "5_0\r\n",
-            "5\n",
-            "5\r\r\n",
-            "5\rx",
-            ";a\r\n",
-            "5;\r\n",
-            "5;a\n",
-            "5; a\r\n",
-            "5;a=\r\n",
-            "5;a=\"b\r\n",
-            "5;a=\"b\n",
-            "5;a\rb\r\n",
-            "5;a=\"x\"y\r\n",
-            "00000000000000005\r\n",
-            "5\r\nhelloX",
-            "5\r\nhello\n",
-            "5\r\nhello\rX",
-            "5\r\nhello\r\n\r\n",
-            "5;a=\u{1}\r\n",
+        for (body, code) in [
+            ("\r\n", "chunk_size_invalid"),
+            ("g\r\n", "chunk_size_invalid"),
+            (" 5\r\n", "chunk_size_invalid"),
+            ("5 \r\n", "chunk_size_invalid"),
+            ("+5\r\n", "chunk_size_invalid"),
+            ("-5\r\n", "chunk_size_invalid"),
+            ("0x5\r\n", "chunk_size_invalid"),
+            ("5_0\r\n", "chunk_size_invalid"),
+            ("5\n", "chunk_size_invalid"),
+            ("5\r\r\n", "chunk_size_invalid"),
+            ("5\rx", "chunk_size_invalid"),
+            (";a\r\n", "chunk_size_invalid"),
+            ("00000000000000005\r\n", "chunk_size_invalid"),
+            ("5;\r\n", "chunk_extension_invalid"),
+            ("5;a\n", "chunk_extension_invalid"),
+            ("5; a\r\n", "chunk_extension_invalid"),
+            ("5;a=\r\n", "chunk_extension_invalid"),
+            ("5;a=\"b\r\n", "chunk_extension_invalid"),
+            ("5;a=\"b\n", "chunk_extension_invalid"),
+            ("5;a\rb\r\n", "chunk_extension_invalid"),
+            ("5;a=\"x\"y\r\n", "chunk_extension_invalid"),
+            ("5;a=\u{1}\r\n", "chunk_extension_invalid"),
+            ("5\r\nhelloX", "chunk_data_end_invalid"),
+            ("5\r\nhello\n", "chunk_data_end_invalid"),
+            ("5\r\nhello\rX", "chunk_data_end_invalid"),
+            ("5\r\nhello\r\n\r\n", "chunk_size_invalid"),
         ] {
-            assert_eq!(look(body.as_bytes()), Err("chunk_invalid"), "{body:?}");
+            assert_eq!(look(body.as_bytes()), Err(code), "{body:?}");
         }
     }
 
     #[test]
     fn refuses_malformed_and_dangerous_trailers() {
-        for trailers in [
-            "a\r\n\r\n",
-            "a: b\n\r\n",
-            " a: b\r\n\r\n",
-            "a : b\r\n\r\n",
-            "\n",
-            "Content-Length: 5\r\n\r\n",
-            "Host: x\r\n\r\n",
-            "Authorization: x\r\n\r\n",
-            "transfer-encoding: chunked\r\n\r\n",
-            "a_b: c\r\n\r\n",
-            "a: \0\r\n\r\n",
+        for (trailers, code) in [
+            ("a\r\n\r\n", "trailer_invalid"),
+            ("a: b\n\r\n", "trailer_invalid"),
+            (" a: b\r\n\r\n", "trailer_invalid"),
+            ("a : b\r\n\r\n", "trailer_invalid"),
+            ("\n", "trailer_invalid"),
+            ("a_b: c\r\n\r\n", "trailer_invalid"),
+            ("a: \0\r\n\r\n", "trailer_invalid"),
+            ("Content-Length: 5\r\n\r\n", "trailer_forbidden"),
+            ("Host: x\r\n\r\n", "trailer_forbidden"),
+            ("Authorization: x\r\n\r\n", "trailer_forbidden"),
+            ("transfer-encoding: chunked\r\n\r\n", "trailer_forbidden"),
         ] {
-            assert_eq!(look(format!("0\r\n{trailers}").as_bytes()), Err("trailer_invalid"), "{trailers:?}");
+            assert_eq!(look(format!("0\r\n{trailers}").as_bytes()), Err(code), "{trailers:?}");
         }
         let flood = format!("0\r\n{}", "a: b\r\n".repeat(2_000));
-        assert_eq!(look(flood.as_bytes()), Err("trailer_invalid"));
+        assert_eq!(look(flood.as_bytes()), Err("trailers_too_large"));
     }
 
     #[test]
     fn bounds_extensions_and_data() {
         let long = format!("1;{}\r\nx", "a".repeat(300));
-        assert_eq!(look(long.as_bytes()), Err("chunk_invalid"));
+        assert_eq!(look(long.as_bytes()), Err("chunk_extension_too_long"));
         let many = "1;aaaaaaaa\r\nx\r\n".repeat(2_500);
-        assert_eq!(Chunks::new(1 << 20, false).look(many.as_bytes()).unwrap_err().code, "chunk_invalid");
+        let refused = Chunks::new(1 << 20, false).look(many.as_bytes()).unwrap_err();
+        assert_eq!(refused.code, "chunk_extension_too_long");
         assert_eq!(look(b"3e9\r\n"), Err("body_too_large"));
         assert_eq!(look(b"ffffffffffffffff\r\n"), Err("body_too_large"));
         assert!(look(b"3e8\r\n").is_ok());

@@ -19,7 +19,8 @@ pub(super) const BODY_GRACE: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// A request head must be complete this long after its first byte; else 408.
+    /// A request head must be complete this long after its first byte; else 408. On HTTP/2 the same goes for the client's
+    /// settings, for each header block and for each frame without body; else the connection ends.
     pub head_timeout: HumanDuration,
     /// Largest request head, request line and empty line included; else 431. At most 256KiB.
     pub head_max: ByteSize,
@@ -29,11 +30,13 @@ pub struct Config {
     pub target_max: ByteSize,
     /// A kept-alive HTTP/1 connection is closed when no request begins for this long.
     pub idle_timeout: HumanDuration,
-    /// Longest wait for the next bytes of a body; else 408.
+    /// Longest wait for the next bytes of a body; else 408. On HTTP/2 a body may pause for twice as long, because the time a
+    /// business node takes for the piece before is part of it; then the stream is reset.
     pub body_idle_timeout: HumanDuration,
-    /// Slowest body in bytes over time, counted while the edge waits for the client, after 5 seconds of grace; else 408.
+    /// Slowest body in bytes over time, counted while the edge waits for the client, after 5 seconds of grace; else 408 (on
+    /// HTTP/2 a reset stream).
     pub body_min_rate: Rate,
-    /// Longest time the edge waits for the client during one body, in all; else 408.
+    /// Longest time the edge waits for the client during one body, in all; else 408. On HTTP/2 see `request_timeout`.
     pub body_timeout: HumanDuration,
     /// Largest request body; else 413.
     pub body_max: ByteSize,
@@ -86,7 +89,7 @@ impl Default for Config {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Http2Config {
-    /// The client's preface and settings must have come within this time.
+    /// The client's preface must have come within this time.
     pub handshake_timeout: HumanDuration,
     /// Concurrent streams a client may open on one connection.
     pub streams: u32,
@@ -102,12 +105,13 @@ pub struct Http2Config {
     pub request_timeout: HumanDuration,
     /// Streams a client may reset before the edge has looked at them, at a time.
     pub resets_pending: usize,
-    /// After this many streams a connection is cut once its client has reset half of them.
+    /// After this many streams a connection is cut once half of them were reset, by the client or for what it sent; and
+    /// after so many streams that were refused for being over `streams`.
     pub resets_after: u64,
     /// Frames without any use for a request (settings, pings, priorities, empty data, resets, window updates) a client
     /// may send beyond four a stream and one per 1KiB of body.
     pub control_frames: u64,
-    /// Malformed requests after which a connection is cut.
+    /// Malformed requests after which a connection is cut; header lists over their bound count.
     pub malformed: u32,
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use gatehouse_shared::clock;
 use gatehouse_shared::id::RequestId;
 use gatehouse_shared::live::Generation;
 use gatehouse_shared::problem::{self, Reason};
@@ -13,7 +14,9 @@ use pingora::proxy::Session;
 use pingora::{Error, ErrorType};
 
 use super::normalize::{Body, Message};
+use super::upload::Upload;
 use super::wire::violation;
+use crate::admit::{Action, Denial};
 use crate::policy::Policy;
 
 /// What is known of a client connection once its protocol is chosen; the same for all its requests.
@@ -88,6 +91,8 @@ pub struct Arrival {
     pub received_at: Instant,
     /// 1 for the first request of the connection.
     pub request_index: u64,
+    /// How far the request is; the wire knows that by itself on HTTP/1.
+    pub(super) upload: Option<Arc<Upload>>,
 }
 
 impl Arrival {
@@ -98,21 +103,37 @@ impl Arrival {
         carried.user_data?.downcast::<Self>().ok()
     }
 
-    /// Ends an HTTP/2 body of unstated length that has grown over the cap, the way the wire ends one on HTTP/1; for
-    /// `request_body_filter`.
+    /// Notes what was read of an HTTP/2 body, and ends one of unstated length that has grown over the cap, the way the wire
+    /// ends one on HTTP/1; for `request_body_filter`, with whether this was its end.
     ///
     /// # Errors
     /// A downstream error in which [`super::violation_of`] finds the reason.
-    pub fn bound_body(&self, session: &Session) -> pingora::Result<()> {
-        let is_over = |received: usize| u64::try_from(received).unwrap_or(u64::MAX) > self.policy.value.accept.body_max;
-        if self.connection.is_http2
-            && self.message.body == Body::Chunked
-            && is_over(session.as_downstream().body_bytes_read())
-        {
+    pub fn bound_body(&self, session: &Session, is_end: bool) -> pingora::Result<()> {
+        let Some(upload) = &self.upload else { return Ok(()) };
+        let received = u64::try_from(session.as_downstream().body_bytes_read()).unwrap_or(u64::MAX);
+        if is_end {
+            upload.settled();
+        } else {
+            upload.came(received, clock::now());
+        }
+        if self.message.body == Body::Chunked && received > self.policy.value.accept.body_max {
             let cause = violation(&problem::BODY_TOO_LARGE);
             return Err(Error::because(ErrorType::ReadError, "body over its cap", cause).into_down());
         }
         Ok(())
+    }
+
+    /// The answer has begun: the body may take its time from now on.
+    pub fn answered(&self) {
+        if let Some(upload) = &self.upload {
+            upload.settled();
+        }
+    }
+
+    /// Why the way in cut the request short, which its client sees as a reset stream; on HTTP/1 such requests are answered.
+    #[must_use]
+    pub fn cut_short(&self) -> Option<&'static Reason> {
+        self.upload.as_deref().and_then(Upload::cut_short)
     }
 
     /// The client of this request: the connection's source, or whom trusted proxies name.
@@ -123,8 +144,31 @@ impl Arrival {
     }
 }
 
-/// Where refusals made before the gateway sees a request are recorded: access log and metrics.
+/// A refusal made before the gateway sees a request.
+#[derive(Debug)]
+pub struct Refusal<'a> {
+    /// The connection.
+    pub connection: &'a Connection,
+    /// Why.
+    pub reason: &'static Reason,
+    /// The id that the client was told.
+    pub request_id: RequestId,
+    /// When, Unix milliseconds.
+    pub unix_ms: u64,
+    /// How the client was answered.
+    pub action: Action,
+    /// The status sent; 0 for none.
+    pub status: u16,
+    /// What was read of the request (at most 2,048 bytes, unescaped), empty where none was.
+    pub head: &'a [u8],
+}
+
+/// Where refusals made before the gateway sees a request are recorded: logs and metrics.
 pub trait Refusals: Send + Sync {
-    /// `head` is what was read of the request (at most 2,048 bytes, unescaped), empty where none was.
-    fn refused(&self, connection: &Connection, reason: &'static Reason, request_id: RequestId, head: &[u8]);
+    /// A message, or all that is left of a connection, was refused.
+    fn refused(&self, refusal: &Refusal<'_>);
+
+    /// A connection was closed before anything was read of a request, or would have been (in observe mode). There may be very
+    /// many of these.
+    fn turned_away(&self, connection: &Connection, denial: &Denial);
 }

@@ -20,15 +20,18 @@ use pingora::server::ShutdownWatch;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
-use super::connection::{Connection, Refusals, TlsFacts};
+use super::connection::{Connection, Refusal, Refusals, TlsFacts};
 use super::guard::Connections;
 use super::listener::Listener;
 use super::proxy_protocol::{self, Header};
 use super::refuse::RECORDED_MAX;
 use super::tls::client_certificate;
+use super::tls_failure::TlsFailure;
 use super::transport::Transport;
 use super::wire::Wire;
-use super::{http1, http2};
+use super::{STAGE, http1, http2};
+use crate::admit::{Action, Denial};
+use crate::answer::{Answers, Facts, Written, preferred};
 use crate::policy::Policy;
 
 /// The current policy; asked for once a connection and once a request.
@@ -73,12 +76,48 @@ impl<G> Entrance<G> {
         Self { proxy, policy, refusals, connections, listeners: listeners.into_boxed_slice() }
     }
 
-    /// Records a refusal and gives it a request id.
+    /// Records a refusal that somebody else answers, or nobody, and gives it a request id.
     pub(super) fn refused(&self, connection: &Connection, reason: &'static Reason, head: &[u8]) -> RequestId {
-        let id = RequestId::new(clock::unix_ms());
-        let head = head.get(..head.len().min(RECORDED_MAX)).unwrap_or_default();
-        self.refusals.refused(connection, reason, id, head);
-        id
+        let unix_ms = clock::unix_ms();
+        let request_id = RequestId::new(unix_ms);
+        let status = reason.status;
+        self.record(&Refusal { connection, reason, request_id, unix_ms, action: Action::Page, status, head });
+        request_id
+    }
+
+    /// Decides how a refused message is answered and records it. `accept` are its `Accept` fields, as far as they are known.
+    pub(super) fn answer<'h>(
+        &self,
+        answers: &Answers,
+        connection: &Connection,
+        reason: &'static Reason,
+        head: &[u8],
+        accept: impl IntoIterator<Item = &'h [u8]>,
+    ) -> (RequestId, Written) {
+        let unix_ms = clock::unix_ms();
+        let request_id = RequestId::new(unix_ms);
+        let facts = Facts {
+            reason,
+            detail: None,
+            request_id: request_id.as_str(),
+            client: connection.source.ip(),
+            retry_after: None,
+            unix_ms,
+        };
+        let written = answers.write(answers.action(reason, None, None), preferred(accept), &facts);
+        let (action, status) = (written.action(), written.status(reason));
+        self.record(&Refusal { connection, reason, request_id, unix_ms, action, status, head });
+        (request_id, written)
+    }
+
+    /// Records a connection that is closed before anything was read of a request.
+    fn turn_away(&self, connection: &Connection, reason: &'static Reason) {
+        self.refusals.turned_away(connection, &Denial::from(reason).by(STAGE));
+    }
+
+    fn record(&self, refusal: &Refusal<'_>) {
+        let head = refusal.head.get(..RECORDED_MAX).unwrap_or(refusal.head);
+        self.refusals.refused(&Refusal { head, ..*refusal });
     }
 
     /// The listener a connection came to: by its address, else by its port.
@@ -99,7 +138,7 @@ where
     async fn accept(self: &Arc<Self>, mut socket: Box<Socket>, shutdown: &ShutdownWatch) {
         let Some((mut connection, bound)) = self.connection(&socket) else { return };
         let Some(mut guard) = self.connections.enter() else {
-            self.refused(&connection, &problem::TOO_MANY_CONNECTIONS, b"");
+            self.turn_away(&connection, &problem::TOO_MANY_CONNECTIONS);
             return;
         };
         let policy = (self.policy)();
@@ -118,22 +157,25 @@ where
                     state_source(&mut socket, source);
                 }
                 None => {
-                    self.refused(&connection, &problem::PROXY_PROTOCOL_INVALID, b"");
+                    self.turn_away(&connection, &problem::PROXY_PROTOCOL_INVALID);
                     return;
                 }
             }
         }
         if !guard.count_client(connection.source.ip(), bounds.connections_per_client) {
-            self.refused(&connection, &problem::TOO_MANY_CONNECTIONS_OF_CLIENT, b"");
+            self.turn_away(&connection, &problem::TOO_MANY_CONNECTIONS_OF_CLIENT);
             return;
         }
         let transport = if bound.listener.tls.is_some() {
             match Box::pin(handshake(socket, &policy, bound)).await {
-                Some((transport, facts)) => {
+                Ok((transport, facts)) => {
                     connection.tls = Some(Box::new(facts));
                     transport
                 }
-                None => return,
+                Err(failure) => {
+                    self.connections.count_tls_failure(failure);
+                    return;
+                }
             }
         } else {
             Transport::Plain(socket)
@@ -232,20 +274,24 @@ fn state_source(socket: &mut Socket, source: SocketAddr) {
 }
 
 /// Performs the TLS handshake with the certificates of the current generation.
-async fn handshake(socket: Box<Socket>, policy: &Generation<Policy>, bound: &Bound) -> Option<(Transport, TlsFacts)> {
+async fn handshake(
+    socket: Box<Socket>,
+    policy: &Generation<Policy>,
+    bound: &Bound,
+) -> Result<(Transport, TlsFacts), TlsFailure> {
     let bounds = &policy.value.accept;
     let current = bounds.listeners.get(bound.index).and_then(|listener| listener.tls.as_ref());
-    let tls = current.or(bound.listener.tls.as_ref())?;
+    let tls = current.or(bound.listener.tls.as_ref()).ok_or(TlsFailure::Other)?;
     let stream = timeout(bounds.tls_handshake_timeout, tls.acceptor().tls_handshake(*socket)).await;
     let stream = match stream {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             tracing::debug!(%error, "tls handshake failed");
-            return None;
+            return Err(TlsFailure::of(&error));
         }
         Err(_) => {
             tracing::debug!("tls handshake took too long");
-            return None;
+            return Err(TlsFailure::Timeout);
         }
     };
     let session = stream.get_ssl();
@@ -256,5 +302,5 @@ async fn handshake(socket: Box<Socket>, policy: &Generation<Policy>, bound: &Bou
             .map(|name| name.to_ascii_lowercase().into_boxed_str()),
         client: session.and_then(|session| session.peer_certificate_der()).and_then(client_certificate),
     };
-    Some((Transport::Tls(Box::new(stream)), facts))
+    Ok((Transport::Tls(Box::new(stream)), facts))
 }

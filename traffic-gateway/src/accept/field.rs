@@ -56,7 +56,7 @@ impl Seen {
             Known::Connection | Known::Upgrade => return Ok(()),
             Known::Host => (16, &problem::HOST_REPEATED),
             Known::ContentLength => (17, &problem::CONTENT_LENGTH_REPEATED),
-            Known::TransferEncoding => (18, &problem::TRANSFER_ENCODING_INVALID),
+            Known::TransferEncoding => (18, &problem::TRANSFER_ENCODING_REPEATED),
             Known::Expect => (19, &problem::HEADER_REPEATED),
             Known::Single(number) => (u32::from(number), &problem::HEADER_REPEATED),
         };

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use super::tls_failure::{TlsFailure, TlsFailures};
 
 /// Locks over which clients are spread, so that two workers rarely meet.
 const SHARDS: usize = 64;
@@ -12,6 +14,8 @@ const SHARDS: usize = 64;
 /// The connections of a process.
 #[derive(Debug)]
 pub struct Connections {
+    accepted: AtomicU64,
+    tls_failures: TlsFailures,
     open: AtomicUsize,
     open_max: usize,
     /// Open connections by client, one map a shard. A lock is held for one look-up; entries are at most as many as
@@ -24,7 +28,29 @@ impl Connections {
     #[must_use]
     pub fn new(open_max: usize) -> Arc<Self> {
         let clients = std::iter::repeat_with(Mutex::default).take(SHARDS).collect();
-        Arc::new(Self { open: AtomicUsize::new(0), open_max, clients })
+        Arc::new(Self {
+            accepted: AtomicU64::new(0),
+            tls_failures: TlsFailures::default(),
+            open: AtomicUsize::new(0),
+            open_max,
+            clients,
+        })
+    }
+
+    /// How many have been taken from the listeners, refused ones included.
+    #[must_use]
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// How many TLS handshakes have failed, by kind.
+    pub fn tls_failures(&self) -> impl Iterator<Item = (TlsFailure, u64)> {
+        self.tls_failures.totals()
+    }
+
+    /// Counts a failed TLS handshake.
+    pub(super) fn count_tls_failure(&self, failure: TlsFailure) {
+        self.tls_failures.count(failure);
     }
 
     /// How many are open now.
@@ -35,6 +61,7 @@ impl Connections {
 
     /// Counts one more connection, unless there are as many as there may be.
     pub(super) fn enter(self: &Arc<Self>) -> Option<Guard> {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
         if self.open.fetch_add(1, Ordering::Relaxed) >= self.open_max {
             self.open.fetch_sub(1, Ordering::Relaxed);
             return None;
@@ -93,7 +120,8 @@ impl Drop for Guard {
     }
 }
 
-fn network(address: IpAddr) -> IpAddr {
+/// Who counts as one client: an IPv4 address or an IPv6 /64 network.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
         four => four,
@@ -118,7 +146,7 @@ mod tests {
         let _third = enter("192.0.2.1").unwrap();
         let _other = enter("2001:db8::1").unwrap();
         assert!(enter("2001:db8:0:1::1").is_none(), "the cap on all connections");
-        assert_eq!(connections.open(), 3);
+        assert_eq!((connections.open(), connections.accepted()), (3, 6));
     }
 
     #[test]

@@ -106,7 +106,7 @@ impl Scan {
             match line {
                 b"\r\n" => return Ok(Some(end)),
                 [.., b'\r', b'\n'] => {}
-                _ => return Err(&problem::LINE_ENDING_INVALID),
+                _ => return Err(&problem::BARE_LINE_FEED),
             }
             self.lines += 1;
             // The request line is none of the fields.
@@ -148,8 +148,8 @@ mod tests {
         let look = |bytes: &str| look(bytes.as_bytes(), &[], &bounds);
         assert_eq!(look("GET / HTTP/1.1\r\nHost: x\r\n\r\nbody"), Ok(Some(27)));
         assert_eq!(look("GET / HTTP/1.1\r\nHost: x\r\n\r"), Ok(None));
-        assert_eq!(look("GET / HTTP/1.1\n"), Err("line_ending_invalid"));
-        assert_eq!(look("GET / HTTP/1.1\r\nHost: x\n"), Err("line_ending_invalid"));
+        assert_eq!(look("GET / HTTP/1.1\n"), Err("bare_line_feed"));
+        assert_eq!(look("GET / HTTP/1.1\r\nHost: x\n"), Err("bare_line_feed"));
         assert_eq!(look(&format!("GET / HTTP/1.1\r\n{}", "a: b\r\n".repeat(101))), Err("too_many_fields"));
         assert_eq!(look(&"a".repeat(32 * 1024)), Ok(None));
         assert_eq!(look(&"a".repeat(32 * 1024 + 1)), Err("target_too_long"));

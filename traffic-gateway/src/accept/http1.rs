@@ -141,7 +141,7 @@ where
         Body::Chunked => true,
     };
     let connection = Arc::clone(connection);
-    let arrival = Arrival { policy, connection, message, received_at, request_index };
+    let arrival = Arrival { policy, connection, message, received_at, request_index, upload: None };
 
     let mut session = ServerSession::new_http1(wire);
     session.set_keepalive_reuses_remaining(is_last.then_some(0));
@@ -168,7 +168,10 @@ async fn refuse<G>(
     reason: &'static gatehouse_shared::problem::Reason,
     head: &[u8],
 ) {
-    let id = entrance.refused(connection, reason, head);
-    let page = refuse::page(reason, &id, &policy.value.accept, head);
-    wire.refuse(reason, &page).await;
+    let answers = &policy.value.answers;
+    let (id, written) = entrance.answer(answers, connection, reason, head, refuse::fields_of(head, "accept"));
+    match refuse::http1(&written, reason, &id, &policy.value.accept.allow, head) {
+        Some(answer) => wire.refuse(reason, &answer).await,
+        None => wire.abandon(),
+    }
 }

@@ -1,15 +1,17 @@
 //! The loop of an HTTP/2 connection.
 //!
 //! The protocol library speaks HTTP/2; this loop decides how long for and how much of it: handshake under a timeout, requests
-//! judged like those of HTTP/1 before the proxy sees them, a deadline around each, an idle timeout, a cap on requests, a
-//! budget for malformed ones, and an orderly end (GOAWAY) at shutdown.
+//! judged like those of HTTP/1 before the proxy sees them, a watch beside each (`upload`), an idle timeout, a cap on
+//! requests, a budget for malformed ones and for frames without use (`budget`), and an orderly end (GOAWAY) at shutdown.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use gatehouse_shared::clock;
+use gatehouse_shared::live::Generation;
 use gatehouse_shared::problem::{self, Reason};
 use http::HeaderValue;
 use http::header::COOKIE;
@@ -24,16 +26,19 @@ use pingora::server::ShutdownWatch;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
+use super::budget::Verdict;
 use super::config::Http2Bounds;
 use super::connection::{Arrival, Connection};
 use super::entrance::Entrance;
-use super::frames::{Flood, Frames};
+use super::frames::{Frames, Report};
 use super::guard::Guard;
-use super::normalize;
+use super::normalize::{self, Body};
 use super::refuse;
 use super::transport::Transport;
+use super::upload::Upload;
+use crate::policy::Policy;
 
-/// How long a client may take to close an idle connection after it was told to go away.
+/// How long a client may take to close an idle connection, or to read why it ends, after it was told to go away.
 const GOODBYE: Duration = Duration::from_secs(1);
 /// Answers a stream may have waiting for its client, in bytes.
 const SEND_BUFFER: usize = 64 * 1024;
@@ -57,23 +62,37 @@ pub(super) async fn serve<G>(
         proxy_digest: None,
         socket_digest: transport.socket_digest(),
     };
-    let frames = Frames::new(transport, guard, &bounds.http2, bounds.write_timeout);
-    let flood = frames.flood();
+    let report: Report = {
+        let (entrance, connection) = (Arc::clone(entrance), Arc::clone(&connection));
+        Box::new(move |reason| {
+            entrance.refused(&connection, reason, b"");
+        })
+    };
+    let frames = Frames::new(transport, guard, bounds, report);
+    let verdict = frames.verdict();
     let stream: Stream = Box::new(frames);
-    let Ok(Ok(streams)) =
-        timeout(bounds.http2.handshake_timeout, handshake(stream, Some(options(&bounds.http2)))).await
-    else {
-        return;
+    let shaking = handshake(stream, Some(options(&bounds.http2)));
+    let streams = match timeout(bounds.http2.handshake_timeout, shaking).await {
+        Ok(Ok(streams)) => streams,
+        Ok(Err(error)) => {
+            if is_protocol_error(&error) {
+                entrance.refused(&connection, &problem::HTTP2_CONNECTION_INVALID, b"");
+            }
+            return;
+        }
+        Err(_) => {
+            entrance.refused(&connection, &problem::HEAD_TIMEOUT, b"");
+            return;
+        }
     };
     let serving = Serving {
         entrance: Arc::clone(entrance),
         connection,
         shutdown,
         digest,
-        flood,
+        verdict,
         active: Arc::default(),
         begun: 0,
-        malformed: 0,
         is_closing: false,
     };
     serving.run(streams, &bounds.http2).await;
@@ -91,16 +110,20 @@ fn options(bounds: &Http2Bounds) -> H2Options {
     options
 }
 
+/// Whether a client did something wrong, rather than leave.
+fn is_protocol_error(error: &pingora::Error) -> bool {
+    error.root_cause().downcast_ref::<h2::Error>().is_some_and(|error| !error.is_io())
+}
+
 /// One connection being served.
 struct Serving<G> {
     entrance: Arc<Entrance<G>>,
     connection: Arc<Connection>,
     shutdown: ShutdownWatch,
     digest: Digest,
-    flood: Flood,
+    verdict: Arc<Verdict>,
     active: Arc<Active>,
     begun: u64,
-    malformed: u32,
     /// The client was told to go away; what it has begun is still served.
     is_closing: bool,
 }
@@ -115,25 +138,21 @@ where
         let mut spare = Arc::new(self.digest.clone());
         loop {
             let patience = if self.is_closing { GOODBYE } else { bounds.idle_timeout };
-            let active = Arc::clone(&self.active);
+            let (active, verdict) = (Arc::clone(&self.active), Arc::clone(&self.verdict));
             let next = tokio::select! {
                 biased;
+                reason = verdict.found() => Next::Cut(reason),
                 accepted = HttpSession::from_h2_conn(&mut streams, Arc::clone(&spare)) => match accepted {
                     Ok(Some(H2Accept::Session(session))) => {
                         // Only the stream refers to its digest from here on, so that it can be written to.
                         spare = Arc::new(self.digest.clone());
                         self.accepted(session, bounds)
                     }
-                    Ok(Some(H2Accept::Rejected)) => {
-                        self.entrance.refused(&self.connection, &problem::PSEUDO_HEADER_INVALID, b"");
-                        self.count_malformed(bounds)
-                    }
+                    // Recorded and counted where its answer passes.
+                    Ok(Some(H2Accept::Rejected)) => Next::Go,
                     Ok(None) => Next::End,
                     Err(error) => {
                         tracing::debug!(%error, "an HTTP/2 connection ended");
-                        if let Some(reason) = self.flood.get() {
-                            self.entrance.refused(&self.connection, reason, b"");
-                        }
                         Next::End
                     }
                 },
@@ -147,9 +166,13 @@ where
                     streams.graceful_shutdown();
                     self.is_closing = true;
                 }
-                Next::Cut => {
-                    streams.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
-                    self.is_closing = true;
+                Next::Cut(reason) => {
+                    let is_calm = *reason == problem::HTTP2_CONNECTION_INVALID;
+                    let code = if is_calm { h2::Reason::PROTOCOL_ERROR } else { h2::Reason::ENHANCE_YOUR_CALM };
+                    streams.abrupt_shutdown(code);
+                    let saying = poll_fn(|context| streams.poll_closed(context));
+                    drop(timeout(GOODBYE, saying).await);
+                    return;
                 }
                 Next::End => return,
             }
@@ -163,41 +186,48 @@ where
         let policy = (self.entrance.policy)();
         let accept = &policy.value.accept;
         let next = if self.begun >= accept.requests_per_connection { Next::Close } else { Next::Go };
+        if self.begun > accept.requests_per_connection.saturating_add(u64::from(bounds.streams)) {
+            return self.cut(&problem::HTTP2_CONNECTION_INVALID);
+        }
         let has_body = !session.is_body_empty();
         let message = match normalize::http2(session.req_header(), has_body, accept) {
             Ok(message) => message,
             Err(reason) => {
-                let allow = (reason.status == 405).then(|| accept.allow.clone());
-                self.refuse(session, reason, allow);
+                self.refuse(session, reason, Arc::clone(&policy));
                 return if reason.status == 400 { self.count_malformed(bounds) } else { next };
             }
         };
         join_cookies(session.req_header_mut());
         session.set_write_timeout(Some(accept.write_timeout));
-        let request_timeout = accept.http2.request_timeout;
         let connection = Arc::clone(&self.connection);
-        let arrival = Arrival { policy, connection, message, received_at: clock::now(), request_index };
+        let received_at = clock::now();
+        let upload = Arc::new(Upload::new(accept, message.body != Body::None, received_at));
+        let watched = Some(Arc::clone(&upload));
+        let arrival = Arrival { policy, connection, message, received_at, request_index, upload: watched };
         attach(&mut session, arrival);
         let active = Active::enter(&self.active);
         let entrance = Arc::clone(&self.entrance);
         let shutdown = self.shutdown.clone();
         tokio::spawn(async move {
             let serving = entrance.proxy.process_new_http(ServerSession::new_http2(session), &shutdown);
-            if timeout(request_timeout, serving).await.is_err() {
-                tracing::debug!("an HTTP/2 request was reset at its deadline");
+            tokio::select! {
+                biased;
+                _served = serving => {}
+                () = upload.overdue() => tracing::debug!("an HTTP/2 request was reset for taking too long"),
             }
             drop(active);
         });
         next
     }
 
-    fn refuse(&self, mut session: HttpSession, reason: &'static Reason, allow: Option<Box<str>>) {
-        let request = session.req_header();
-        let head = [request.method.as_str().as_bytes(), b" ", request.raw_path()].concat();
-        let id = self.entrance.refused(&self.connection, reason, &head);
+    fn refuse(&self, mut session: HttpSession, reason: &'static Reason, policy: Arc<Generation<Policy>>) {
+        let head = refuse::head_of(&session);
+        let (answers, accept) = (&policy.value.answers, refuse::accept_of(&session));
+        let (id, written) = self.entrance.answer(answers, &self.connection, reason, &head, accept);
         let active = Active::enter(&self.active);
         tokio::spawn(async move {
-            let answering = refuse::answer_stream(&mut session, reason, &id, allow.as_deref());
+            let allow = &policy.value.accept.allow;
+            let answering = refuse::http2(&mut session, &written, reason, &id, allow);
             if !matches!(timeout(GOODBYE, answering).await, Ok(Ok(()))) {
                 tracing::debug!("the refusal of an HTTP/2 request could not be sent");
             }
@@ -205,9 +235,19 @@ where
         });
     }
 
-    fn count_malformed(&mut self, bounds: &Http2Bounds) -> Next {
-        self.malformed += 1;
-        if self.malformed >= bounds.malformed { Next::Cut } else { Next::Go }
+    fn count_malformed(&self, bounds: &Http2Bounds) -> Next {
+        if self.verdict.count_malformed(bounds.malformed) {
+            self.cut(&problem::HTTP2_TOO_MANY_MALFORMED)
+        } else {
+            Next::Go
+        }
+    }
+
+    fn cut(&self, reason: &'static Reason) -> Next {
+        if self.verdict.decide(reason) {
+            self.entrance.refused(&self.connection, reason, b"");
+        }
+        Next::Cut(reason)
     }
 }
 
@@ -217,7 +257,7 @@ enum Next {
     /// Tell the client to go away; finish what it began.
     Close,
     /// Tell the client why, and end.
-    Cut,
+    Cut(&'static Reason),
     End,
 }
 

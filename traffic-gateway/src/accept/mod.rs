@@ -14,6 +14,7 @@ pub mod entrance;
 pub mod guard;
 mod proxy_protocol;
 pub mod tls;
+mod tls_failure;
 mod transport;
 pub mod connection;
 mod http1;
@@ -27,6 +28,9 @@ mod watchdog;
 mod linger;
 mod http2;
 mod frames;
+mod frame_head;
+mod budget;
+mod upload;
 mod refuse;
 pub mod client;
 pub mod normalize;
@@ -37,14 +41,19 @@ mod path;
 
 pub use client::TrustedProxies;
 pub use config::{Bounds, Config, Http2Bounds};
-pub use connection::{Arrival, ClientCertificate, Connection, Refusals, TlsFacts};
+pub use connection::{Arrival, ClientCertificate, Connection, Refusal, Refusals, TlsFacts};
 pub use entrance::{Bound, CurrentPolicy, Entrance, socket_buffers};
 pub use guard::Connections;
 pub use listener::{Listener, ListenerConfig};
 pub use normalize::{Body, Message};
+pub use refuse::fields_of;
+pub use tls_failure::TlsFailure;
 pub use wire::violation_of;
 
 use gatehouse_shared::config::{ConfigErrors, Positions, Sources};
+
+/// What the security log calls this step.
+pub const STAGE: &str = "accept";
 
 /// Compiles everything of one configuration that the way in needs; `before` is the running generation's.
 ///
@@ -75,5 +84,7 @@ pub fn compile(
     }
 }
 
+#[cfg(test)]
+pub(crate) mod sample;
 #[cfg(test)]
 mod tests;

@@ -131,7 +131,7 @@ pub(super) fn http1(head: &[u8], bounds: &Bounds, local: SocketAddr) -> Result<H
     let chunked = match fields.transfer_encoding {
         None => false,
         Some(_) if fields.content_length.is_some() => return Err(&problem::FRAMING_CONFLICT),
-        Some(_) if line.is_http10 => return Err(&problem::TRANSFER_ENCODING_INVALID),
+        Some(_) if line.is_http10 => return Err(&problem::TRANSFER_ENCODING_HTTP10),
         Some(value) if value.eq_ignore_ascii_case(b"chunked") => true,
         Some(_) => return Err(&problem::TRANSFER_ENCODING_INVALID),
     };
@@ -184,6 +184,9 @@ pub(super) fn http2(request: &RequestHeader, has_body: bool, bounds: &Bounds) ->
         if !are_value(value) {
             return Err(&problem::CONTROL_BYTE);
         }
+        if trim(value).len() < value.len() {
+            return Err(&problem::HEADER_VALUE_PADDED);
+        }
         let Some(field) = known(name) else { continue };
         seen.once(field)?;
         match field {
@@ -218,7 +221,7 @@ pub(super) fn http2(request: &RequestHeader, has_body: bool, bounds: &Bounds) ->
         return Err(&problem::TARGET_TOO_LONG);
     }
     if !matches!(target, [b'/', ..] | b"*") {
-        return Err(&problem::TARGET_INVALID);
+        return Err(&problem::TARGET_FORM_INVALID);
     }
     let text = text(target, &method, authority, bounds)?;
     Ok(Message { method, body, expects_continue: expects_continue && body != Body::None, upgrade: false, text })
@@ -240,12 +243,12 @@ struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     fn next(&mut self) -> Result<&'a [u8], &'static Reason> {
-        let end = memchr(b'\n', self.rest).ok_or(&problem::LINE_ENDING_INVALID)?;
-        let (line, rest) = self.rest.split_at_checked(end + 1).ok_or(&problem::LINE_ENDING_INVALID)?;
+        let end = memchr(b'\n', self.rest).ok_or(&problem::HEADER_INVALID)?;
+        let (line, rest) = self.rest.split_at_checked(end + 1).ok_or(&problem::HEADER_INVALID)?;
         self.rest = rest;
         match line {
             [line @ .., b'\r', b'\n'] => Ok(line),
-            _ => Err(&problem::LINE_ENDING_INVALID),
+            _ => Err(&problem::BARE_LINE_FEED),
         }
     }
 }
@@ -264,11 +267,14 @@ impl<'a> RequestLine<'a> {
             return Err(&problem::METHOD_INVALID);
         }
         let (target, version) = split_at_space(rest).ok_or(&problem::REQUEST_LINE_INVALID)?;
+        if target.is_empty() {
+            return Err(&problem::REQUEST_LINE_INVALID);
+        }
         if target.len() > bounds.target_max {
             return Err(&problem::TARGET_TOO_LONG);
         }
         if line.contains(&b'\r') {
-            return Err(&problem::LINE_ENDING_INVALID);
+            return Err(&problem::BARE_CARRIAGE_RETURN);
         }
         let is_http10 = match version {
             b"HTTP/1.1" => false,
@@ -276,7 +282,8 @@ impl<'a> RequestLine<'a> {
             [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit() => {
                 return Err(&problem::VERSION_UNSUPPORTED);
             }
-            _ => return Err(&problem::REQUEST_LINE_INVALID),
+            _ if version.contains(&b' ') => return Err(&problem::REQUEST_LINE_INVALID),
+            _ => return Err(&problem::VERSION_INVALID),
         };
         Ok(Self { method, target, is_http10 })
     }
@@ -328,7 +335,7 @@ impl<'a> Fields<'a> {
                 Known::Single(_) => {}
             }
         }
-        if lines.rest.is_empty() { Ok(fields) } else { Err(&problem::LINE_ENDING_INVALID) }
+        if lines.rest.is_empty() { Ok(fields) } else { Err(&problem::HEADER_INVALID) }
     }
 }
 
@@ -337,11 +344,12 @@ pub(super) fn field_line(line: &[u8], underscores: bool) -> Result<(&[u8], &[u8]
     if let [b' ' | b'\t', ..] = line {
         return Err(&problem::HEADER_FOLDED);
     }
-    let length = line.iter().position(|byte| !is_token(*byte)).ok_or(&problem::HEADER_NAME_INVALID)?;
+    let length = line.iter().position(|byte| !is_token(*byte)).ok_or(&problem::HEADER_COLON_MISSING)?;
     let (name, rest) = line.split_at_checked(length).ok_or(&problem::HEADER_NAME_INVALID)?;
     let value = match rest {
         [b':', value @ ..] if !name.is_empty() => value,
-        [b' ' | b'\t', ..] if !name.is_empty() => return Err(&problem::HEADER_INVALID),
+        [b' ' | b'\t', ..] if !name.is_empty() => return Err(space_behind_name(rest)),
+        [b'\r', ..] => return Err(&problem::BARE_CARRIAGE_RETURN),
         _ => return Err(&problem::HEADER_NAME_INVALID),
     };
     if !underscores && name.contains(&b'_') {
@@ -350,10 +358,15 @@ pub(super) fn field_line(line: &[u8], underscores: bool) -> Result<(&[u8], &[u8]
     if are_value(value) {
         Ok((name, trim(value)))
     } else if value.contains(&b'\r') {
-        Err(&problem::LINE_ENDING_INVALID)
+        Err(&problem::BARE_CARRIAGE_RETURN)
     } else {
         Err(&problem::CONTROL_BYTE)
     }
+}
+
+/// A name is followed by white space: is there a colon behind it?
+fn space_behind_name(rest: &[u8]) -> &'static Reason {
+    if trim(rest).first() == Some(&b':') { &problem::HEADER_SPACE_BEFORE_COLON } else { &problem::HEADER_NAME_INVALID }
 }
 
 /// Where the parts of a target lie in it.
@@ -365,7 +378,7 @@ struct TargetParts {
 
 fn target_parts(target: &[u8]) -> Result<TargetParts, &'static Reason> {
     if target.contains(&b'#') {
-        return Err(&problem::TARGET_INVALID);
+        return Err(&problem::TARGET_FRAGMENT);
     }
     if target == b"*" {
         return Ok(TargetParts { authority: None, path: 0..1, query: None });
@@ -376,7 +389,7 @@ fn target_parts(target: &[u8]) -> Result<TargetParts, &'static Reason> {
         let scheme = [b"http://".as_slice(), b"https://"]
             .into_iter()
             .find(|scheme| target.get(..scheme.len()).is_some_and(|prefix| prefix.eq_ignore_ascii_case(scheme)))
-            .ok_or(&problem::TARGET_INVALID)?;
+            .ok_or(&problem::TARGET_FORM_INVALID)?;
         let rest = target.get(scheme.len()..).unwrap_or_default();
         let length = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
         (Some(scheme.len()..scheme.len() + length), scheme.len() + length)
@@ -411,7 +424,7 @@ fn text(target: &[u8], method: &Method, authority: &[u8], bounds: &Bounds) -> Re
     let start = bytes.len();
     let canonical = if path == b"*" {
         if *method != Method::OPTIONS {
-            return Err(&problem::TARGET_INVALID);
+            return Err(&problem::TARGET_FORM_INVALID);
         }
         path_span
     } else if path.is_empty() {

@@ -34,7 +34,7 @@ pub(super) fn canonicalise(raw: &[u8], slashes: EncodedSlash, out: &mut Vec<u8>)
     let mut path = Path { base: out.len(), segment: out.len(), out };
     let mut rest = match raw {
         [b'/', rest @ ..] => rest,
-        _ => return Err(&problem::TARGET_INVALID),
+        _ => return Err(&problem::TARGET_FORM_INVALID),
     };
     path.out.push(b'/');
     path.segment += 1;
@@ -69,7 +69,7 @@ pub(super) fn canonicalise(raw: &[u8], slashes: EncodedSlash, out: &mut Vec<u8>)
                         in_parameter = false;
                     }
                     (0..=0x1f | 0x7f, _) => return Err(&problem::PATH_NUL),
-                    _ if is_overlong(decoded, rest) => return Err(&problem::PATH_ENCODING_INVALID),
+                    _ if is_overlong(decoded, rest) => return Err(&problem::PATH_OVERLONG_ENCODING),
                     _ if in_parameter => {}
                     _ if is_unreserved(decoded) => path.push(decoded)?,
                     _ => path.push_encoded(decoded),

@@ -217,6 +217,11 @@ impl Wire {
         }
     }
 
+    /// Ends the connection without an answer, whatever the client still sends.
+    pub(super) fn abandon(mut self) {
+        self.is_broken = true;
+    }
+
     fn violated(&mut self, reason: &'static Reason) -> Poll<io::Result<()>> {
         self.violation = Some(reason);
         Poll::Ready(Err(violation(reason)))

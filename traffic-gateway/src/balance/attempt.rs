@@ -123,6 +123,13 @@ impl Attempt {
         self.leave();
     }
 
+    /// The request's body has been handed on: from here the node takes its time.
+    pub fn body_sent(&mut self, now: Instant) {
+        if let Some(place) = &mut self.place {
+            place.lease.sent(now);
+        }
+    }
+
     /// Tells the balancer what the present node did.
     pub fn answered(&mut self, outcome: Outcome, now: Instant) {
         if let Some(place) = &self.place {

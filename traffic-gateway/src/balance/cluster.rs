@@ -10,7 +10,10 @@ use std::{
 };
 
 use gatehouse_shared::{
-    balance::{Ejection, EndpointStatus, Pool, PoolConfig, Strategy},
+    balance::{
+        Ejection, EndpointConfig, EndpointStatus, Pool, PoolConfig, PoolTotals, Strategy, Tuning, compile_endpoints,
+        random_seed,
+    },
     clock,
     config::{ByteSize, ConfigErrors, HumanDuration, Positions},
 };
@@ -34,8 +37,9 @@ use super::{
 pub struct Config {
     /// Name by which routes refer to it.
     pub name: String,
-    /// Addresses of the nodes' data ports, such as `10.0.0.7:8081`.
-    pub nodes: Vec<SocketAddr>,
+    /// The nodes: addresses of their data ports, such as `"10.0.0.7:8081"`, or tables that also give `weight` (1 to 1000;
+    /// default: 1) and `zone`, such as `{ address = "10.0.0.7:8081", weight = 3, zone = "a" }`.
+    pub nodes: Vec<EndpointConfig>,
     /// How requests are handed over: `h2c` (few connections, many requests on each) or `http1` (one at a time).
     #[serde(default)]
     pub protocol: Protocol,
@@ -54,6 +58,9 @@ pub struct Config {
     /// How a node is chosen.
     #[serde(default)]
     pub strategy: Strategy,
+    /// The fine points of choosing: slow start, zones, bounds.
+    #[serde(default)]
+    pub balance: Tuning,
     /// Longest wait for a connection to a node.
     #[serde(default = "default_connect_timeout")]
     pub connect_timeout: HumanDuration,
@@ -134,6 +141,10 @@ pub struct Description<'a> {
     pub name: &'a str,
     /// How requests are handed over.
     pub protocol: Protocol,
+    /// How a node is chosen.
+    pub strategy: Strategy,
+    /// How often the rules of choosing had to bend.
+    pub totals: PoolTotals,
     /// Its nodes, in the order of the configuration.
     pub nodes: Vec<NodeDescription>,
 }
@@ -141,7 +152,7 @@ pub struct Description<'a> {
 /// A node as shown at `/policy`.
 #[derive(Debug, Serialize)]
 pub struct NodeDescription {
-    /// Address, health and counts.
+    /// Address, weight, zone, health and counts.
     #[serde(flatten)]
     pub health: EndpointStatus,
     /// Most connections to it.
@@ -166,31 +177,39 @@ pub struct Node {
 }
 
 impl Cluster {
-    /// Compiles one cluster; health, counters and connections of nodes that stay are taken over from `before`.
+    /// Compiles one cluster for a node in `zone`; health, counters and connections of nodes that stay are taken over from
+    /// `before`.
     ///
     /// # Errors
     ///
     /// Every value that cannot work. `path` is the place of the table, such as `cluster[0]`.
     pub fn compile(
         config: &Config,
+        zone: Option<&str>,
         before: Option<&Self>,
         positions: &Positions,
         path: &str,
     ) -> Result<Self, ConfigErrors> {
         let mut errors = check(config, positions, path);
         let bounds = bounds(config);
+        let endpoints = errors.collect(compile_endpoints(&config.nodes, &format!("{path}.nodes"), positions));
+        let endpoints = endpoints.unwrap_or_default();
+        errors.collect(config.balance.check(&format!("{path}.balance"), positions));
         errors.collect(config.ejection.check(&format!("{path}.ejection"), positions));
         let probe = errors.collect(probe::Probe::compile(&config.probe, positions, &format!("{path}.probe"))).flatten();
         let pool = PoolConfig {
             strategy: config.strategy,
+            tuning: config.balance,
             ejection: config.ejection.clone(),
             probe: probe.as_ref().map(|probe| probe.thresholds),
+            zone: zone.map(Into::into),
+            seed: random_seed(),
         };
-        let pool = Pool::compile(&pool, &config.nodes, before.map(|before| &before.pool), clock::now());
-        let nodes = config
-            .nodes
+        let pool = Pool::compile(&pool, &endpoints, before.map(|before| &before.pool), clock::now());
+        let nodes = endpoints
             .iter()
-            .map(|&address| {
+            .map(|endpoint| endpoint.address)
+            .map(|address| {
                 let kept = kept_connections(before, address, bounds);
                 Node::new(config, address, kept.unwrap_or_else(|| Connections::new(bounds)))
             })
@@ -216,7 +235,13 @@ impl Cluster {
             connections_opened_total: node.connections.opened(),
             waited_total: node.connections.waited(),
         });
-        Description { name: &self.name, protocol: self.protocol, nodes: nodes.collect() }
+        Description {
+            name: &self.name,
+            protocol: self.protocol,
+            strategy: self.pool.strategy(),
+            totals: self.pool.totals(),
+            nodes: nodes.collect(),
+        }
     }
 
     /// Most connections to all nodes together.
@@ -261,7 +286,6 @@ fn check(config: &Config, positions: &Positions, path: &str) -> ConfigErrors {
             errors.push(positions.error(&format!("{path}.{field}"), message, None));
         }
     };
-    expect(!config.nodes.is_empty(), "nodes", "a cluster needs at least one node");
     expect(config.connections_per_node != Some(0), "connections_per_node", "connections_per_node must be at least 1");
     expect(
         (2..=10_000).contains(&config.streams_per_connection),
@@ -278,11 +302,6 @@ fn check(config: &Config, positions: &Positions, path: &str) -> ConfigErrors {
         "connection_window",
         "connection_window must not be smaller than stream_window",
     );
-    for (index, node) in config.nodes.iter().enumerate() {
-        if config.nodes.iter().take(index).any(|other| other == node) {
-            errors.push(positions.error(&format!("{path}.nodes[{index}]"), format!("{node} is listed twice"), None));
-        }
-    }
     errors
 }
 

@@ -16,7 +16,7 @@ pub use cluster::Cluster;
 pub use connections::Ticket;
 pub use route::Route;
 
-use gatehouse_shared::{clock, problem};
+use gatehouse_shared::{balance::Call, clock, problem};
 use pingora::{Error, ErrorType, OkOrErr, Result, upstreams::peer::HttpPeer};
 
 use crate::{admit::Denial, context::Context, forward::failure::unavailable};
@@ -32,6 +32,8 @@ pub async fn choose(context: &mut Context) -> Result<Box<HttpPeer>> {
     context.attempt.leave();
     let route = context.route.clone().or_err(ErrorType::InternalError, "request without a route")?;
     let cluster = &route.cluster;
+    let arrival = context.arrival.as_deref().or_err(ErrorType::InternalError, "request without arrival")?;
+    let call = Call { client: context.client.ip(), authority: arrival.message.authority() };
     loop {
         // The first attempt follows the judgement of the head without a wait.
         let now = if context.attempt.count() == 0 { context.now } else { clock::now() };
@@ -42,8 +44,8 @@ pub async fn choose(context: &mut Context) -> Result<Box<HttpPeer>> {
             return refuse(context, unavailable(&problem::NO_HEALTHY_UPSTREAM));
         }
         // Where every node was tried, one of them once more: a busy node that did not take a connection in time may now.
-        let another = cluster.pool.choose(context.attempt.tried(), now);
-        let Some(lease) = another.or_else(|| cluster.pool.choose(&[], now)) else {
+        let another = cluster.pool.choose(&call, context.attempt.tried(), now);
+        let Some(lease) = another.or_else(|| cluster.pool.choose(&call, &[], now)) else {
             return refuse(context, unavailable(&problem::NO_HEALTHY_UPSTREAM));
         };
         let Some(node) = cluster.node(lease.index()) else {

@@ -187,11 +187,12 @@ async fn probe_node(cluster: &Cluster, index: usize, address: SocketAddr, check:
             return;
         }
     };
+    let sent = clock::now();
     let result = check.check(&backend).await;
-    if let Some(change) = cluster.pool.probed(index, result.is_ok()) {
+    if let Some(change) = cluster.pool.probed(index, result.is_ok(), sent) {
         let cause = result.err().map(|error| error.to_string()).unwrap_or_default();
-        let is_ready = change.is_healthy;
-        tracing::warn!(cluster = %cluster.name, node = %address, is_ready, cause, "node changed its readiness");
+        let (is_ready, ended_ejection) = (change.is_healthy, change.ended_ejection);
+        tracing::warn!(cluster = %cluster.name, node = %address, is_ready, ended_ejection, cause, "node judged anew");
     }
 }
 

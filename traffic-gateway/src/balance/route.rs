@@ -221,7 +221,7 @@ mod tests {
             .value
             .cluster
             .iter()
-            .map(|cluster| Arc::new(Cluster::compile(cluster, None, &document.positions, "cluster[0]").unwrap()))
+            .map(|cluster| Arc::new(Cluster::compile(cluster, None, None, &document.positions, "cluster[0]").unwrap()))
             .collect();
         let names: Vec<&str> = document.value.cluster.iter().map(|cluster| cluster.name.as_str()).collect();
         Table::compile(&document.value.route, &names, &clusters, &document.positions)

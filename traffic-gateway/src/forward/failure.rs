@@ -8,7 +8,12 @@ use pingora::{
     proxy::{FailToProxy, Session},
 };
 
-use crate::{accept::wire::violation_of, admit::Denial, answer, context::Context};
+use crate::{
+    accept::{self, wire::violation_of},
+    admit::{Action, Denial},
+    answer,
+    context::Context,
+};
 
 /// Answers a failed request, unless its response has begun or its client is gone, and notes why for the access log.
 pub async fn render(context: &mut Context, session: &mut Session, error: &Error) -> FailToProxy {
@@ -19,6 +24,11 @@ pub async fn render(context: &mut Context, session: &mut Session, error: &Error)
     let closed = |status| FailToProxy { error_code: status, can_reuse_downstream: false };
     if session.response_written().is_some_and(|head| !head.status.is_informational()) {
         context.outcome.truncated = true;
+        if let Some(reason) = violation_of(error) {
+            // Too late for a page: the connection ends.
+            let denial = Denial::from(reason).by(accept::STAGE);
+            context.outcome.denied = Some(Denial { action: Some(Action::Drop), ..denial });
+        }
         return closed(0);
     }
     let Some(denial) = denial_for(context, error) else {
@@ -27,7 +37,7 @@ pub async fn render(context: &mut Context, session: &mut Session, error: &Error)
     };
     session.set_keepalive(None);
     let status = denial.reason.status;
-    if let Err(error) = answer::deny(session, context, &denial).await {
+    if let Err(error) = answer::deny(session, context, denial).await {
         tracing::debug!(%error, "client gone before the page was written");
         return closed(0);
     }
@@ -40,7 +50,10 @@ fn denial_for(context: &mut Context, error: &Error) -> Option<Denial> {
         return Some(denial);
     }
     match error.esource() {
-        ErrorSource::Downstream => violation_of(error).or_else(|| downstream(error.etype())).map(Denial::from),
+        ErrorSource::Downstream => {
+            let reason = violation_of(error).or_else(|| downstream(error.etype()));
+            reason.map(|reason| Denial::from(reason).by(accept::STAGE))
+        }
         ErrorSource::Upstream => Some(upstream(error.etype())),
         ErrorSource::Internal | ErrorSource::Unset => Some(Denial::from(&problem::INTERNAL_ERROR)),
     }

@@ -1,8 +1,9 @@
 //! What is sent on and what comes back.
 //!
-//! [`request`] makes of the client's head the one that tier two receives, hop and all; [`retry`] decides what a failed
+//! [`collect`] waits for short bodies; [`request`] makes of the client's head the one that tier two receives, hop and all; [`retry`] decides what a failed
 //! attempt means; [`response`] takes the result of the hop off the answer; [`failure`] renders what could not be had.
 
+pub mod collect;
 pub mod request;
 pub mod retry;
 pub mod response;

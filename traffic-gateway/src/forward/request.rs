@@ -2,31 +2,27 @@
 //!
 //! What a client can write and tier two would believe is removed first: the `x-gatehouse-` family in every spelling,
 //! every forwarding header, Expect (answered here) and, over HTTP/2, what belongs to one connection. Then our own facts
-//! are put on: the signed hop, the request id, the trace context and the forwarding headers. The raw target and the
-//! original authority stay as they are, because clients sign them.
+//! are put on: the signed hop, which says who is calling, how, and under which request id, and the trace context. Tier two
+//! makes the forwarding headers of a service from the hop, and from nothing else. The raw target and the original
+//! authority stay as they are, because clients sign them.
 
-use std::{borrow::Cow, net::IpAddr, time::Duration};
+use std::{borrow::Cow, time::Duration};
 
 use gatehouse_shared::{
     clock,
     hop::{self, Hop, Scheme},
-    telemetry::access_log::push_ip,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pingora::{Error, ErrorType, OkOrErr, OrErr, Result, http::RequestHeader};
 
-use crate::{accept::Message, answer::REQUEST_ID, context::Context, policy::Policy};
+use crate::{accept::Message, context::Context, policy::Policy};
 
 const HOP: HeaderName = HeaderName::from_static("x-gatehouse-hop");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// Headers put on by [`prepare`].
-const OWN_HEADERS: usize = 8;
+const OWN_HEADERS: usize = 3;
 
 /// Turns the copy of the client's head into the head of the hand-off.
 ///
@@ -53,20 +49,9 @@ pub fn prepare(context: &mut Context, head: &mut RequestHeader) -> Result<()> {
     strip(headers);
     headers.reserve(OWN_HEADERS);
     headers.insert(HOP, hop);
-    let host = match headers.get(header::HOST) {
-        Some(host) if host.as_bytes() == message.authority().as_bytes() => host.clone(),
-        _ => {
-            let host = value_of(message.authority())?;
-            headers.insert(header::HOST, host.clone());
-            host
-        }
-    };
-    headers.insert(FORWARDED_HOST, host);
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme_name(context)));
-    let client = address_value(context.client.ip())?;
-    headers.insert(FORWARDED_FOR, client.clone());
-    headers.insert(REAL_IP, client);
-    headers.insert(REQUEST_ID, context.id_value());
+    if headers.get(header::HOST).is_none_or(|host| host.as_bytes() != message.authority().as_bytes()) {
+        headers.insert(header::HOST, value_of(message.authority())?);
+    }
     if let Some(trace) = &context.trace {
         if !trace.is_continued() {
             headers.remove(TRACESTATE);
@@ -155,17 +140,6 @@ fn is_forwarding(name: &str) -> bool {
 fn is_spelling_of(name: &str, expected: &str) -> bool {
     let is_same = |(byte, expected): (u8, u8)| byte == expected || (byte == b'_' && expected == b'-');
     name.len() == expected.len() && name.bytes().zip(expected.bytes()).all(is_same)
-}
-
-/// An address as a header value.
-fn address_value(address: IpAddr) -> Result<HeaderValue> {
-    let mut text = String::with_capacity("255.255.255.255".len());
-    push_ip(&mut text, address);
-    HeaderValue::try_from(text).or_err(ErrorType::InternalError, "not a header value")
-}
-
-fn scheme_name(context: &Context) -> &'static str {
-    if context.connection().is_some_and(crate::accept::Connection::is_tls) { "https" } else { "http" }
 }
 
 /// A value that no other request has: HTTP/2 then does not push values out of its table that others do have.

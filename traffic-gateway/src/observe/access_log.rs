@@ -15,7 +15,7 @@ pub struct Entry<'a> {
     pub time_unix_ms: u64,
     /// The request id the client was told.
     pub request_id: &'a str,
-    /// The W3C trace id.
+    /// The W3C trace id, where the caller had begun the trace; that of any other is the request id.
     pub trace_id: Option<&'a str>,
     /// Name of this node.
     pub node: &'a str,
@@ -83,7 +83,9 @@ impl Entry<'_> {
         line.optional("user_agent", self.user_agent);
         line.number("status", u64::from(self.status));
         line.optional_utf8("reason", self.reason);
-        line.number("bytes_in", self.bytes_in);
+        if self.bytes_in > 0 {
+            line.number("bytes_in", self.bytes_in);
+        }
         line.number("bytes_out", self.bytes_out);
         line.millis("duration_ms", self.duration);
         if let Some(upstream) = self.upstream {
@@ -93,7 +95,9 @@ impl Entry<'_> {
         line.optional_utf8("cluster", self.cluster);
         if let Some(address) = self.upstream_address {
             line.address("upstream", address);
-            line.number("attempts", self.attempts as u64);
+            if self.attempts > 1 {
+                line.number("attempts", self.attempts as u64);
+            }
         }
         line.optional_utf8("origin", self.origin);
         line.optional_utf8("auth", self.auth);

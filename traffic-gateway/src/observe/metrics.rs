@@ -17,12 +17,13 @@ use gatehouse_shared::{
     telemetry::{
         access_log::LineWriter,
         metrics::{
-            self, Catalogue, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, MetricError, SECONDS,
-            mirror,
+            self, Catalogue, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, LineMetrics,
+            MetricError, SECONDS, mirror,
         },
     },
 };
 
+use super::{security_log::SecurityLog, verdicts::Verdicts};
 use crate::{
     accept::guard::Connections,
     balance::{Cluster, Route},
@@ -39,6 +40,7 @@ pub struct Metrics {
     seconds: HistogramVec,
     refused: IntCounterVec,
     retries: IntCounter,
+    verdicts: Verdicts,
     without_route: RouteMetrics,
 }
 
@@ -65,7 +67,7 @@ impl Metrics {
         let requests = catalogue.counters(
             "gatehouse_edge_requests_total",
             "Requests ended, refused ones included.",
-            &[route, ("status", "class of the status sent: `2xx`; a client that left counts as `4xx`")],
+            &[route, ("status", "class of the status sent: `2xx`; a client that left counts as `4xx`, one that was dropped as its reason says")],
         )?;
         let seconds = catalogue.histograms(
             "gatehouse_edge_request_seconds",
@@ -80,8 +82,9 @@ impl Metrics {
         )?;
         let retries = catalogue
             .counter("gatehouse_edge_retries_total", "Attempts on business nodes beyond the first of a request.")?;
+        let verdicts = Verdicts::declare(&catalogue)?;
         let without_route = RouteMetrics::resolve(&requests, &seconds, NO_ROUTE);
-        Ok(Self { catalogue, requests, seconds, refused, retries, without_route })
+        Ok(Self { catalogue, requests, seconds, refused, retries, verdicts, without_route })
     }
 
     /// Counts a request that ended.
@@ -102,6 +105,12 @@ impl Metrics {
         }
     }
 
+    /// What the stages of admission decided.
+    #[must_use]
+    pub fn verdicts(&self) -> &Verdicts {
+        &self.verdicts
+    }
+
     /// Counts the attempts of a request.
     pub fn attempts(&self, count: usize) {
         if let Some(retries) = count.checked_sub(1).filter(|retries| *retries > 0) {
@@ -118,6 +127,7 @@ impl Metrics {
         &self,
         live: &Arc<Live<Policy>>,
         log: &LineWriter,
+        security: &Arc<SecurityLog>,
         in_flight: &InFlight,
         connections: &Arc<Connections>,
     ) -> Result<(), MetricError> {
@@ -125,12 +135,16 @@ impl Metrics {
         metrics::process(catalogue)?;
         metrics::reload(catalogue, live)?;
         metrics::access_log(catalogue, log)?;
+        watch_security_log(catalogue, security.writer())?;
+        let repeated = declare_repeated(catalogue)?;
+        let security = Arc::clone(security);
+        catalogue.on_render(move || mirror(&repeated, security.repeated()));
         let active = catalogue.gauge("gatehouse_edge_requests_in_flight", "Requests being served.")?;
-        let open = catalogue.gauge("gatehouse_edge_connections", "Client connections open.")?;
+        let clients = ConnectionMetrics::declare(catalogue)?;
         let (in_flight, connections) = (in_flight.clone(), Arc::clone(connections));
         catalogue.on_render(move || {
             active.set(whole(in_flight.count()));
-            open.set(whole(connections.open()));
+            clients.show(&connections);
         });
         let nodes = NodeMetrics::declare(catalogue)?;
         let live = Arc::clone(live);
@@ -156,6 +170,43 @@ impl RouteMetrics {
     }
 }
 
+/// What is known of client connections.
+struct ConnectionMetrics {
+    open: IntGauge,
+    accepted: IntCounter,
+    tls_failures: IntCounterVec,
+}
+
+impl ConnectionMetrics {
+    fn declare(catalogue: &Catalogue) -> Result<Self, MetricError> {
+        let kind = (
+            "kind",
+            "`timeout`, `client_left`, `not_tls`, `incompatible`, `client_certificate`, `alert` (most often a client that does \
+             not trust the certificate) or `other`",
+        );
+        Ok(Self {
+            open: catalogue.gauge("gatehouse_edge_connections", "Client connections open.")?,
+            accepted: catalogue.counter(
+                "gatehouse_edge_connections_accepted_total",
+                "Client connections taken from the listeners, refused ones included.",
+            )?,
+            tls_failures: catalogue.counters(
+                "gatehouse_edge_tls_handshakes_failed_total",
+                "TLS handshakes of clients that failed.",
+                &[kind],
+            )?,
+        })
+    }
+
+    fn show(&self, connections: &Connections) {
+        self.open.set(whole(connections.open()));
+        mirror(&self.accepted, connections.accepted());
+        for (kind, total) in connections.tls_failures() {
+            mirror(&self.tls_failures.with_label_values(&[kind.name()]), total);
+        }
+    }
+}
+
 /// What is known of business nodes.
 struct NodeMetrics {
     up: IntGaugeVec,
@@ -166,7 +217,11 @@ struct NodeMetrics {
     ejections: IntCounterVec,
     opened: IntCounterVec,
     waited: IntCounterVec,
+    early_returns: IntCounterVec,
+    share: IntGaugeVec,
     panics: IntCounterVec,
+    floor: IntCounterVec,
+    zone_overflow: IntCounterVec,
 }
 
 impl NodeMetrics {
@@ -174,6 +229,7 @@ impl NodeMetrics {
         let cluster = ("cluster", "name of the cluster");
         let node = [cluster, ("node", "address of the business node")];
         let counters = |name, help| catalogue.counters(name, help, &node);
+        let of_cluster = |name, help| catalogue.counters(name, help, &[cluster]);
         Ok(Self {
             up: catalogue.gauges(
                 "gatehouse_edge_node_up",
@@ -194,27 +250,52 @@ impl NodeMetrics {
                 "gatehouse_edge_node_waited_total",
                 "Requests that waited because every connection to the node was in use.",
             )?,
-            panics: catalogue.counters(
+            early_returns: counters(
+                "gatehouse_edge_node_early_returns_total",
+                "How often good probes ended the time for which the node was left out.",
+            )?,
+            share: catalogue.gauges(
+                "gatehouse_edge_node_share_percent",
+                "How much of its share of the requests the node gets: less than 100 during its slow start.",
+                &node,
+            )?,
+            panics: of_cluster(
                 "gatehouse_edge_cluster_panics_total",
                 "Requests sent although no node of the cluster was healthy.",
-                &[cluster],
+            )?,
+            floor: of_cluster(
+                "gatehouse_edge_cluster_floor_total",
+                "How often a failing node was kept because too many would have been left out.",
+            )?,
+            zone_overflow: of_cluster(
+                "gatehouse_edge_cluster_zone_overflow_total",
+                "Requests sent to another zone although the cluster has nodes in this one.",
             )?,
         })
     }
 
     fn show(&self, cluster: &Cluster) {
-        mirror(&self.panics.with_label_values(&[&cluster.name]), cluster.pool.totals().panics);
-        for node in cluster.describe(clock::now()).nodes {
+        let description = cluster.describe(clock::now());
+        for (counters, total) in [
+            (&self.panics, description.totals.panics),
+            (&self.floor, description.totals.floor),
+            (&self.zone_overflow, description.totals.zone_overflow),
+        ] {
+            mirror(&counters.with_label_values(&[&cluster.name]), total);
+        }
+        for node in description.nodes {
             let address = node.health.address.to_string();
             let labels = [&*cluster.name, address.as_str()];
             let is_up = matches!(node.health.state, EndpointState::Up | EndpointState::Returning);
             self.up.with_label_values(&labels).set(i64::from(is_up));
             self.in_flight.with_label_values(&labels).set(whole(node.health.in_flight));
             self.open.with_label_values(&labels).set(whole(node.connections));
+            self.share.with_label_values(&labels).set(i64::try_from(node.health.share_percent).unwrap_or(i64::MAX));
             for (counters, total) in [
                 (&self.requests, node.health.requests_total),
                 (&self.failures, node.health.failures_total),
                 (&self.ejections, node.health.ejections_total),
+                (&self.early_returns, node.health.early_returns_total),
                 (&self.opened, node.connections_opened_total),
                 (&self.waited, node.waited_total),
             ] {
@@ -228,6 +309,26 @@ fn whole(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
+/// Lines of the security log.
+fn watch_security_log(catalogue: &Catalogue, writer: &LineWriter) -> Result<(), MetricError> {
+    let names = LineMetrics {
+        written: ("gatehouse_security_log_written_total", "Security log lines that the sink has taken."),
+        dropped: (
+            "gatehouse_security_log_dropped_total",
+            "Security log lines lost because the sink was slow, blocked or full.",
+        ),
+        waiting: ("gatehouse_security_log_waiting", "Security log lines waiting to be written."),
+    };
+    metrics::lines(catalogue, writer, &names)
+}
+
+fn declare_repeated(catalogue: &Catalogue) -> Result<IntCounter, MetricError> {
+    catalogue.counter(
+        "gatehouse_security_log_repeated_total",
+        "Refused connections that the security log has counted in a line of another instead of giving them one.",
+    )
+}
+
 /// The page of the documentation that lists every metric.
 ///
 /// # Errors
@@ -238,9 +339,11 @@ pub fn reference_markdown<T: Load>(live: &Arc<Live<T>>, log: &LineWriter) -> Res
     let catalogue = &edge.catalogue;
     NodeMetrics::declare(catalogue)?;
     catalogue.gauge("gatehouse_edge_requests_in_flight", "Requests being served.")?;
-    catalogue.gauge("gatehouse_edge_connections", "Client connections open.")?;
+    ConnectionMetrics::declare(catalogue)?;
     metrics::process(catalogue)?;
     metrics::reload(catalogue, live)?;
     metrics::access_log(catalogue, log)?;
+    watch_security_log(catalogue, log)?;
+    declare_repeated(catalogue)?;
     Ok(catalogue.reference_markdown("Edge"))
 }

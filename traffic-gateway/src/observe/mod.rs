@@ -1,7 +1,10 @@
-//! What operators see of a request: the access log and the metrics, off the request path.
+//! What operators see of a request: the access log, the security log and the metrics, off the request path.
 
 pub mod access_log;
+pub mod security_log;
 pub mod metrics;
+pub mod verdicts;
 mod observer;
+mod refusals;
 
-pub use observer::Observer;
+pub use observer::{Observer, Recorded};

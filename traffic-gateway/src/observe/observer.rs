@@ -2,18 +2,17 @@
 
 use std::{
     io,
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use gatehouse_shared::{
     clock,
     hop::{Auth, Origin},
-    id::RequestId,
+    id::TraceContext,
     problem::{self, Reason},
     shutdown::{InFlight, InFlightGuard},
     telemetry::access_log::{self, LineWriter},
@@ -21,19 +20,25 @@ use gatehouse_shared::{
 use http::header;
 use pingora::proxy::Session;
 
-use super::{access_log::Entry, metrics::Metrics};
+use super::{
+    access_log::Entry,
+    metrics::Metrics,
+    security_log::{Record, SecurityLog, Settings, record::Asked},
+};
 use crate::{
-    accept::{Connection, Refusals},
+    accept::{self, Arrival, Connection},
+    admit::{Action, Denial, Mode},
     context::Context,
 };
 
 /// Where requests are recorded.
 pub struct Observer {
-    node: Box<str>,
-    log: LineWriter,
+    pub(super) node: Box<str>,
+    pub(super) log: LineWriter,
     logs: AtomicBool,
+    pub(super) security: Arc<SecurityLog>,
     in_flight: InFlight,
-    metrics: Metrics,
+    pub(super) metrics: Metrics,
     started: Instant,
 }
 
@@ -42,18 +47,19 @@ impl Observer {
     ///
     /// # Errors
     ///
-    /// The access log cannot be opened.
+    /// A log cannot be opened.
     pub fn start(
         node: Box<str>,
         log: &access_log::Config,
+        security: Settings,
         in_flight: InFlight,
         metrics: Metrics,
     ) -> io::Result<Arc<Self>> {
-        let writer = LineWriter::start(log)?;
         Ok(Arc::new(Self {
-            node,
-            log: writer,
+            log: LineWriter::start(log)?,
             logs: AtomicBool::new(is_on(log)),
+            security: Arc::new(SecurityLog::start(node.clone(), security)?),
+            node,
             in_flight,
             metrics,
             started: clock::now(),
@@ -83,6 +89,18 @@ impl Observer {
         &self.log
     }
 
+    /// The security log.
+    #[must_use]
+    pub fn security(&self) -> &Arc<SecurityLog> {
+        &self.security
+    }
+
+    /// Opens the files of the logs anew.
+    pub fn reopen(&self) {
+        self.log.reopen();
+        self.security.writer().reopen();
+    }
+
     /// The configuration of the access log has changed.
     pub fn retarget(&self, log: &access_log::Config) {
         self.log.retarget(log);
@@ -92,40 +110,54 @@ impl Observer {
     /// Writes what is still queued; nothing is recorded afterwards.
     pub fn close(&self) {
         self.log.close();
+        self.security.close();
     }
 
-    /// Whether lines are put together at all.
-    fn logs(&self) -> bool {
+    /// Whether lines of the access log are put together at all.
+    pub(super) fn logs(&self) -> bool {
         self.logs.load(Ordering::Relaxed)
     }
 
     /// Records a request that arrived; without a session its future was cancelled.
-    pub fn record(&self, context: &Context, session: Option<&mut Session>) {
-        let Some(arrival) = context.arrival.as_deref() else { return };
+    pub fn record(&self, context: &Context, session: Option<&mut Session>) -> Option<Recorded> {
+        let arrival = context.arrival.as_deref()?;
         let now = clock::now();
         let duration = now.saturating_duration_since(arrival.received_at);
-        let mut sent = Sent::default();
-        if let Some(session) = session {
-            sent.status = session.response_written().map_or(0, |head| head.status.as_u16());
-            sent.is_http_1_0 = session.req_header().version == http::Version::HTTP_10;
-            sent.bytes_in = session.body_bytes_read() as u64;
-            sent.bytes_out = session.body_bytes_sent() as u64;
-            if self.logs() {
-                sent.user_agent = session.req_header().headers.get(header::USER_AGENT).cloned();
+        let outcome = &context.outcome;
+        let wants_agent = self.logs() || outcome.denied.is_some() || !outcome.observed.is_empty();
+        let mut sent = session.map(|session| Sent::of(session, wants_agent)).unwrap_or_default();
+        let mut reason = outcome.reason.or(arrival.cut_short());
+        if outcome.is_dropped {
+            sent.status = 0;
+        } else if sent.status < 200 {
+            reason = reason.or(Some(&problem::CLIENT_CLOSED));
+            sent.status = arrival.cut_short().unwrap_or(&problem::CLIENT_CLOSED).status;
+        }
+        // What was dropped counts by the status it would have had.
+        let counted = if sent.status == 0 { reason.map_or(0, |reason| reason.status) } else { sent.status };
+        self.metrics.request(context.route.as_deref(), counted, reason, duration);
+        self.metrics.attempts(context.attempt.count());
+        for denial in outcome.observed.iter().chain(&outcome.denied).chain(&cut_short(context, arrival)) {
+            if self.security.wants(denial) {
+                self.write_denial(context, arrival, denial, &sent);
             }
         }
-        let outcome = &context.outcome;
-        let reason = outcome.reason.or((sent.status < 200).then_some(&problem::CLIENT_CLOSED));
-        if sent.status < 200 {
-            sent.status = problem::CLIENT_CLOSED.status;
+        if self.logs() {
+            self.write_access(context, arrival, &sent, reason, duration);
         }
-        self.metrics.request(context.route.as_deref(), sent.status, reason, duration);
-        self.metrics.attempts(context.attempt.count());
-        if !self.logs() {
-            return;
-        }
-        let connection = &arrival.connection;
-        let trace_id = context.trace.as_ref().map(gatehouse_shared::id::TraceContext::trace_id);
+        Some(Recorded { status: sent.status, reason, at: now })
+    }
+
+    fn write_access(
+        &self,
+        context: &Context,
+        arrival: &Arrival,
+        sent: &Sent,
+        reason: Option<&'static Reason>,
+        duration: Duration,
+    ) {
+        let (connection, outcome) = (&arrival.connection, &context.outcome);
+        let trace_id = context.trace.as_ref().filter(|trace| trace.is_continued()).map(TraceContext::trace_id);
         let entry = Entry {
             time_unix_ms: context.started_unix_ms,
             request_id: context.request_id.as_str(),
@@ -155,46 +187,61 @@ impl Observer {
         };
         self.log.push(entry.to_line());
     }
+
+    /// The line of the security log about one denial of a request that arrived.
+    fn write_denial(&self, context: &Context, arrival: &Arrival, denial: &Denial, sent: &Sent) {
+        let (connection, message) = (&arrival.connection, &arrival.message);
+        let answers = &arrival.policy.value.answers;
+        let path = Some(message.canonical_path());
+        let trace_id = context.trace.as_ref().filter(|trace| trace.is_continued()).map(TraceContext::trace_id);
+        self.security.write(&Record {
+            unix_ms: context.started_unix_ms,
+            request_id: Some(context.request_id.as_str()),
+            trace_id: trace_id.as_deref(),
+            node: &self.node,
+            client: Some(context.client),
+            peer: (connection.peer != context.client).then_some(connection.peer),
+            local: connection.local,
+            protocol: Some(protocol(connection, sent.is_http_1_0)),
+            tls: connection.tls.as_deref().map(|tls| tls.version),
+            asked: Some(Asked {
+                method: message.method.as_str().as_bytes(),
+                host: message.authority().as_bytes(),
+                target: message.raw_target().as_bytes(),
+                user_agent: sent.user_agent.as_ref().map(http::HeaderValue::as_bytes),
+            }),
+            route: context.route.as_deref().map(|route| &*route.name),
+            stage: denial.stage.unwrap_or_default(),
+            reason: denial.reason,
+            detail: denial.detail.as_deref(),
+            mode: denial.mode,
+            action: match denial.mode {
+                Mode::Enforce => denial.action.unwrap_or_default(),
+                Mode::Observe => answers.action(denial.reason, denial.action, path),
+            },
+            status: sent.status,
+            evidence: denial.evidence.as_deref(),
+            repeated: None,
+        });
+    }
 }
 
-impl Refusals for Observer {
-    fn refused(&self, connection: &Connection, reason: &'static Reason, request_id: RequestId, head: &[u8]) {
-        let status = reason.status;
-        self.metrics.request(None, status, Some(reason), std::time::Duration::ZERO);
-        if !self.logs() {
-            return;
-        }
-        let text = String::from_utf8_lossy(head);
-        let mut words = text.lines().next().unwrap_or_default().split(' ');
-        let entry = Entry {
-            time_unix_ms: clock::unix_ms(),
-            request_id: request_id.as_str(),
-            trace_id: None,
-            node: &self.node,
-            client: connection.source,
-            peer: (connection.peer != connection.source).then_some(connection.peer),
-            protocol: protocol(connection, words.next_back() == Some("HTTP/1.0")),
-            tls: connection.tls.as_deref().map(|tls| tls.version),
-            method: words.next().unwrap_or_default(),
-            host: "",
-            target: words.next().unwrap_or_default(),
-            user_agent: None,
-            status,
-            reason: Some(reason.code),
-            bytes_in: 0,
-            bytes_out: 0,
-            duration: std::time::Duration::ZERO,
-            upstream: None,
-            route: None,
-            cluster: None,
-            upstream_address: None::<SocketAddr>,
-            attempts: 0,
-            origin: None,
-            auth: None,
-            error: None,
-        };
-        self.log.push(entry.to_line());
-    }
+/// The denial of a request whose stream the way in has reset for what its client did, unless it was denied before.
+fn cut_short(context: &Context, arrival: &Arrival) -> Option<Denial> {
+    let is_new = context.outcome.denied.is_none();
+    let reason = arrival.cut_short().filter(|reason| is_new && reason.status < 500)?;
+    Some(Denial { action: Some(Action::Drop), ..Denial::from(reason).by(accept::STAGE) })
+}
+
+/// What was recorded of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Recorded {
+    /// The status sent, 499 when the client left before, 0 when it was dropped without an answer.
+    pub status: u16,
+    /// Why this gate answered itself.
+    pub reason: Option<&'static Reason>,
+    /// When it ended.
+    pub at: Instant,
 }
 
 fn is_on(log: &access_log::Config) -> bool {
@@ -211,7 +258,21 @@ struct Sent {
     user_agent: Option<http::HeaderValue>,
 }
 
-fn protocol(connection: &Connection, is_http_1_0: bool) -> &'static str {
+impl Sent {
+    fn of(session: &Session, wants_agent: bool) -> Self {
+        let head = session.req_header();
+        Self {
+            status: session.response_written().map_or(0, |head| head.status.as_u16()),
+            is_http_1_0: head.version == http::Version::HTTP_10,
+            bytes_in: session.body_bytes_read() as u64,
+            bytes_out: session.body_bytes_sent() as u64,
+            user_agent: head.headers.get(header::USER_AGENT).filter(|_| wants_agent).cloned(),
+        }
+    }
+}
+
+/// The protocol of a request, for logs.
+pub(super) fn protocol(connection: &Connection, is_http_1_0: bool) -> &'static str {
     match (connection.is_http2, is_http_1_0) {
         (true, _) => "HTTP/2",
         (false, true) => "HTTP/1.0",

@@ -9,7 +9,8 @@ use crate::store::file;
 fn compile(dir: &Path, text: &str) -> Result<Catalog, ConfigErrors> {
     std::fs::write(dir.join(file::CATALOG), text).unwrap();
     let document = file::read(&mut Sources::new(dir))?;
-    Catalog::compile(&document, &dispatch::Config::default(), None)
+    let defaults = crate::dispatch::Config::default();
+    Catalog::compile(&document, Surroundings { defaults: &defaults, zone: None }, None)
 }
 
 /// A service with one endpoint; `more` are further keys.

@@ -22,6 +22,14 @@ impl Line {
         Self(line)
     }
 
+    /// Begins a line without any field.
+    #[must_use]
+    pub fn bare() -> Self {
+        let mut line = String::with_capacity(1024);
+        line.push('{');
+        Self(line)
+    }
+
     /// Appends a text.
     pub fn text(&mut self, key: &'static str, value: impl AsRef<[u8]>) {
         self.key(key);
@@ -69,6 +77,56 @@ impl Line {
         push_three_digits(&mut self.0, micros % 1_000);
     }
 
+    /// Appends a wall-clock time in UTC with milliseconds.
+    pub fn time(&mut self, key: &'static str, unix_ms: u64) {
+        self.key(key);
+        self.0.push('"');
+        push_time(&mut self.0, unix_ms);
+        self.0.push('"');
+    }
+
+    /// Appends a JSON literal that the code knows to be valid, such as `1.1`.
+    pub fn literal(&mut self, key: &'static str, json: &'static str) {
+        self.key(key);
+        self.0.push_str(json);
+    }
+
+    /// Appends an object with the fields that `fill` appends.
+    pub fn object(&mut self, key: &'static str, fill: impl FnOnce(&mut Self)) {
+        self.key(key);
+        self.enclose(['{', '}'], fill);
+    }
+
+    /// Appends a list of one object with the fields that `fill` appends.
+    pub fn list_of_one(&mut self, key: &'static str, fill: impl FnOnce(&mut Self)) {
+        self.key(key);
+        self.0.push('[');
+        self.enclose(['{', '}'], fill);
+        self.0.push(']');
+    }
+
+    /// Appends a list of texts.
+    pub fn texts<T: AsRef<str>>(&mut self, key: &'static str, values: impl IntoIterator<Item = T>) {
+        self.key(key);
+        self.enclose(['[', ']'], |line| {
+            for value in values {
+                line.0.push(',');
+                push_json_text(&mut line.0, value.as_ref());
+            }
+        });
+    }
+
+    /// What `fill` appends begins with a comma, as every field does; the first one is taken out again.
+    fn enclose(&mut self, [open, close]: [char; 2], fill: impl FnOnce(&mut Self)) {
+        self.0.push(open);
+        let start = self.0.len();
+        fill(self);
+        if self.0.get(start..).is_some_and(|filled| filled.starts_with(',')) {
+            self.0.remove(start);
+        }
+        self.0.push(close);
+    }
+
     /// Appends an address without port.
     pub fn ip(&mut self, key: &'static str, value: IpAddr) {
         self.key(key);
@@ -88,6 +146,9 @@ impl Line {
     /// Ends the line; it has no line feed.
     #[must_use]
     pub fn end(mut self) -> String {
+        if self.0.starts_with("{,") {
+            self.0.remove(1);
+        }
         self.0.push('}');
         self.0
     }
@@ -127,16 +188,16 @@ fn push_three_digits(out: &mut String, number: u64) {
 pub(crate) fn push_number(out: &mut String, number: u64) {
     let mut digits = [0_u8; 20];
     let mut rest = number;
-    let mut length = 0;
-    for digit in &mut digits {
+    let mut start = digits.len();
+    for digit in digits.iter_mut().rev() {
         *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
         rest /= 10;
-        length += 1;
+        start -= 1;
         if rest == 0 {
             break;
         }
     }
-    out.extend(digits.iter().take(length).rev().map(|digit| char::from(*digit)));
+    out.push_str(digits.get(start..).and_then(|digits| std::str::from_utf8(digits).ok()).unwrap_or_default());
 }
 
 /// Appends an address as `Display` does, quicker for IPv4.
@@ -229,6 +290,25 @@ mod tests {
              \"held\":false,\"duration_ms\":12.034,\"client\":\"192.0.2.1\",\"upstream\":\"127.0.0.1:8081\",\
              \"agent\":\"\u{fffd}\\\"\\\\\\u000a\\u007fü\"}"
         );
+    }
+
+    #[test]
+    fn objects_and_lists_nest() {
+        let mut line = Line::bare();
+        line.object("transaction", |line| {
+            line.utf8("id", "a");
+            line.object("request", |line| line.literal("http_version", "1.1"));
+            line.object("nothing", |_| {});
+            line.list_of_one("messages", |line| line.texts("tags", ["x", "y\"z"]));
+            line.texts("none", [""; 0]);
+        });
+        line.time("@timestamp", 1_798_761_599_001);
+        assert_eq!(
+            line.end(),
+            "{\"transaction\":{\"id\":\"a\",\"request\":{\"http_version\":1.1},\"nothing\":{},\
+             \"messages\":[{\"tags\":[\"x\",\"y\\\"z\"]}],\"none\":[]},\"@timestamp\":\"2026-12-31T23:59:59.001Z\"}"
+        );
+        assert_eq!(Line::bare().end(), "{}");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Lines for the access log (and the process log), written by a thread of their own.
+//! Lines for the access log, written by a thread of their own; the edge's security log and the process log are written in the
+//! same way.
 //!
 //! [`LineWriter::push`] copies a line into a bounded buffer and never waits for the sink: when the buffer is full, because
 //! the sink is slow, blocked or full, the line is dropped and counted. The thread takes the whole buffer at a time, so that
@@ -8,7 +9,7 @@ mod line;
 mod sink;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -27,7 +28,8 @@ use sink::Sink;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Where lines go: `"stdout"`, `"stderr"`, `"off"`, or the path of a file or pipe, which is reopened on SIGHUP.
+    /// Where lines go: `"stdout"`, `"stderr"`, `"off"`, or the path of a file or pipe, which is reopened on SIGHUP. A
+    /// relative path is below the state directory.
     #[schemars(example = "/var/log/gatehouse/edge-access.log")]
     pub sink: String,
     /// Lines that may wait for a slow sink; beyond it they are dropped and counted. 1 to 1000000.
@@ -42,6 +44,16 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The same, with the path of a file made absolute: a relative one is below `state_dir`.
+    #[must_use]
+    pub fn below(&self, state_dir: &Path) -> Self {
+        let sink = match Destination::new(&self.sink) {
+            Destination::File(path) => state_dir.join(path).to_string_lossy().into_owned(),
+            Destination::Stdout | Destination::Stderr | Destination::Off => self.sink.clone(),
+        };
+        Self { sink, queue: self.queue }
+    }
+
     fn queue_size(&self) -> usize {
         self.queue.clamp(1, 1_000_000)
     }

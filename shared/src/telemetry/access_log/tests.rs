@@ -47,6 +47,16 @@ fn a_line_is_written_soon_without_being_asked() {
 }
 
 #[test]
+fn a_relative_path_is_below_the_state_directory() {
+    let below = |sink: &str| Config { sink: sink.to_owned(), queue: 7 }.below(Path::new("/var/lib/gate")).sink;
+    assert_eq!(below("access.log"), "/var/lib/gate/access.log");
+    assert_eq!(below("/var/log/access.log"), "/var/log/access.log");
+    for name in ["stdout", "stderr", "off"] {
+        assert_eq!(below(name), name);
+    }
+}
+
+#[test]
 fn flushing_waits_for_what_was_handed_over() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("access.log");

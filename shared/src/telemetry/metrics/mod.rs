@@ -15,7 +15,7 @@ use prometheus::{Encoder, HistogramOpts, Opts, Registry, TextEncoder};
 pub use prometheus::{
     Gauge, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, core::GenericCounter,
 };
-pub use standard::{access_log, mirror, process, reload};
+pub use standard::{LineMetrics, access_log, lines, mirror, process, reload};
 
 /// Upper bounds in seconds for times of requests: half a millisecond to ten seconds.
 pub const SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];

@@ -52,13 +52,36 @@ pub fn reload<T: Send + Sync + 'static>(catalogue: &Catalogue, live: &Arc<Live<T
 /// # Errors
 /// When a name is taken.
 pub fn access_log(catalogue: &Catalogue, writer: &LineWriter) -> Result<(), MetricError> {
-    let written =
-        catalogue.counter("gatehouse_access_log_written_total", "Access log lines that the sink has taken.")?;
-    let dropped = catalogue.counter(
-        "gatehouse_access_log_dropped_total",
-        "Access log lines lost because the sink was slow, blocked or full.",
-    )?;
-    let waiting = catalogue.gauge("gatehouse_access_log_waiting", "Access log lines waiting to be written.")?;
+    let names = LineMetrics {
+        written: ("gatehouse_access_log_written_total", "Access log lines that the sink has taken."),
+        dropped: (
+            "gatehouse_access_log_dropped_total",
+            "Access log lines lost because the sink was slow, blocked or full.",
+        ),
+        waiting: ("gatehouse_access_log_waiting", "Access log lines waiting to be written."),
+    };
+    lines(catalogue, writer, &names)
+}
+
+/// Names and meanings of the metrics of a log.
+#[derive(Clone, Copy, Debug)]
+pub struct LineMetrics {
+    /// Lines that the sink has taken: a counter.
+    pub written: (&'static str, &'static str),
+    /// Lines lost: a counter.
+    pub dropped: (&'static str, &'static str),
+    /// Lines waiting: a gauge.
+    pub waiting: (&'static str, &'static str),
+}
+
+/// Lines of any log.
+///
+/// # Errors
+/// When a name is taken.
+pub fn lines(catalogue: &Catalogue, writer: &LineWriter, names: &LineMetrics) -> Result<(), MetricError> {
+    let written = catalogue.counter(names.written.0, names.written.1)?;
+    let dropped = catalogue.counter(names.dropped.0, names.dropped.1)?;
+    let waiting = catalogue.gauge(names.waiting.0, names.waiting.1)?;
     let writer = writer.clone();
     catalogue.on_render(move || {
         mirror(&written, writer.written());

@@ -97,7 +97,7 @@ async fn a_client_that_leaves_a_half_sent_head_is_forgotten() {
 #[tokio::test]
 async fn refusals_are_reported_with_their_code() {
     let edge = Edge::start("").await;
-    assert_eq!(code(&edge.answer("GET /a#b HTTP/1.1\r\nHost: x\r\n\r\n").await), "target_invalid");
+    assert_eq!(code(&edge.answer("GET /a#b HTTP/1.1\r\nHost: x\r\n\r\n").await), "target_fragment");
     assert_eq!(code(&edge.answer("GET /%252e HTTP/1.1\r\nHost: x\r\n\r\n").await), "path_double_encoded");
-    assert_eq!(edge.refused(), ["target_invalid", "path_double_encoded"]);
+    assert_eq!(edge.refused(), ["target_fragment", "path_double_encoded"]);
 }

@@ -11,9 +11,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use gatehouse_shared::id::RequestId;
 use gatehouse_shared::live::{Generation, Load};
-use gatehouse_shared::problem::Reason;
 use pingora::apps::ServerApp;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::listeners::ListenerConfig;
@@ -30,8 +28,9 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::accept::{
-    Arrival, Bound, Bounds, Connection, Connections, Entrance, Refusals, socket_buffers, violation_of,
+    Arrival, Bound, Bounds, Connection, Connections, Entrance, Refusal, Refusals, socket_buffers, violation_of,
 };
+use crate::admit::Denial;
 use crate::policy::Policy;
 
 /// Longest any test waits for anything.
@@ -51,7 +50,12 @@ fn load(dir: &Path, rest: &str, before: Option<&Policy>) -> Policy {
 
 /// The defaults.
 pub(in crate::accept) fn bounds() -> Bounds {
-    load(tempfile::tempdir().unwrap().path(), "", None).accept
+    policy().accept
+}
+
+/// The defaults, with one route for everything.
+pub(in crate::accept) fn policy() -> Policy {
+    load(tempfile::tempdir().unwrap().path(), "", None)
 }
 
 fn generation(number: u64, policy: Policy) -> Arc<Generation<Policy>> {
@@ -89,11 +93,11 @@ impl ProxyHttp for Relay {
     async fn request_body_filter(
         &self,
         session: &mut Session,
-        _: &mut Option<Bytes>,
-        _: bool,
+        body: &mut Option<Bytes>,
+        is_end: bool,
         context: &mut Self::CTX,
     ) -> pingora::Result<()> {
-        context.as_ref().map_or(Ok(()), |arrival| arrival.bound_body(session))
+        context.as_ref().map_or(Ok(()), |arrival| arrival.bound_body(session, is_end || body.is_none()))
     }
 
     async fn upstream_peer(&self, _: &mut Session, _: &mut Self::CTX) -> pingora::Result<Box<HttpPeer>> {
@@ -121,6 +125,7 @@ impl ProxyHttp for Relay {
         context: &mut Self::CTX,
     ) -> pingora::Result<()> {
         let arrival = context.as_ref().expect("every request has an arrival");
+        arrival.answered();
         let connection = &arrival.connection;
         response.insert_header("x-generation", arrival.policy.number)?;
         response.insert_header("x-path", arrival.message.canonical_path())?;
@@ -157,8 +162,12 @@ impl ProxyHttp for Relay {
 pub(super) struct Codes(Mutex<Vec<&'static str>>);
 
 impl Refusals for Codes {
-    fn refused(&self, _: &Connection, reason: &'static Reason, _: RequestId, _: &[u8]) {
-        self.0.lock().unwrap().push(reason.code);
+    fn refused(&self, refusal: &Refusal<'_>) {
+        self.0.lock().unwrap().push(refusal.reason.code);
+    }
+
+    fn turned_away(&self, _: &Connection, denial: &Denial) {
+        self.0.lock().unwrap().push(denial.reason.code);
     }
 }
 

@@ -86,7 +86,7 @@ async fn what_is_no_http_is_refused_at_its_first_byte() {
         client.send(bytes).await;
         assert_eq!(code(&client.rest().await), "request_line_invalid", "{bytes:?}");
     }
-    assert_eq!(code(&edge.answer("GET / HTTP/1.1\nHost: x\n\n").await), "line_ending_invalid");
+    assert_eq!(code(&edge.answer("GET / HTTP/1.1\nHost: x\n\n").await), "bare_line_feed");
     assert_eq!(code(&edge.answer("GET / HTTP/2.0\r\nHost: x\r\n\r\n").await), "version_unsupported");
     assert_eq!(status(&edge.answer("GET / HTTP/3.0\r\nHost: x\r\n\r\n").await), "505");
     assert_eq!(status(&edge.answer("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await), "505");

@@ -8,4 +8,4 @@ mod secure;
 mod streams;
 mod memory;
 
-pub(in crate::accept) use harness::bounds;
+pub(in crate::accept) use harness::{bounds, policy};

@@ -1,0 +1,103 @@
+//! What the algorithms have in common: how they are asked, what they answer, and bans.
+
+use std::time::{Duration, Instant};
+
+use super::table::State;
+
+/// The algorithms count nanoseconds since the table was made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Epoch(pub(super) Instant);
+
+impl Epoch {
+    /// The time as the algorithms count it; 0 before the epoch.
+    pub(super) fn nanos(self, now: Instant) -> u64 {
+        nanos(now.saturating_duration_since(self.0))
+    }
+
+    /// When that is.
+    pub(super) fn instant(self, nanos: u64) -> Instant {
+        self.0 + Duration::from_nanos(nanos)
+    }
+}
+
+/// A duration in nanoseconds; longer ones than 584 years are cut.
+pub(super) fn nanos(duration: Duration) -> u64 {
+    duration.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(duration.subsec_nanos()))
+}
+
+/// What is to be done with the cost of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Nothing; the answer is what [`Mode::Take`] would say.
+    Ask,
+    /// Count it if it is within the limit.
+    Take,
+    /// Count it in any case.
+    Charge,
+}
+
+/// Where a key stands. Times are nanoseconds since the epoch and not before the time of asking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reading {
+    pub(super) is_allowed: bool,
+    /// What could still be admitted.
+    pub(super) remaining: u64,
+    /// When the whole limit will be available again.
+    pub(super) full_at: u64,
+    /// When as much as was asked for can be admitted; now, if it is allowed.
+    pub(super) retry_at: u64,
+    /// When the ban ends, if there is one.
+    pub(super) banned_until: Option<u64>,
+}
+
+/// The state of an algorithm that counts events.
+pub(super) trait Meter: State {
+    /// Asks for `cost`, and counts it as the mode says. A breach by anything but asking begins the ban of the rule.
+    fn apply(&mut self, rule: &Self::Rule, cost: u32, mode: Mode, now: u64) -> Reading;
+
+    /// Bans the key until then, or for longer if it is already.
+    fn ban(&mut self, until: u64);
+}
+
+/// The end of a ban, in steps of 2²⁶ ns (67 ms) since the epoch, rounded up; 0 for none. The steps last nine years: a
+/// process that runs for longer bans nobody.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Ban(u32);
+
+impl Ban {
+    const STEP_BITS: u32 = 26;
+
+    pub(super) fn until(nanos: u64) -> Self {
+        Self(u32::try_from(nanos.div_ceil(1 << Self::STEP_BITS)).unwrap_or(u32::MAX))
+    }
+
+    /// When it ends, if it is still on.
+    pub(super) fn end(self, now: u64) -> Option<u64> {
+        let end = u64::from(self.0) << Self::STEP_BITS;
+        (end > now).then_some(end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ban_is_never_shorter_and_at_most_one_step_longer() {
+        for until in [1, 1 << 26, (1 << 26) + 1, 86_400_000_000_000] {
+            let end = Ban::until(until).end(0).unwrap();
+            assert!((until..until + (1 << 26)).contains(&end), "{until}: {end}");
+            assert_eq!(Ban::until(until).end(end), None);
+        }
+        assert_eq!(Ban::default().end(0), None);
+        assert!(Ban::until(u64::MAX).end(0).is_some());
+    }
+
+    #[test]
+    fn times_before_the_epoch_are_the_epoch() {
+        let start = crate::clock::now();
+        assert_eq!(Epoch(start).nanos(start - Duration::from_secs(1)), 0);
+        assert_eq!(Epoch(start).nanos(start + Duration::from_millis(1_500)), 1_500_000_000);
+        assert_eq!(Epoch(start).instant(1_500_000_000), start + Duration::from_millis(1_500));
+    }
+}
