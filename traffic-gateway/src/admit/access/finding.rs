@@ -1,8 +1,12 @@
 //! What access lists have to say about a request.
 
 use std::fmt;
+use std::sync::Arc;
 
-use gatehouse_shared::cidr::{Entry, Network};
+use gatehouse_shared::cidr::{Network, Note};
+use gatehouse_shared::problem::{self, Reason};
+
+use crate::admit::{Action, Denial, Entry, Evidence, Mode, Source};
 
 /// What was judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -20,16 +24,47 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Its name in logs and metrics.
+    /// Why a request is refused that has this on a list.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub fn reason(self) -> &'static Reason {
         match self {
-            Self::Network => "network",
+            Self::Network => &problem::NETWORK_DENIED,
+            Self::Host => &problem::HOST_DENIED,
+            Self::Method => &problem::METHOD_DENIED,
+            Self::UserAgent => &problem::USER_AGENT_DENIED,
+            Self::Url => &problem::URL_DENIED,
+        }
+    }
+
+    /// What the security log calls what was looked at.
+    #[must_use]
+    pub fn looked_at(self) -> &'static str {
+        match self {
+            Self::Network => "client",
             Self::Host => "host",
             Self::Method => "method",
-            Self::UserAgent => "user_agent",
+            Self::UserAgent => "header user-agent",
             Self::Url => "url",
         }
+    }
+}
+
+/// What holds for all entries of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// The name of the list.
+    pub list: Arc<str>,
+    /// Whether its denials have an effect.
+    pub mode: Mode,
+    /// How the client is answered; `None`: as `[answer]` says.
+    pub action: Option<Action>,
+}
+
+impl Terms {
+    /// Whether a connection is closed for it before anything is read: nobody asked for another answer.
+    #[must_use]
+    pub fn closes_connections(&self) -> bool {
+        self.mode == Mode::Enforce && matches!(self.action, None | Some(Action::Drop))
     }
 }
 
@@ -56,35 +91,36 @@ impl fmt::Display for Matched<'_> {
 pub struct Finding<'a> {
     /// What was judged.
     pub kind: Kind,
-    /// The file of the list, relative to the configuration directory; entries of the configuration itself have its name.
-    pub list: &'a str,
-    /// Its line, from 1; 0 where there are no lines.
+    /// What holds for the whole list.
+    pub terms: &'a Terms,
+    /// The file, relative to the configuration directory.
+    pub file: &'a Arc<str>,
+    /// Its line, from 1.
     pub line: u32,
-    /// The entry as it is written.
+    /// The entry.
     pub entry: Matched<'a>,
-    /// From when on it does not count, in Unix seconds; `None`: never.
-    pub until: Option<u64>,
-    /// Who answers for it.
-    pub owner: Option<&'a str>,
-    /// The ticket it belongs to.
-    pub ticket: Option<&'a str>,
-    /// Why it is there.
-    pub reason: Option<&'a str>,
+    /// What is written beside it.
+    pub note: Note<'a>,
 }
 
-impl<'a> From<Entry<'a>> for Finding<'a> {
-    fn from(entry: Entry<'a>) -> Self {
-        let note = entry.note();
-        Self {
-            kind: Kind::Network,
-            list: entry.list(),
-            line: entry.line(),
-            entry: Matched::Network(entry.network()),
-            until: note.until,
-            owner: note.owner,
-            ticket: note.ticket,
-            reason: note.reason,
-        }
+impl Finding<'_> {
+    /// The refusal of a request in which this value was found.
+    #[must_use]
+    pub fn denial(&self, value: &[u8]) -> Denial {
+        let note = &self.note;
+        let entry = Entry {
+            text: self.entry.to_string().into(),
+            file: Some(Arc::clone(self.file)),
+            line: Some(self.line),
+            owner: note.owner.map(Into::into),
+            ticket: note.ticket.map(Into::into),
+            reason: note.reason.map(Into::into),
+            until_unix_ms: note.until.map(|until| until.saturating_mul(1_000)),
+        };
+        let evidence = Evidence::new(Source::List, Arc::clone(&self.terms.list)).entry(entry);
+        let evidence = evidence.matched(self.kind.looked_at(), value);
+        Denial { action: self.terms.action, mode: self.terms.mode, ..Denial::from(self.kind.reason()) }
+            .because_of(evidence)
     }
 }
 

@@ -316,7 +316,7 @@ list:8:20: there is a comma missing behind the quote";
     fn says_what_is_wrong_with_a_line_of_json() {
         let text = "{\"cidr\":\"192.0.2.1/24\"}\n{\"asn\":1}\n{\"cidr\":1}\n{\n";
         let expected = "\
-list:1:1: \"192.0.2.1/24\" has bits set after its prefix; the network is \"192.0.2.0/24\" (write the network)
+list:1:10: \"192.0.2.1/24\" has bits set after its prefix; the network is \"192.0.2.0/24\" (write the network)
 list:2:1: there is no \"cidr\" (give a list of networks)
 list:3:9: this is no JSON object of a DROP list (invalid type: integer `1`, expected a string at line 1 column 9)
 list:4:1: this is no JSON object of a DROP list (EOF while parsing an object at line 1 column 1)";

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
-use gatehouse_shared::config::{ConfigError, ConfigErrors};
+use gatehouse_shared::config::{ConfigError, ConfigErrors, Positions};
 
 /// A longer line is no entry.
 const MAX_LINE_BYTES: usize = 4_096;
@@ -25,9 +25,11 @@ pub(super) struct Mistake {
 }
 
 impl Mistake {
-    /// A mistake in a part of a line.
+    /// A mistake in a part of a line; a part that was copied from the line is looked for in it.
     pub(super) fn at(line: &str, part: &str, message: impl Into<String>) -> Self {
-        let offset = part.as_ptr().addr().checked_sub(line.as_ptr().addr()).filter(|offset| *offset <= line.len());
+        let begin = part.as_ptr().addr().checked_sub(line.as_ptr().addr());
+        let within = begin.filter(|begin| begin.checked_add(part.len()).is_some_and(|end| end <= line.len()));
+        let offset = within.or_else(|| line.find(part).filter(|_| !part.is_empty()));
         Self { offset: offset.unwrap_or(0), message: message.into(), remedy: None }
     }
 
@@ -42,6 +44,11 @@ impl Mistake {
         let column = line.get(..self.offset).map_or(0, |before| before.chars().count()) + 1;
         let line = usize::try_from(number).unwrap_or(usize::MAX);
         ConfigError { file: file.to_owned(), line, column, message: self.message, remedy: self.remedy }
+    }
+
+    /// The finding for the operator, about an entry of the configuration itself.
+    pub(super) fn at_path(self, path: &str, positions: &Positions) -> ConfigError {
+        positions.error(path, self.message, self.remedy)
     }
 }
 

@@ -1,4 +1,4 @@
-//! List files: millions of networks, read line by line, and read again only when their content has changed.
+//! Files of networks: millions of them, read line by line, and read again only when their content has changed.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,23 +9,23 @@ use gatehouse_shared::config::{ConfigError, ConfigErrors, Fingerprint, Pieces, S
 use super::line::Line;
 use super::lines::read_lines;
 
-/// One list file.
+/// One file of networks.
 #[derive(Debug, Clone)]
-pub struct List {
-    fingerprint: Fingerprint,
+pub(super) struct ListFile {
+    pub(super) fingerprint: Fingerprint,
     /// Its networks; the set has the name of the file, relative to the configuration directory.
-    pub networks: Arc<NetworkSet>,
+    pub(super) set: Arc<NetworkSet>,
 }
 
-/// The list files of one load.
-pub(super) struct Lists<'b> {
-    before: &'b [List],
-    loaded: Vec<List>,
+/// The files of networks of one load, each read once, however many lists name it.
+pub(super) struct ListFiles<'b> {
+    before: &'b [ListFile],
+    loaded: Vec<ListFile>,
 }
 
-impl<'b> Lists<'b> {
-    /// `before` are the lists of the generation before.
-    pub(super) fn new(before: &'b [List]) -> Self {
+impl<'b> ListFiles<'b> {
+    /// `before` are the files of the generation before.
+    pub(super) fn new(before: &'b [ListFile]) -> Self {
         Self { before, loaded: Vec::new() }
     }
 
@@ -33,21 +33,22 @@ impl<'b> Lists<'b> {
     ///
     /// # Errors
     /// A file that cannot be read, and the first 20 of the lines that do not parse.
-    pub(super) fn load(&mut self, file: &Path, sources: &mut Sources) -> Result<Arc<NetworkSet>, ConfigErrors> {
+    pub(super) fn load(&mut self, file: &Path, sources: &mut Sources) -> Result<ListFile, ConfigErrors> {
         let name = file.display().to_string();
-        let is_it = |list: &&List| list.networks.list() == name;
-        if let Some(list) = self.loaded.iter().find(is_it) {
-            return Ok(Arc::clone(&list.networks));
+        let is_it = |file: &&ListFile| file.set.list() == name;
+        if let Some(loaded) = self.loaded.iter().find(is_it) {
+            return Ok(loaded.clone());
         }
         let before = self.before.iter().find(is_it).cloned();
-        let known = before.map(|List { fingerprint, networks }| (fingerprint, networks));
-        let (fingerprint, networks) = sources.read_large(file, known, |pieces| read(&name, pieces).map(Arc::new))?;
-        self.loaded.push(List { fingerprint, networks: Arc::clone(&networks) });
-        Ok(networks)
+        let known = before.map(|ListFile { fingerprint, set }| (fingerprint, set));
+        let (fingerprint, set) = sources.read_large(file, known, |pieces| read(&name, pieces).map(Arc::new))?;
+        let loaded = ListFile { fingerprint, set };
+        self.loaded.push(loaded.clone());
+        Ok(loaded)
     }
 
-    /// Every list that was loaded.
-    pub(super) fn all(self) -> Box<[List]> {
+    /// Every file that was loaded.
+    pub(super) fn all(self) -> Box<[ListFile]> {
         self.loaded.into_boxed_slice()
     }
 }

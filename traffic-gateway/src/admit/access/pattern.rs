@@ -4,13 +4,15 @@
 //! digit and word classes are those of ASCII. Compiled, one may take 1 MiB; a kind may have 10,000.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
-use gatehouse_shared::config::{ConfigError, ConfigErrors, Positions, Sources};
+use gatehouse_shared::cidr::Note;
+
+use gatehouse_shared::config::{ConfigError, ConfigErrors, Fingerprint, Positions, Sources};
 use regex::bytes::{RegexBuilder, RegexSet, RegexSetBuilder};
 
-use super::finding::{Finding, Kind, Matched};
+use super::finding::{Finding, Kind, Matched, Terms};
 use super::lines::{read_lines, shown};
 
 /// Patterns of one kind.
@@ -22,10 +24,11 @@ const MAX_SET_BYTES: usize = 64 << 20;
 /// What each thread may keep of the automaton that it builds while it matches; when it is full, matching begins anew.
 const MAX_AUTOMATON_BYTES: usize = 8 << 20;
 
-/// A pattern and where it is written.
+/// A pattern, where it is written, and what holds for its list.
 #[derive(Debug, Clone)]
 pub(super) struct Written {
-    list: Arc<str>,
+    terms: Arc<Terms>,
+    file: Arc<str>,
     line: usize,
     column: usize,
     text: Box<str>,
@@ -33,31 +36,66 @@ pub(super) struct Written {
 
 impl Written {
     /// A pattern at `path` of the configuration.
-    pub(super) fn inline(text: &str, path: &str, positions: &Positions) -> Self {
+    pub(super) fn inline(terms: &Arc<Terms>, text: &str, path: &str, positions: &Positions) -> Self {
         let (line, column) = positions.place(path);
-        Self { list: positions.file().into(), line, column, text: text.into() }
+        Self { terms: Arc::clone(terms), file: positions.file().into(), line, column, text: text.into() }
+    }
+
+    /// The patterns at `path` of the configuration.
+    pub(super) fn all_inline(terms: &Arc<Terms>, texts: &[String], path: &str, positions: &Positions) -> Vec<Self> {
+        let at = |index| format!("{path}[{index}]");
+        texts.iter().enumerate().map(|(index, text)| Self::inline(terms, text, &at(index), positions)).collect()
+    }
+
+    /// The patterns of a file, one a line.
+    ///
+    /// # Errors
+    /// A file that cannot be read, and lines that are no text.
+    pub(super) fn all_of_file(
+        terms: &Arc<Terms>,
+        file: &Path,
+        sources: &mut Sources,
+    ) -> Result<(Fingerprint, Vec<Self>), ConfigErrors> {
+        let name = file.display().to_string();
+        let file_name: Arc<str> = name.as_str().into();
+        sources.read_large(file, None, |pieces| {
+            let mut all = Vec::new();
+            read_lines(&name, pieces, |number, line| {
+                let text = line.trim_start();
+                if !text.is_empty() && !text.starts_with('#') {
+                    let column = line.chars().count() - text.chars().count() + 1;
+                    let line = usize::try_from(number).unwrap_or(usize::MAX);
+                    let (terms, file) = (Arc::clone(terms), Arc::clone(&file_name));
+                    all.push(Self { terms, file, line, column, text: text.into() });
+                }
+                Ok(())
+            })?;
+            Ok(all)
+        })
     }
 
     pub(super) fn text(&self) -> &str {
         &self.text
     }
 
+    pub(super) fn terms(&self) -> &Arc<Terms> {
+        &self.terms
+    }
+
     pub(super) fn error(&self, message: impl Into<String>, remedy: &str) -> ConfigError {
-        let Self { list, line, column, .. } = self;
+        let Self { file, line, column, .. } = self;
         let remedy = Some(remedy.to_owned()).filter(|remedy| !remedy.is_empty());
-        ConfigError { file: list.to_string(), line: *line, column: *column, message: message.into(), remedy }
+        ConfigError { file: file.to_string(), line: *line, column: *column, message: message.into(), remedy }
     }
 
     pub(super) fn finding(&self, kind: Kind) -> Finding<'_> {
         Finding {
             kind,
-            list: &self.list,
+            terms: &self.terms,
+            file: &self.file,
             line: u32::try_from(self.line).unwrap_or(u32::MAX),
             entry: Matched::Pattern(&self.text),
-            until: None,
-            owner: None,
-            ticket: None,
-            reason: None,
+            note: Note::default(),
         }
     }
 }
@@ -75,16 +113,6 @@ pub(super) enum Dialect {
     AllowedUrl,
 }
 
-/// Where the patterns of one kind are written.
-pub(super) struct Places<'a> {
-    /// Those of the configuration itself.
-    pub(super) inline: &'a [String],
-    /// The path of their key, such as `access.deny.urls`.
-    pub(super) path: &'a str,
-    /// Files with one a line.
-    pub(super) files: &'a [PathBuf],
-}
-
 /// The compiled patterns of one kind.
 #[derive(Debug)]
 pub(super) struct Patterns {
@@ -100,18 +128,12 @@ pub(super) struct Patterns {
 }
 
 impl Patterns {
-    /// Reads and compiles the patterns of one kind.
+    /// Compiles the patterns of one kind.
     ///
     /// # Errors
-    /// Files that cannot be read, and every pattern that is none.
-    pub(super) fn compile(
-        dialect: Dialect,
-        places: &Places<'_>,
-        positions: &Positions,
-        sources: &mut Sources,
-    ) -> Result<Self, ConfigErrors> {
+    /// Every pattern that is none.
+    pub(super) fn compile(dialect: Dialect, written: Vec<Written>) -> Result<Self, ConfigErrors> {
         let mut errors = ConfigErrors::new();
-        let written = collect(places, positions, sources, &mut errors);
         if let Some(beyond) = written.get(MAX_PATTERNS) {
             let message = format!("there are {} patterns; {MAX_PATTERNS} are allowed", written.len());
             errors.push(beyond.error(message, "join some of them with |"));
@@ -179,33 +201,6 @@ impl Patterns {
         let first = self.regexes.matches(text).iter().next()?;
         self.numbers.get(first).copied()
     }
-}
-
-/// All patterns of a kind, in the order in which they are written.
-fn collect(
-    places: &Places<'_>,
-    positions: &Positions,
-    sources: &mut Sources,
-    errors: &mut ConfigErrors,
-) -> Vec<Written> {
-    let at = |index| format!("{}[{index}]", places.path);
-    let inline = places.inline.iter().enumerate();
-    let mut written: Vec<_> = inline.map(|(index, text)| Written::inline(text, &at(index), positions)).collect();
-    for file in places.files {
-        let name = file.display().to_string();
-        let list: Arc<str> = name.as_str().into();
-        let Some(bytes) = errors.collect(sources.read_bytes(file)) else { continue };
-        let read = read_lines(&name, bytes.as_slice(), |number, line| {
-            let text = line.trim_start();
-            if !text.is_empty() && !text.starts_with('#') {
-                let line = usize::try_from(number).unwrap_or(usize::MAX);
-                written.push(Written { list: Arc::clone(&list), line, column: 1, text: text.into() });
-            }
-            Ok(())
-        });
-        errors.collect(read);
-    }
-    written
 }
 
 /// How a pattern is looked for.

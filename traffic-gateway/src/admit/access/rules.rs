@@ -1,183 +1,233 @@
-//! The compiled lists, and the order in which they are asked.
+//! `[access]` compiled: every list with its entries.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use gatehouse_shared::cidr::{Network, NetworkSet, NetworkSetBuilder, Note};
+use gatehouse_shared::cidr::Network;
 use gatehouse_shared::config::{ConfigErrors, Positions, Sources};
 use http::Method;
 
-use super::config::Config;
-use super::finding::{Finding, Judgement, Kind};
+use super::config::{Config, Effect, ListConfig, ListKind};
+use super::finding::{Finding, Terms};
 use super::lines::shown;
-use super::list::{List, Lists};
-use super::pattern::{Dialect, Patterns, Places, Written};
+use super::list::{ListFile, ListFiles};
+use super::matchers::Matchers;
+use super::networks::{Networks, Part};
+use super::overview::Overview;
+use super::pattern::{Dialect, Written};
+use crate::admit::Mode;
 
-/// What is judged of a request.
-#[derive(Debug, Clone, Copy)]
-pub struct Request<'a> {
-    /// Who sent it.
-    pub client: IpAddr,
-    /// The host, in lower case and without port.
-    pub host: &'a str,
-    /// The method.
-    pub method: &'a Method,
-    /// The canonical path.
-    pub path: &'a str,
-    /// The query as it was sent, without its `?`.
-    pub query: Option<&'a str>,
-    /// The user agent; `None` is judged like an empty one.
-    pub user_agent: Option<&'a [u8]>,
-}
+/// The longest name of a list.
+const MAX_NAME: usize = 64;
 
 /// The access lists of one configuration generation.
 #[derive(Debug)]
 pub struct Access {
-    allow: Networks,
-    deny: Networks,
-    hosts: Patterns,
-    methods: Vec<(Method, Written)>,
-    user_agents: Patterns,
-    denied_urls: Patterns,
-    allowed_urls: Patterns,
-    lists: Box<[List]>,
+    pub(super) allow: Vec<Networks>,
+    pub(super) deny: Vec<Networks>,
+    pub(super) hosts: Matchers,
+    pub(super) methods: Vec<(Method, Written)>,
+    pub(super) user_agents: Matchers,
+    pub(super) denied_urls: Matchers,
+    pub(super) allowed_urls: Matchers,
+    files: Box<[ListFile]>,
+    overviews: Vec<Overview>,
 }
 
 impl Access {
-    /// Compiles `[access]`; list files whose content is the same as in `before` are taken from there.
+    /// Compiles `[access]`; files of networks whose content is the same as in `before` are taken from there.
     ///
     /// # Errors
     /// Every file that cannot be read, the first 20 wrong lines of each, and every pattern that is none.
     pub fn compile(
         config: &Config,
         before: Option<&Self>,
-        positions: &Positions,
         sources: &mut Sources,
+        positions: &Positions,
     ) -> Result<Self, ConfigErrors> {
         let mut errors = ConfigErrors::new();
-        let mut lists = Lists::new(before.map_or(&[], |before| &before.lists));
-        let Config { allow, deny } = config;
-        let mut networks = |inline: &[Network], path: &str, files: &[PathBuf]| {
-            let inline = errors.collect(inline_networks(inline, path, positions));
-            let files = files.iter().map(|file| errors.collect(lists.load(file, sources))).collect::<Vec<_>>();
-            Networks { inline: inline.unwrap_or_default(), files: files.into_iter().flatten().collect() }
-        };
-        let allowed = networks(&allow.networks, "access.allow.networks", &allow.network_files);
-        let denied = networks(&deny.networks, "access.deny.networks", &deny.network_files);
-        let mut patterns = |dialect, inline: &[String], path: &str, files: &[PathBuf]| {
-            errors.collect(Patterns::compile(dialect, &Places { inline, path, files }, positions, sources))
-        };
-        let hosts = patterns(Dialect::Host, &deny.hosts, "access.deny.hosts", &deny.host_files);
-        let agents = &deny.user_agents;
-        let agents = patterns(Dialect::UserAgent, agents, "access.deny.user_agents", &deny.user_agent_files);
-        let denied_urls = patterns(Dialect::DeniedUrl, &deny.urls, "access.deny.urls", &deny.url_files);
-        let allowed_urls = patterns(Dialect::AllowedUrl, &allow.urls, "access.allow.urls", &allow.url_files);
-        let methods = errors.collect(methods(&deny.methods, positions));
-        let (Some(hosts), Some(user_agents), Some(denied_urls), Some(allowed_urls), Some(methods)) =
-            (hosts, agents, denied_urls, allowed_urls, methods)
+        let mut lists = Lists::inline(config, positions, &mut errors);
+        let mut files = ListFiles::new(before.map_or(&[], |before| &before.files));
+        for (index, list) in config.list.iter().enumerate() {
+            let names = config.list.iter().take(index).map(|list| list.name.as_str());
+            check(list, names, &format!("access.list[{index}]"), positions, &mut errors);
+            lists.add(list, &mut files, sources, &mut errors);
+        }
+        let mut matchers = |dialect, written| errors.collect(Matchers::compile(dialect, written));
+        let hosts = matchers(Dialect::Host, lists.hosts);
+        let user_agents = matchers(Dialect::UserAgent, lists.user_agents);
+        let denied_urls = matchers(Dialect::DeniedUrl, lists.denied_urls);
+        let allowed_urls = matchers(Dialect::AllowedUrl, lists.allowed_urls);
+        let (Some(hosts), Some(user_agents), Some(denied_urls), Some(allowed_urls)) =
+            (hosts, user_agents, denied_urls, allowed_urls)
         else {
             return Err(errors);
         };
-        let (allow, deny, lists) = (allowed, denied, lists.all());
-        errors.into_result(Self { allow, deny, hosts, methods, user_agents, denied_urls, allowed_urls, lists })
+        let Lists { allow, deny, methods, overviews, .. } = lists;
+        let files = files.all();
+        errors.into_result(Self {
+            allow,
+            deny,
+            hosts,
+            methods,
+            user_agents,
+            denied_urls,
+            allowed_urls,
+            files,
+            overviews,
+        })
     }
 
-    /// Judges an address at `now`, in Unix seconds; all that is known when a connection is accepted.
+    /// Whether nothing is listed, so that nothing need be judged.
     #[must_use]
-    pub fn judge_address(&self, address: IpAddr, now: u64) -> Judgement<'_> {
-        if let Some(finding) = self.allow.find(address, now) {
-            return Judgement::Allowed(finding);
-        }
-        self.deny.find(address, now).map_or(Judgement::Pass, Judgement::Denied)
-    }
-
-    /// Judges a request at `now`, in Unix seconds: its client first, then host, method, user agent and URL.
-    #[must_use]
-    pub fn judge(&self, request: &Request<'_>, now: u64) -> Judgement<'_> {
-        let by_address = self.judge_address(request.client, now);
-        if by_address != Judgement::Pass {
-            return by_address;
-        }
-        if let Some(finding) = self.denied(request) {
-            return Judgement::Denied(finding);
-        }
-        if self.denied_urls.is_empty() && self.allowed_urls.is_empty() {
-            return Judgement::Pass;
-        }
-        let url = match request.query {
-            None => Cow::Borrowed(request.path),
-            Some(query) => Cow::Owned([request.path, "?", query].concat()),
-        };
-        if let Some(finding) = self.denied_urls.find(url.as_bytes()) {
-            return Judgement::Denied(finding);
-        }
-        self.allowed_urls.find(url.as_bytes()).map_or(Judgement::Pass, Judgement::SkipWaf)
+    pub fn is_empty(&self) -> bool {
+        let patterns = [&self.hosts, &self.user_agents, &self.denied_urls, &self.allowed_urls];
+        self.allow.is_empty()
+            && self.deny.is_empty()
+            && self.methods.is_empty()
+            && patterns.iter().all(|matchers| matchers.is_empty())
     }
 
     /// An allowed network that shares an address with this one at `now`, in Unix seconds: who would block it would block
     /// somebody who is to pass.
     #[must_use]
     pub fn allowed_overlap(&self, network: Network, now: u64) -> Option<Finding<'_>> {
-        self.allow.sets().find_map(|set| set.overlap(network, |entry| entry.counts_at(now))).map(Finding::from)
+        self.allow.iter().find_map(|list| list.overlap(network, now))
     }
 
-    /// The list files, with the number of their entries.
+    /// Every `[[access.list]]` with its files.
     #[must_use]
-    pub fn lists(&self) -> &[List] {
-        &self.lists
+    pub fn overviews(&self) -> &[Overview] {
+        &self.overviews
     }
 
-    fn denied(&self, request: &Request<'_>) -> Option<Finding<'_>> {
-        let host = self.hosts.find(request.host.as_bytes());
-        let method = || {
-            let listed = self.methods.iter().find(|(method, _)| method == request.method);
-            listed.map(|(_, written)| written.finding(Kind::Method))
+    /// The allowed network that an address is in at `now`, in Unix seconds.
+    pub(super) fn allowed(&self, address: IpAddr, now: u64) -> Option<Finding<'_>> {
+        self.allow.iter().find_map(|list| list.find(address, now))
+    }
+}
+
+/// The entries of all lists while they are collected.
+#[derive(Default)]
+struct Lists {
+    allow: Vec<Networks>,
+    deny: Vec<Networks>,
+    hosts: Vec<Written>,
+    methods: Vec<(Method, Written)>,
+    user_agents: Vec<Written>,
+    denied_urls: Vec<Written>,
+    allowed_urls: Vec<Written>,
+    overviews: Vec<Overview>,
+}
+
+impl Lists {
+    /// The entries of the configuration itself.
+    fn inline(config: &Config, positions: &Positions, errors: &mut ConfigErrors) -> Self {
+        let Config { allow, deny, .. } = config;
+        let allowed = Arc::new(Terms { list: "access.allow".into(), mode: Mode::Enforce, action: None });
+        let denied = Arc::new(Terms { list: "access.deny".into(), mode: deny.mode, action: deny.action });
+        let mut networks = |terms: &Arc<Terms>, entries: &[String], path: &str| {
+            let networks = errors.collect(Networks::inline(Arc::clone(terms), entries, path, positions));
+            networks.filter(|networks| !networks.is_empty()).into_iter().collect()
         };
-        let agent = || self.user_agents.find(request.user_agent.unwrap_or_default());
-        host.or_else(method).or_else(agent)
+        let written = |entries: &[String], path: &str| Written::all_inline(&denied, entries, path, positions);
+        Self {
+            allow: networks(&allowed, &allow.networks, "access.allow.networks"),
+            deny: networks(&denied, &deny.networks, "access.deny.networks"),
+            hosts: written(&deny.hosts, "access.deny.hosts"),
+            methods: methods(written(&deny.methods, "access.deny.methods"), errors),
+            user_agents: written(&deny.user_agents, "access.deny.user_agents"),
+            denied_urls: written(&deny.urls, "access.deny.urls"),
+            allowed_urls: Written::all_inline(&allowed, &allow.urls, "access.allow.urls", positions),
+            overviews: Vec::new(),
+        }
+    }
+
+    /// The entries of an `[[access.list]]`.
+    fn add(&mut self, list: &ListConfig, files: &mut ListFiles<'_>, sources: &mut Sources, errors: &mut ConfigErrors) {
+        let ListConfig { name, kind, effect, mode, action, .. } = list;
+        let terms = Arc::new(Terms { list: name.as_str().into(), mode: *mode, action: *action });
+        let mut overview = Overview::of(list);
+        if *kind == ListKind::Networks {
+            let mut parts = Vec::new();
+            for file in &list.files {
+                let Some(loaded) = errors.collect(files.load(file, sources)) else { continue };
+                overview.add(loaded.set.list(), loaded.set.len(), loaded.fingerprint);
+                parts.push(Part { file: loaded.set.list().into(), set: loaded.set });
+            }
+            let networks = Networks { terms, parts };
+            match effect {
+                Effect::Allow => self.allow.push(networks),
+                Effect::Deny => self.deny.push(networks),
+            }
+        } else {
+            let all = match (kind, effect) {
+                (ListKind::Networks | ListKind::Hosts, _) => &mut self.hosts,
+                (ListKind::UserAgents, _) => &mut self.user_agents,
+                (ListKind::Urls, Effect::Deny) => &mut self.denied_urls,
+                (ListKind::Urls, Effect::Allow) => &mut self.allowed_urls,
+            };
+            for file in &list.files {
+                let read = errors.collect(Written::all_of_file(&terms, file, sources));
+                let Some((fingerprint, written)) = read else { continue };
+                overview.add(&file.display().to_string(), written.len(), fingerprint);
+                all.extend(written);
+            }
+        }
+        self.overviews.push(overview);
     }
 }
 
-/// Networks of the configuration and of list files.
-#[derive(Debug)]
-struct Networks {
-    inline: NetworkSet,
-    files: Vec<Arc<NetworkSet>>,
+/// Checks what an `[[access.list]]` says of itself.
+fn check<'n>(
+    list: &ListConfig,
+    mut names: impl Iterator<Item = &'n str>,
+    path: &str,
+    positions: &Positions,
+    errors: &mut ConfigErrors,
+) {
+    let ListConfig { name, files, kind, effect, mode, action } = list;
+    let mut refuse = |field: &str, message: String, remedy: &str| {
+        errors.push(positions.error(&format!("{path}.{field}"), message, Some(remedy.to_owned())));
+    };
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    if !(1..=MAX_NAME).contains(&name.len()) || !name.bytes().all(is_plain) {
+        refuse("name", format!("{} is no name of a list", shown(name)), "use 1 to 64 letters, digits, \"_\" and \"-\"");
+    }
+    if names.any(|other| other == name) {
+        refuse("name", format!("there are two lists named {}", shown(name)), "give each a name of its own");
+    }
+    if files.is_empty() {
+        refuse("files", format!("the list {} has no file", shown(name)), "name at least one");
+    }
+    if *effect == Effect::Deny {
+        return;
+    }
+    if !matches!(kind, ListKind::Networks | ListKind::Urls) {
+        refuse("effect", format!("{} cannot be allowed", kind.name()), "only networks and urls can");
+    }
+    if *mode == Mode::Observe {
+        refuse(
+            "mode",
+            "what is allowed cannot be observed".to_owned(),
+            "use effect = \"deny\" with mode = \"observe\"",
+        );
+    }
+    if action.is_some() {
+        refuse("action", "what is allowed is not answered here".to_owned(), "leave action out");
+    }
 }
 
-impl Networks {
-    fn find(&self, address: IpAddr, now: u64) -> Option<Finding<'_>> {
-        self.sets().find_map(|set| set.find(address, now)).map(Finding::from)
-    }
-
-    fn sets(&self) -> impl Iterator<Item = &NetworkSet> {
-        std::iter::once(&self.inline).chain(self.files.iter().map(Arc::as_ref))
-    }
-}
-
-/// The networks of the configuration itself, each with its line.
-fn inline_networks(networks: &[Network], path: &str, positions: &Positions) -> Result<NetworkSet, ConfigErrors> {
-    let mut builder = NetworkSetBuilder::new(positions.file());
-    for (index, network) in networks.iter().enumerate() {
-        let (line, _) = positions.place(&format!("{path}[{index}]"));
-        builder.add(*network, &Note::default(), u32::try_from(line).unwrap_or(u32::MAX));
-    }
-    builder.build().map_err(|error| positions.error(path, error.to_string(), None).into())
-}
-
-fn methods(names: &[String], positions: &Positions) -> Result<Vec<(Method, Written)>, ConfigErrors> {
-    let mut errors = ConfigErrors::new();
+fn methods(names: Vec<Written>, errors: &mut ConfigErrors) -> Vec<(Method, Written)> {
     let mut methods = Vec::new();
-    for (index, name) in names.iter().enumerate() {
-        let written = Written::inline(name, &format!("access.deny.methods[{index}]"), positions);
+    for written in names {
+        let name = written.text();
         match Method::from_bytes(name.as_bytes()) {
             Ok(method) if !name.contains(|c: char| c.is_ascii_lowercase()) => methods.push((method, written)),
             _ => {
-                errors.push(written.error(format!("{} is no method", shown(name)), "write it in capitals, as in TRACE"))
+                errors.push(written.error(format!("{} is no method", shown(name)), "write it in capitals, as in PATCH"))
             }
         }
     }
-    errors.into_result(methods)
+    methods
 }

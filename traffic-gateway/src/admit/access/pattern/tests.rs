@@ -4,11 +4,12 @@ use proptest::prelude::*;
 use regex::bytes::Regex;
 
 use super::*;
+use crate::admit::Mode;
 
 fn compile(dialect: Dialect, patterns: &[String]) -> Result<Patterns, String> {
-    let places = Places { inline: patterns, path: "patterns", files: &[] };
-    let mut sources = Sources::new(std::path::Path::new("/nowhere"));
-    Patterns::compile(dialect, &places, &Positions::default(), &mut sources).map_err(|errors| errors.to_string())
+    let terms = Arc::new(Terms { list: "list".into(), mode: Mode::Enforce, action: None });
+    let written = Written::all_inline(&terms, patterns, "patterns", &Positions::default());
+    Patterns::compile(dialect, written).map_err(|errors| errors.to_string())
 }
 
 #[test]
