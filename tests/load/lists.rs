@@ -309,7 +309,7 @@ impl Random {
     /// A number below `bound`, which is at most 2^32.
     fn below(&mut self, bound: usize) -> usize {
         let bound = u64::try_from(bound).unwrap_or(1);
-        usize::try_from(u64::from(self.next()) * bound >> 32).unwrap_or_default()
+        usize::try_from((u64::from(self.next()) * bound) >> 32).unwrap_or_default()
     }
 }
 
