@@ -151,6 +151,7 @@ impl Admin {
             "in_flight": self.in_flight.count(),
             "listeners": self.ports.listeners,
             "admin": self.ports.admin,
+            "lists": policy.admission.access().map_or(&[][..], |access| access.overviews()),
             "routes": policy.routes.all().iter().map(|route| json!({
                 "name": route.name,
                 "cluster": route.cluster.name,

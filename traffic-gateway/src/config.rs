@@ -12,7 +12,7 @@ use gatehouse_shared::{config::HumanDuration, hop::HopKeyConfig, telemetry::acce
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::{accept, answer, balance, observe::security_log};
+use crate::{accept, admit, answer, balance, observe::security_log};
 
 /// Name of the file in the configuration directory.
 pub const FILE: &str = "edge.toml";
@@ -32,6 +32,9 @@ pub struct Config {
     /// Certificates of the TLS listeners, chosen by server name; the first is the default. Swapped without restart.
     #[serde(default)]
     pub certificate: Vec<accept::tls::CertificateConfig>,
+    /// Who and what is let through or turned away by name; see docs/LISTS.md.
+    #[serde(default)]
+    pub access: admit::access::Config,
     /// What a client is told whose request this gate answers itself. Browsers get an HTML page, everyone else a problem
     /// document; see docs/DENIALS.md.
     #[serde(default)]

@@ -64,6 +64,8 @@ impl Load for Policy {
         let node = errors.collect(check_process(&config.process, &positions));
         let accept =
             errors.collect(accept::compile(&config, before.map(|before| &before.accept), &mut sources, &positions));
+        let before_admission = before.map(|before| &before.admission);
+        let admission = errors.collect(Admission::compile(&config, before_admission, &mut sources, &positions));
         let answers = errors.collect(Answers::compile(&config.answer, &mut sources, &positions));
         let hop = errors.collect(HopKeys::compile(&config.hop.keys, "hop.keys", &positions, &mut sources));
         let zone = before.map_or_else(|| config.process.zone.clone(), |before| before.zone.clone());
@@ -82,8 +84,8 @@ impl Load for Policy {
             errors.push(positions.error("access_log.queue", "queue must be at least 1", None));
         }
         let security_log = errors.collect(security_log::Settings::compile(&config.security_log, &positions));
-        let (Some(node), Some(accept), Some(answers), Some(hop), Some(routes), Some(security_log)) =
-            (node, accept, answers, hop, routes, security_log)
+        let (Some(node), Some(accept), Some(admission), Some(answers), Some(hop), Some(routes), Some(security_log)) =
+            (node, accept, admission, answers, hop, routes, security_log)
         else {
             return Err(errors);
         };
@@ -97,7 +99,7 @@ impl Load for Policy {
             zone,
             process: config.process,
             accept,
-            admission: Admission::default(),
+            admission,
             answers,
             hop,
             routes,

@@ -236,6 +236,23 @@ catalogue! {
             "An HTTP/2 connection kept opening more streams than it may and was closed.",
             "Obey SETTINGS_MAX_CONCURRENT_STREAMS; operators: see `streams`.";
     }
+    "Access lists (edge)" {
+        NETWORK_DENIED = "network_denied", 403, "Network denied",
+            "The client's address belongs to a network on a deny list. Without another `action`, its connections are closed without an answer.",
+            "Ask the operators with the request id; operators: the security log names list, file and line.";
+        HOST_DENIED = "host_denied", 403, "Host denied",
+            "The host asked for is on a deny list.",
+            "Use a host of the service; operators: the security log names list, file and line.";
+        METHOD_DENIED = "method_denied", 403, "Method denied",
+            "The method is on a deny list.",
+            "Use another method; operators: see `methods` of `[access.deny]`.";
+        USER_AGENT_DENIED = "user_agent_denied", 403, "User agent denied",
+            "The User-Agent header fits a pattern on a deny list.",
+            "Ask the operators with the request id; operators: the security log names list, file and line.";
+        URL_DENIED = "url_denied", 403, "URL denied",
+            "The path and query fit a pattern on a deny list.",
+            "Ask the operators with the request id; operators: the security log names list, file and line.";
+    }
     "Routing and hand-off (edge)" {
         ROUTE_NOT_FOUND = "route_not_found", 404, "No route",
             "No route of the edge matches the host and the path.",

@@ -162,7 +162,14 @@ where
                 }
             }
         }
-        if !guard.count_client(connection.source.ip(), bounds.connections_per_client) {
+        let source = connection.source.ip();
+        if !bounds.trusted_proxies.contains(source)
+            && let Err(denial) = policy.value.admission.check_connection(source, clock::unix_ms())
+        {
+            self.refusals.turned_away(&connection, &denial);
+            return;
+        }
+        if !guard.count_client(source, bounds.connections_per_client) {
             self.turn_away(&connection, &problem::TOO_MANY_CONNECTIONS_OF_CLIENT);
             return;
         }

@@ -5,6 +5,7 @@
 //! [`Denial`]: answered by [`crate::answer`], written to the security log by [`crate::observe`]. The order is a security
 //! property and therefore code: [`Admission::check`].
 
+pub mod access;
 pub mod stage;
 pub mod view;
 pub mod guard;
@@ -17,28 +18,69 @@ pub use guard::{Admitted, Guard};
 pub use stage::{Ended, Stage, Verdict};
 pub use view::RequestView;
 
-use std::time::Instant;
+use std::{net::IpAddr, time::Instant};
 
+use access::Access;
 use destination::Destination;
+use gatehouse_shared::config::{ConfigErrors, Positions, Sources};
 use protocol::Protocol;
 
-use crate::observe::verdicts::Verdicts;
+use crate::{config::Config, observe::verdicts::Verdicts};
 
 /// Every stage of one generation, in order.
 #[derive(Debug)]
 pub struct Admission {
     protocol: Guard<Protocol>,
+    access: Guard<Access>,
     destination: Guard<Destination>,
 }
 
 impl Default for Admission {
     /// What is judged without any configuration.
     fn default() -> Self {
-        Self { protocol: Guard::new(Protocol, Mode::Enforce), destination: Guard::new(Destination, Mode::Enforce) }
+        Self {
+            protocol: Guard::new(Protocol, Mode::Enforce),
+            access: Guard::new(None, Mode::Enforce),
+            destination: Guard::new(Destination, Mode::Enforce),
+        }
     }
 }
 
 impl Admission {
+    /// Compiles every stage; what has not changed since `before` is taken over.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with any of them.
+    pub fn compile(
+        config: &Config,
+        before: Option<&Self>,
+        sources: &mut Sources,
+        positions: &Positions,
+    ) -> Result<Self, ConfigErrors> {
+        let mut errors = ConfigErrors::new();
+        let before_access = before.and_then(|before| before.access.stage());
+        let access = errors.collect(Access::compile(&config.access, before_access, sources, positions));
+        let access = Guard::new(access.filter(|access| !access.is_empty()), Mode::Enforce);
+        errors.into_result(Self { access, ..Self::default() })
+    }
+
+    /// Whether a connection of this client is served at all, asked as soon as the client is known and before anything of TLS
+    /// or HTTP is read; at `unix_ms`.
+    ///
+    /// # Errors
+    ///
+    /// The denial for the security log; the connection is closed without an answer.
+    pub fn check_connection(&self, client: IpAddr, unix_ms: u64) -> Result<(), Denial> {
+        self.access.stage().and_then(|access| access.refuses_connection(client, unix_ms)).map_or(Ok(()), Err)
+    }
+
+    /// The access lists, where there are any.
+    #[must_use]
+    pub fn access(&self) -> Option<&Access> {
+        self.access.stage()
+    }
+
     /// Asks every stage in order; the first that refuses has the last word.
     ///
     /// # Errors
@@ -47,6 +89,7 @@ impl Admission {
     pub fn check(&self, request: &RequestView<'_>, now: Instant, verdicts: &Verdicts) -> Result<Admitted, Denial> {
         let mut admitted = Admitted::default();
         self.protocol.check(request, now, verdicts, &mut admitted)?;
+        self.access.check(request, now, verdicts, &mut admitted)?;
         self.destination.check(request, now, verdicts, &mut admitted)?;
         Ok(admitted)
     }
@@ -54,6 +97,7 @@ impl Admission {
     /// A request has ended: tells every stage.
     pub fn finish(&self, ended: &Ended<'_>, now: Instant) {
         self.protocol.finish(ended, now);
+        self.access.finish(ended, now);
         self.destination.finish(ended, now);
     }
 }
