@@ -4,7 +4,7 @@
 //! counts. A change is appended and flushed to the disk before anybody is told of it; when half of the lines are outdated
 //! the file is written anew, whole, and takes the old one's place in one step.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -26,7 +26,7 @@ const PERMISSIONS: u32 = 0o600;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
     /// One record for each network.
-    pub records: HashMap<Network, Record>,
+    pub records: BTreeMap<Network, Record>,
     /// The last change of the shared list that is contained.
     pub head: Head,
     /// When the shared list was last heard of, in Unix milliseconds; 0: never.
