@@ -62,8 +62,7 @@ pub struct Terms {
 
 impl Terms {
     /// Whether a connection is closed for it before anything is read: nobody asked for another answer.
-    #[must_use]
-    pub fn closes_connections(&self) -> bool {
+    pub(super) fn closes_connections(&self) -> bool {
         self.mode == Mode::Enforce && matches!(self.action, None | Some(Action::Drop))
     }
 }

@@ -84,9 +84,9 @@ impl Access {
     #[must_use]
     pub fn refuses_connection(&self, client: IpAddr, unix_ms: u64) -> Option<Denial> {
         let now = unix_ms / 1_000;
-        let closes = self.deny.iter().filter(|list| list.terms.closes_connections());
-        let finding = closes.filter_map(|list| list.find(client, now)).next()?;
-        if self.allowed(client, now).is_some() {
+        let enforced = self.deny.iter().filter(|list| list.terms.mode == Mode::Enforce);
+        let finding = enforced.filter_map(|list| list.find(client, now)).next()?;
+        if !finding.terms.closes_connections() || self.allowed(client, now).is_some() {
             return None;
         }
         Some(finding.denial(client.to_string().as_bytes()).by(Self::NAME))

@@ -241,8 +241,9 @@ fn a_list_that_observes_says_so_and_hides_no_other() {
 
 #[test]
 fn a_connection_is_refused_by_enforced_networks_that_ask_for_no_answer() {
-    let files = [("ours", "192.0.2.0/24\n"), ("seen", "198.51.100.0/24\n"), ("told", "203.0.113.0/24\n")];
-    let text = deny(&["ours"]) + &deny(&["seen"]) + "mode = \"observe\"\n" + &deny(&["told"]) + "action = \"page\"\n";
+    let files =
+        [("told", "203.0.113.0/24\n"), ("ours", "192.0.2.0/24\n203.0.113.0/24\n"), ("seen", "198.51.100.0/24\n")];
+    let text = deny(&["told"]) + "action = \"page\"\n" + &deny(&["ours", "seen"]) + "mode = \"observe\"\n";
     let access = compile(&files, &("access.allow.networks = [\"192.0.2.7\"]\n".to_owned() + &text)).unwrap();
     let refused = |client: &str| {
         let denial = access.refuses_connection(client.parse().unwrap(), 1_000)?;
