@@ -15,6 +15,7 @@ mod harness;
 mod architecture;
 mod documents;
 mod config;
+mod store;
 mod accept;
 mod strict_http1;
 mod strict_http2;

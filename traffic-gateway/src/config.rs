@@ -53,6 +53,10 @@ pub struct Config {
     /// One JSON line for every denial; see docs/DENIALS.md.
     #[serde(default)]
     pub security_log: security_log::Config,
+    /// Where the nodes of a fleet share the dynamic blocklist and what limits have counted; a change takes effect with the next
+    /// start or upgrade.
+    #[serde(default)]
+    pub store: gatehouse_store::Config,
     /// How the process ends.
     #[serde(default)]
     pub drain: Drain,

@@ -50,6 +50,9 @@ pub struct Policy {
     pub clusters: Vec<Arc<Cluster>>,
     access_log: access_log::Config,
     security_log: security_log::Settings,
+    /// How the fleet's store is reached: what a running process keeps from its start.
+    pub store: gatehouse_store::Settings,
+    store_written: gatehouse_store::Config,
     /// How the process ends.
     pub drain: Drain,
 }
@@ -84,8 +87,17 @@ impl Load for Policy {
             errors.push(positions.error("access_log.queue", "queue must be at least 1", None));
         }
         let security_log = errors.collect(security_log::Settings::compile(&config.security_log, &positions));
-        let (Some(node), Some(accept), Some(admission), Some(answers), Some(hop), Some(routes), Some(security_log)) =
-            (node, accept, admission, answers, hop, routes, security_log)
+        let store = errors.collect(config.store.compile("store", &mut sources, &positions));
+        let (
+            Some(node),
+            Some(accept),
+            Some(admission),
+            Some(answers),
+            Some(hop),
+            Some(routes),
+            Some(security_log),
+            Some(store),
+        ) = (node, accept, admission, answers, hop, routes, security_log, store)
         else {
             return Err(errors);
         };
@@ -93,6 +105,9 @@ impl Load for Policy {
             && before.process != config.process
         {
             tracing::warn!("[process] has changed; the change takes effect with the next start or upgrade");
+        }
+        if before.is_some_and(|before| before.store_written != config.store) {
+            tracing::warn!("[store] has changed; the change takes effect with the next start or upgrade");
         }
         let policy = Self {
             node,
@@ -106,6 +121,8 @@ impl Load for Policy {
             clusters,
             access_log: config.access_log,
             security_log,
+            store,
+            store_written: config.store,
             drain: config.drain,
         };
         Ok(Loaded::new(errors.into_result(policy)?, sources))

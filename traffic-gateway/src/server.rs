@@ -38,6 +38,7 @@ use crate::{
         guard::Connections,
     },
     admin::Admin,
+    admit::blocklist::{Following, Keeper, OpenError},
     balance::{PINGORA_ATTEMPTS, probe::Prober},
     config::Process,
     gateway::Gateway,
@@ -75,6 +76,9 @@ pub enum StartError {
     /// A metric cannot be declared: a mistake in the code.
     #[error("{0}")]
     Metric(#[from] MetricError),
+    /// The dynamic blocklist or its audit log cannot be opened.
+    #[error(transparent)]
+    Blocklist(#[from] OpenError),
     /// The access log or the security log cannot be opened.
     #[error("cannot open a log: {0}")]
     Log(#[source] io::Error),
@@ -121,6 +125,7 @@ pub fn run(dir: &Path, start: Start) -> Result<(), StartError> {
     let leaving = Leaving::default();
     // Waits for the sockets of the old process and ends this one when none come.
     server.bootstrap();
+    let keeper = open_blocklist(&policy.value)?;
     let proxy = Arc::new(http_proxy(&server.configuration, Gateway::new(Arc::clone(&observer), leaving.clone())));
     let entrance = Entrance::new(
         proxy,
@@ -138,10 +143,13 @@ pub fn run(dir: &Path, start: Start) -> Result<(), StartError> {
         shutdown.clone(),
         in_flight.clone(),
         Arc::clone(&observer),
+        Arc::clone(&keeper),
     );
     server.add_service(Listening::new("admin", admin_service, vec![admin], L4BufferSettings::default().read(0), 1));
     server.add_service(background_service("probes", Prober::new(Arc::clone(&live))));
     server.add_service(background_service("follow", Follower::new(Arc::clone(&live), Arc::clone(&observer))));
+
+    server.add_service(background_service("blocklist", Following(keeper)));
 
     let watcher = watch::watch(Arc::clone(&live), Timing::default())
         .map_err(|source| StartError::Io { doing: "watch the configuration", source })?;
@@ -169,6 +177,13 @@ pub fn run(dir: &Path, start: Start) -> Result<(), StartError> {
     observer.close();
     withdraw(&ports, &process.state_dir);
     ended.map_err(|source| StartError::Io { doing: "wait for signals", source })
+}
+
+/// Opens the blocklist, which every generation of the policy looks into. After the old process of an upgrade has given its
+/// sockets away, because it changes the same files until then.
+fn open_blocklist(policy: &Policy) -> Result<Arc<Keeper>, OpenError> {
+    let mirror = policy.admission.blocklist().map(|blocklist| Arc::clone(blocklist.mirror())).unwrap_or_default();
+    Keeper::open(mirror, &policy.store, &policy.process.state_dir, &policy.node)
 }
 
 fn current_policy(live: &Arc<Live<Policy>>) -> CurrentPolicy {

@@ -40,6 +40,12 @@ impl TrustedProxies {
         !self.networks.is_empty() && self.networks.contains(address)
     }
 
+    /// A trusted network that shares an address with this one.
+    #[must_use]
+    pub fn overlap(&self, network: Network) -> Option<Network> {
+        self.networks.overlap(network, |_| true).map(|entry| entry.network())
+    }
+
     /// The client behind a connection from `source`. `forwarded_for` are the request's `X-Forwarded-For` values in order of
     /// appearance. The port is kept only where the source itself is the client; it is 0 otherwise, because the header does
     /// not carry it reliably.

@@ -5,6 +5,7 @@
 //! [`Denial`]: answered by [`crate::answer`], written to the security log by [`crate::observe`]. The order is a security
 //! property and therefore code: [`Admission::check`].
 
+pub mod blocklist;
 pub mod access;
 pub mod stage;
 pub mod view;
@@ -21,6 +22,7 @@ pub use view::RequestView;
 use std::{net::IpAddr, time::Instant};
 
 use access::Access;
+use blocklist::Blocklist;
 use destination::Destination;
 use gatehouse_shared::config::{ConfigErrors, Positions, Sources};
 use protocol::Protocol;
@@ -31,6 +33,7 @@ use crate::{config::Config, observe::verdicts::Verdicts};
 #[derive(Debug)]
 pub struct Admission {
     protocol: Guard<Protocol>,
+    blocklist: Guard<Blocklist>,
     access: Guard<Access>,
     destination: Guard<Destination>,
 }
@@ -40,6 +43,7 @@ impl Default for Admission {
     fn default() -> Self {
         Self {
             protocol: Guard::new(Protocol, Mode::Enforce),
+            blocklist: Guard::new(Blocklist::default(), Mode::Enforce),
             access: Guard::new(None, Mode::Enforce),
             destination: Guard::new(Destination, Mode::Enforce),
         }
@@ -62,7 +66,9 @@ impl Admission {
         let before_access = before.and_then(|before| before.access.stage());
         let access = errors.collect(Access::compile(&config.access, before_access, sources, positions));
         let access = Guard::new(access.filter(|access| !access.is_empty()), Mode::Enforce);
-        errors.into_result(Self { access, ..Self::default() })
+        let blocklist = before.and_then(Self::blocklist).cloned().unwrap_or_default();
+        let blocklist = Guard::new(blocklist, Mode::Enforce);
+        errors.into_result(Self { blocklist, access, ..Self::default() })
     }
 
     /// Whether a connection of this client is served at all, asked as soon as the client is known and before anything of TLS
@@ -72,7 +78,16 @@ impl Admission {
     ///
     /// The denial for the security log; the connection is closed without an answer.
     pub fn check_connection(&self, client: IpAddr, unix_ms: u64) -> Result<(), Denial> {
+        if let Some(denial) = self.blocklist().and_then(|blocklist| blocklist.refuses(client, unix_ms)) {
+            return Err(denial);
+        }
         self.access.stage().and_then(|access| access.refuses_connection(client, unix_ms)).map_or(Ok(()), Err)
+    }
+
+    /// The dynamic blocklist, the same in every generation of a process.
+    #[must_use]
+    pub fn blocklist(&self) -> Option<&Blocklist> {
+        self.blocklist.stage()
     }
 
     /// The access lists, where there are any.
@@ -89,6 +104,7 @@ impl Admission {
     pub fn check(&self, request: &RequestView<'_>, now: Instant, verdicts: &Verdicts) -> Result<Admitted, Denial> {
         let mut admitted = Admitted::default();
         self.protocol.check(request, now, verdicts, &mut admitted)?;
+        self.blocklist.check(request, now, verdicts, &mut admitted)?;
         self.access.check(request, now, verdicts, &mut admitted)?;
         self.destination.check(request, now, verdicts, &mut admitted)?;
         Ok(admitted)
@@ -97,6 +113,7 @@ impl Admission {
     /// A request has ended: tells every stage.
     pub fn finish(&self, ended: &Ended<'_>, now: Instant) {
         self.protocol.finish(ended, now);
+        self.blocklist.finish(ended, now);
         self.access.finish(ended, now);
         self.destination.finish(ended, now);
     }

@@ -5,6 +5,9 @@ mod check;
 mod schema;
 mod upgrade;
 mod token;
+mod call;
+mod block;
+mod audit;
 mod reference;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -27,6 +30,10 @@ pub enum Command {
     Upgrade(ConfigDir),
     /// Manage the tokens of the admin listener
     Token(token::Arguments),
+    /// Change and show the dynamic blocklist
+    Block(block::Arguments),
+    /// Check the audit log
+    Audit(audit::Arguments),
     /// Print a generated reference page
     #[command(hide = true)]
     Reference(reference::Arguments),
@@ -50,6 +57,8 @@ impl Command {
             Self::Schema => schema::run(),
             Self::Upgrade(config) => upgrade::run(&config.dir),
             Self::Token(arguments) => token::run(&arguments),
+            Self::Block(arguments) => block::run(&arguments),
+            Self::Audit(arguments) => audit::run(&arguments),
             Self::Reference(arguments) => reference::run(&arguments),
         }
     }

@@ -3,17 +3,18 @@
 use super::{Key, KeyError, Owner, part};
 
 impl Key {
-    /// The dynamic blocklist. Hash: entry id → record (network, until, owner, ticket, reason, revision). Lives for ever;
-    /// written by edge nodes, commands and the API; read by edge nodes.
+    /// The dynamic blocklist. Hash: network → record (revision, stamp, entry), and `@head`. Lives for ever;
+    /// written by edge nodes, commands and the API; read by edge nodes. It shares its place in a Cluster with its log, so
+    /// that one script changes both.
     #[must_use]
     pub fn block() -> Self {
-        Self::fixed(Owner::Edge, "block")
+        Self::fixed(Owner::Edge, "{block}")
     }
 
     /// Changes of the blocklist. Stream, capped. Lives for ever; written with [`Key::block`], followed by edge nodes.
     #[must_use]
     pub fn block_log() -> Self {
-        Self::fixed(Owner::Edge, "block:log")
+        Self::fixed(Owner::Edge, "{block}:log")
     }
 
     /// Usage of a fleet-wide limit in one window. Hash: node → count. Lives for two windows; written and read by edge

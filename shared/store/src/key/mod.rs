@@ -2,8 +2,8 @@
 //!
 //! | key | type | life | owner |
 //! |---|---|---|---|
-//! | `gh:e:block` | hash: entry id → record | for ever | edge |
-//! | `gh:e:block:log` | stream of changes, capped | for ever | edge |
+//! | `gh:e:{block}` | hash: network → record, `@head` | for ever | edge |
+//! | `gh:e:{block}:log` | stream of changes, capped | for ever | edge |
 //! | `gh:e:limit:{NAME}:WINDOW` | hash: node → count | two windows | edge |
 //! | `gh:e:nodes` | sorted set: node → heartbeat | for ever | edge |
 //! | `gh:b:catalog` | string: current revision | for ever | business |
