@@ -78,13 +78,14 @@ impl Access {
         })
     }
 
-    /// Whether nothing is listed, so that nothing need be judged.
+    /// Whether there is no list and no entry, so that nothing need be judged.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let patterns = [&self.hosts, &self.user_agents, &self.denied_urls, &self.allowed_urls];
         self.allow.is_empty()
             && self.deny.is_empty()
             && self.methods.is_empty()
+            && self.overviews.is_empty()
             && patterns.iter().all(|matchers| matchers.is_empty())
     }
 
