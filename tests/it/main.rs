@@ -16,6 +16,7 @@ mod architecture;
 mod documents;
 mod config;
 mod store;
+mod store_limits;
 mod accept;
 mod strict_http1;
 mod strict_http2;

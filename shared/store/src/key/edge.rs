@@ -17,7 +17,7 @@ impl Key {
         Self::fixed(Owner::Edge, "{block}:log")
     }
 
-    /// Usage of a fleet-wide limit in one window. Hash: node → count. Lives for two windows; written and read by edge
+    /// Usage of a fleet-wide limit in one window. Hash: `KEY@PROCESS` → its count, `KEY` → their sum. Lives for two windows; written and read by edge
     /// nodes. All windows of a limit share their place in a Cluster.
     ///
     /// # Errors
