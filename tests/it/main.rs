@@ -24,6 +24,7 @@ mod client_address;
 mod connections;
 mod http2;
 mod bodies;
+mod limits;
 mod answer;
 mod security_log;
 mod hop;

@@ -81,9 +81,11 @@ impl Load for Policy {
         if config.access_log.queue == 0 {
             errors.push(positions.error("access_log.queue", "queue must be at least 1", None));
         }
+        let admission_before = before.map(|before| &before.admission);
+        let admission = errors.collect(Admission::compile(&config, admission_before, &mut sources, &positions));
         let security_log = errors.collect(security_log::Settings::compile(&config.security_log, &positions));
-        let (Some(node), Some(accept), Some(answers), Some(hop), Some(routes), Some(security_log)) =
-            (node, accept, answers, hop, routes, security_log)
+        let (Some(node), Some(accept), Some(admission), Some(answers), Some(hop), Some(routes), Some(security_log)) =
+            (node, accept, admission, answers, hop, routes, security_log)
         else {
             return Err(errors);
         };
@@ -97,7 +99,7 @@ impl Load for Policy {
             zone,
             process: config.process,
             accept,
-            admission: Admission::default(),
+            admission,
             answers,
             hop,
             routes,

@@ -10,6 +10,7 @@ pub mod view;
 pub mod guard;
 pub mod denial;
 pub mod protocol;
+pub mod limit;
 pub mod destination;
 
 pub use denial::{Action, Denial, Entry, Evidence, Matched, Mode, Source};
@@ -17,28 +18,85 @@ pub use guard::{Admitted, Guard};
 pub use stage::{Ended, Stage, Verdict};
 pub use view::RequestView;
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
+
+use gatehouse_shared::{
+    clock,
+    config::{ConfigErrors, Positions, Sources},
+};
 
 use destination::Destination;
+use limit::{Bans, Limits};
 use protocol::Protocol;
 
-use crate::observe::verdicts::Verdicts;
+use crate::{config::Config, observe::verdicts::Verdicts};
 
 /// Every stage of one generation, in order.
 #[derive(Debug)]
 pub struct Admission {
     protocol: Guard<Protocol>,
+    limit: Guard<Limits>,
     destination: Guard<Destination>,
+    bans: Arc<Bans>,
+    bans_per_second: u32,
 }
 
 impl Default for Admission {
     /// What is judged without any configuration.
     fn default() -> Self {
-        Self { protocol: Guard::new(Protocol, Mode::Enforce), destination: Guard::new(Destination, Mode::Enforce) }
+        Self {
+            protocol: Guard::new(Protocol, Mode::Enforce),
+            limit: Guard::new(None, Mode::Enforce),
+            destination: Guard::new(Destination, Mode::Enforce),
+            bans: Arc::default(),
+            bans_per_second: 0,
+        }
     }
 }
 
 impl Admission {
+    /// Compiles every stage; what must outlive a reload is taken over from the stages `before`.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with any of them.
+    pub fn compile(
+        config: &Config,
+        before: Option<&Self>,
+        sources: &mut Sources,
+        positions: &Positions,
+    ) -> Result<Self, ConfigErrors> {
+        let mut errors = ConfigErrors::new();
+        let bans = before.map(|before| Arc::clone(&before.bans)).unwrap_or_default();
+        let limits_before = before.and_then(|before| before.limit.stage());
+        let limits = Limits::compile(config, limits_before, &bans, sources, positions, clock::now());
+        let limits = errors.collect(limits).flatten();
+        errors.into_result(Self {
+            limit: Guard::new(limits, Mode::Enforce),
+            bans,
+            bans_per_second: config.limits.bans_per_second,
+            ..Self::default()
+        })
+    }
+
+    /// The limits, where there are any.
+    #[must_use]
+    pub fn limits(&self) -> Option<&Limits> {
+        self.limit.stage()
+    }
+
+    /// Whom limits have banned; the same from the start of the process to its end.
+    #[must_use]
+    pub fn bans(&self) -> &Arc<Bans> {
+        &self.bans
+    }
+
+    /// Takes the bans that may be handed on to the fleet now; see [`Bans::drain`].
+    #[must_use]
+    pub fn drain_bans(&self, unix_ms: u64) -> Vec<limit::Ban> {
+        self.bans.drain(usize::try_from(self.bans_per_second).unwrap_or(usize::MAX), unix_ms)
+    }
+
     /// Asks every stage in order; the first that refuses has the last word.
     ///
     /// # Errors
@@ -47,6 +105,9 @@ impl Admission {
     pub fn check(&self, request: &RequestView<'_>, now: Instant, verdicts: &Verdicts) -> Result<Admitted, Denial> {
         let mut admitted = Admitted::default();
         self.protocol.check(request, now, verdicts, &mut admitted)?;
+        if !admitted.is_trusted {
+            self.limit.check(request, now, verdicts, &mut admitted)?;
+        }
         self.destination.check(request, now, verdicts, &mut admitted)?;
         Ok(admitted)
     }
@@ -54,6 +115,7 @@ impl Admission {
     /// A request has ended: tells every stage.
     pub fn finish(&self, ended: &Ended<'_>, now: Instant) {
         self.protocol.finish(ended, now);
+        self.limit.finish(ended, now);
         self.destination.finish(ended, now);
     }
 }
