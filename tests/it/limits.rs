@@ -20,10 +20,9 @@ fn client(site: &Site, last: u8) -> Target {
     site.target().from(IpAddr::from([127, 0, 1, last]))
 }
 
-/// A load balancer in front of the edge, and the listener that believes it.
-const BALANCER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 9));
+/// A listener that believes load balancers, of which there are several, so that each has ports enough.
 const PROXIED: &str =
-    "[[process.listener]]\naddress = \"127.0.0.1:0\"\nproxy_protocol = { from = [\"127.0.0.9/32\"] }\n";
+    "[[process.listener]]\naddress = \"127.0.0.1:0\"\nproxy_protocol = { from = [\"127.0.9.0/24\"] }\n";
 
 async fn statuses(target: &Target, path: &str, count: usize) -> anyhow::Result<Vec<u16>> {
     let mut statuses = Vec::new();
@@ -114,7 +113,7 @@ async fn cc_refuses_a_client_that_hammers_one_path() -> Passed {
     let refused = hammer.get("/products?page=2").await?;
     assert_eq!((refused.status.as_u16(), refused.code().as_str()), (429, "rate_limit_exceeded"));
     let seconds: u64 = refused.header("retry-after").parse()?;
-    assert!((50..=61).contains(&seconds), "for the window: {seconds}");
+    assert!((50..=62).contains(&seconds), "for the window: {seconds}");
     assert_eq!(hammer.get("/products/1").await?.status, 200, "another path");
     assert_eq!(client(&site, 2).get("/products").await?.status, 200, "another client");
     Ok(())
@@ -270,6 +269,7 @@ async fn send(balancer: &Target, address: Ipv4Addr, count: usize) -> anyhow::Res
 
 /// 20,000 clients in all: most come once, some ask for 80 % of the limit, a few for four times of it.
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::print_stdout, reason = "the figure is worth knowing")]
 async fn a_distributed_flood_hurts_no_innocent() -> Passed {
     const NEW: u32 = 19_500;
     const INNOCENT: u32 = 400;
@@ -277,14 +277,13 @@ async fn a_distributed_flood_hurts_no_innocent() -> Passed {
     let limit = "[[limit]]\nname = \"clients\"\nkey = [\"client\"]\nrate = \"10/1h\"\nalgorithm = \"sliding_window\"\n\
                  [access_log]\nsink = \"off\"\n";
     let site = Site::plan().edge(format!("{PROXIED}{limit}")).alone().start().await?;
-    let balancer = site.target().from(BALANCER);
-    let (tasks, start) = (16, Instant::now());
+    let (tasks, start) = (16_u8, Instant::now());
     let mut flood = JoinSet::new();
     for task in 0..tasks {
-        let balancer = balancer.clone();
+        let balancer = site.target().from(IpAddr::from([127, 0, 9, task]));
         flood.spawn(async move {
             let mut hurt = Vec::new();
-            for n in (task..NEW + INNOCENT + OFFENDERS).step_by(tasks as usize) {
+            for n in (u32::from(task)..NEW + INNOCENT + OFFENDERS).step_by(tasks.into()) {
                 let address = Ipv4Addr::from_bits(u32::from(Ipv4Addr::new(127, 2, 0, 0)) + n);
                 // All three kinds come mixed through the whole flood.
                 let (count, expected) = match n % 200 {

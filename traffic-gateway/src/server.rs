@@ -38,6 +38,7 @@ use crate::{
         guard::Connections,
     },
     admin::Admin,
+    admit::limit::keeper::Keeper,
     balance::{PINGORA_ATTEMPTS, probe::Prober},
     config::Process,
     gateway::Gateway,
@@ -141,6 +142,7 @@ pub fn run(dir: &Path, start: Start) -> Result<(), StartError> {
     );
     server.add_service(Listening::new("admin", admin_service, vec![admin], L4BufferSettings::default().read(0), 1));
     server.add_service(background_service("probes", Prober::new(Arc::clone(&live))));
+    server.add_service(background_service("limits", Keeper::new(Arc::clone(&live), None)));
     server.add_service(background_service("follow", Follower::new(Arc::clone(&live), Arc::clone(&observer))));
 
     let watcher = watch::watch(Arc::clone(&live), Timing::default())

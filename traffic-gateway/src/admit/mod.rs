@@ -18,7 +18,10 @@ pub use guard::{Admitted, Guard};
 pub use stage::{Ended, Stage, Verdict};
 pub use view::RequestView;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use gatehouse_shared::{
     clock,
@@ -26,7 +29,7 @@ use gatehouse_shared::{
 };
 
 use destination::Destination;
-use limit::{Bans, Limits};
+use limit::{Bans, Limits, keeper::ExchangeTotals};
 use protocol::Protocol;
 
 use crate::{config::Config, observe::verdicts::Verdicts};
@@ -39,6 +42,8 @@ pub struct Admission {
     destination: Guard<Destination>,
     bans: Arc<Bans>,
     bans_per_second: u32,
+    exchanges: Arc<ExchangeTotals>,
+    exchange_every: Duration,
 }
 
 impl Default for Admission {
@@ -50,6 +55,8 @@ impl Default for Admission {
             destination: Guard::new(Destination, Mode::Enforce),
             bans: Arc::default(),
             bans_per_second: 0,
+            exchanges: Arc::default(),
+            exchange_every: limit::config::Settings::default().exchange_every.get(),
         }
     }
 }
@@ -75,6 +82,8 @@ impl Admission {
             limit: Guard::new(limits, Mode::Enforce),
             bans,
             bans_per_second: config.limits.bans_per_second,
+            exchanges: before.map(|before| Arc::clone(&before.exchanges)).unwrap_or_default(),
+            exchange_every: config.limits.exchange_every.get(),
             ..Self::default()
         })
     }
@@ -89,6 +98,18 @@ impl Admission {
     #[must_use]
     pub fn bans(&self) -> &Arc<Bans> {
         &self.bans
+    }
+
+    /// Exchanges of limits of the fleet; the same from the start of the process to its end.
+    #[must_use]
+    pub fn exchanges(&self) -> &ExchangeTotals {
+        &self.exchanges
+    }
+
+    /// How often limits of the fleet are exchanged.
+    #[must_use]
+    pub fn exchange_every(&self) -> Duration {
+        self.exchange_every
     }
 
     /// Takes the bans that may be handed on to the fleet now; see [`Bans::drain`].
@@ -156,6 +177,6 @@ mod tests {
         }
         let each = (clock::now() - start) / ROUNDS;
         println!("admission of a clean request: {each:?}");
-        assert!(each < std::time::Duration::from_micros(5));
+        assert!(each < Duration::from_micros(5));
     }
 }

@@ -18,6 +18,7 @@ pub(super) struct LimitMetrics {
     banned: IntCounter,
     banned_now: IntGauge,
     dropped: IntCounter,
+    exchanges: IntCounterVec,
 }
 
 impl LimitMetrics {
@@ -52,6 +53,11 @@ impl LimitMetrics {
                 "gatehouse_edge_limit_banned",
                 "Clients banned by limits of this node, some ended bans included.",
             )?,
+            exchanges: catalogue.counters(
+                "gatehouse_edge_limit_exchanges_total",
+                "Exchanges of what limits of the fleet have counted.",
+                &[("result", "`done` or `failed`")],
+            )?,
             dropped: catalogue.counter(
                 "gatehouse_edge_limit_bans_dropped_total",
                 "Bans that were not handed on to the fleet, or not kept at all, because there were too many.",
@@ -63,6 +69,10 @@ impl LimitMetrics {
         let bans = admission.bans().totals();
         mirror(&self.banned, bans.banned);
         mirror(&self.dropped, bans.dropped);
+        let exchanges = admission.exchanges();
+        for (result, total) in [("done", &exchanges.done), ("failed", &exchanges.failed)] {
+            mirror(&self.exchanges.with_label_values(&[result]), total.load(Ordering::Relaxed));
+        }
         self.banned_now.set(i64::try_from(bans.held).unwrap_or(i64::MAX));
         admission.limits().into_iter().flat_map(|limits| limits.standings()).for_each(|standing| self.limit(&standing));
     }

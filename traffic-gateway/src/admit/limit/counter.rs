@@ -157,6 +157,11 @@ impl Counter {
         }
     }
 
+    /// The limit that all nodes keep together, if it is one.
+    pub(crate) fn fleet(&self) -> Option<&FleetLimit> {
+        if let Meter::Fleet(limit) = &self.own { Some(limit) } else { None }
+    }
+
     /// How full both tables are.
     pub(crate) fn usage(&self) -> [Usage; 2] {
         let own = match &self.own {

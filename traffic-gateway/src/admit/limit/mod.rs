@@ -19,6 +19,8 @@ pub(crate) mod counter;
 mod rule;
 pub mod receipt;
 pub mod ban;
+pub mod fleet;
+pub mod keeper;
 mod compile;
 
 use std::{

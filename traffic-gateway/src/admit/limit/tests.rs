@@ -1,5 +1,6 @@
 mod flood;
 mod after;
+mod fleet;
 mod cost;
 
 use gatehouse_shared::{clock, config as files, config::SourceFile};
