@@ -27,6 +27,7 @@ mod connections;
 mod access_lists;
 mod http2;
 mod bodies;
+mod limits;
 mod answer;
 mod security_log;
 mod hop;

@@ -1,9 +1,8 @@
 //! Counts of a fleet in Redis: what nodes tell, and what they hear of each other.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use gatehouse_shared::limit::{Delta, Key};
+use gatehouse_shared::limit::Key;
 use gatehouse_store::limit::{Heard, LimitCounts, Told};
 use gatehouse_store::{Redis, RedisSettings};
 use gatehouse_tests::redis::RedisServer;
@@ -15,9 +14,15 @@ fn node(server: &RedisServer, name: &str) -> anyhow::Result<LimitCounts> {
     Ok(LimitCounts::new(Arc::new(Redis::new(&settings).map_err(anyhow::Error::msg)?), name))
 }
 
-fn told(limit: &str, deltas: &[(u8, u64, u32)]) -> Told {
-    let delta = |&(key, window, total): &(u8, u64, u32)| Delta { key: Key::from_bytes([key; 16]), window, total };
-    Told { limit: limit.into(), window: Duration::from_secs(60), deltas: deltas.iter().map(delta).collect() }
+/// What is told of one limit: key, window and total of each.
+fn told(limit: &str, counts: &[(u32, u64, u32)]) -> Vec<Told> {
+    let told = |&(key, window, total): &(u32, u64, u32)| {
+        let mut bytes = [0; 16];
+        bytes[..4].copy_from_slice(&key.to_be_bytes());
+        let window_end_unix_ms = (window + 1) * 60_000;
+        Told { limit: limit.into(), window, window_end_unix_ms, key: Key::from_bytes(bytes), total }
+    };
+    counts.iter().map(told).collect()
 }
 
 #[tokio::test]
@@ -25,22 +30,22 @@ async fn each_node_hears_what_all_others_have_counted() -> Passed {
     let directory = tempfile::tempdir()?;
     let server = RedisServer::start(directory.path()).await?;
     let (first, second, third) = (node(&server, "edge-1")?, node(&server, "edge-2")?, node(&server, "edge-3")?);
-    let heard = first.exchange(&[told("a", &[(1, 7, 10), (2, 7, 5)])]).await?;
-    assert_eq!(heard, Heard { nodes: 1, others: vec![vec![0, 0]] });
-    let heard = second.exchange(&[told("a", &[(1, 7, 3)]), told("b", &[(1, 7, 1)])]).await?;
-    assert_eq!(heard, Heard { nodes: 2, others: vec![vec![10], vec![0]] });
+    let heard = first.exchange(&told("a", &[(1, 7, 10), (2, 7, 5)])).await?;
+    assert_eq!(heard, Heard { live_nodes: 1, others: vec![0, 0] });
+    let both = [told("a", &[(1, 7, 3)]), told("b", &[(1, 7, 1)])].concat();
+    assert_eq!(second.exchange(&both).await?, Heard { live_nodes: 2, others: vec![10, 0] });
     // Another window, and another limit, are counted apart.
-    let heard = third.exchange(&[told("a", &[(1, 8, 1), (1, 7, 0), (2, 7, 0)])]).await?;
-    assert_eq!(heard, Heard { nodes: 3, others: vec![vec![0, 13, 5]] });
+    let heard = third.exchange(&told("a", &[(1, 8, 1), (1, 7, 0), (2, 7, 0)])).await?;
+    assert_eq!(heard, Heard { live_nodes: 3, others: vec![0, 13, 5] });
     // What is told again counts once; a total may go down when something was given back.
     for _ in 0..3 {
-        assert_eq!(first.exchange(&[told("a", &[(1, 7, 10)])]).await?.others, [[3]]);
+        assert_eq!(first.exchange(&told("a", &[(1, 7, 10)])).await?.others, [3]);
     }
-    first.exchange(&[told("a", &[(1, 7, 8)])]).await?;
-    assert_eq!(second.exchange(&[told("a", &[(1, 7, 3)])]).await?.others, [[8]]);
+    first.exchange(&told("a", &[(1, 7, 8)])).await?;
+    assert_eq!(second.exchange(&told("a", &[(1, 7, 3)])).await?.others, [8]);
     // A node that starts again begins at nothing; what it had counted before is not forgotten.
     let restarted = node(&server, "edge-1")?;
-    assert_eq!(restarted.exchange(&[told("a", &[(1, 7, 1)])]).await?, Heard { nodes: 3, others: vec![vec![11]] });
+    assert_eq!(restarted.exchange(&told("a", &[(1, 7, 1)])).await?, Heard { live_nodes: 3, others: vec![11] });
     Ok(())
 }
 
@@ -49,14 +54,9 @@ async fn thousands_of_keys_are_exchanged_at_once() -> Passed {
     let directory = tempfile::tempdir()?;
     let server = RedisServer::start(directory.path()).await?;
     let (first, second) = (node(&server, "edge-1")?, node(&server, "edge-2")?);
-    let delta = |number: u32| {
-        let mut bytes = [0; 16];
-        bytes[..4].copy_from_slice(&number.to_be_bytes());
-        Delta { key: Key::from_bytes(bytes), window: 1, total: number }
-    };
-    let all = Told { deltas: (0..4_000).map(delta).collect(), ..told("many", &[]) };
-    assert_eq!(first.exchange(std::slice::from_ref(&all)).await?.others, [vec![0; 4_000]]);
-    let heard = second.exchange(&[all]).await?;
-    assert_eq!(heard.others, [(0..4_000).collect::<Vec<u64>>()]);
+    let counts: Vec<(u32, u64, u32)> = (0..4_000).map(|number| (number, 1, number)).collect();
+    let all = told("many", &counts);
+    assert_eq!(first.exchange(&all).await?.others, vec![0; 4_000]);
+    assert_eq!(second.exchange(&all).await?.others, (0..4_000).collect::<Vec<u64>>());
     Ok(())
 }

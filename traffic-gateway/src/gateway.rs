@@ -232,6 +232,7 @@ impl Gateway {
         let (client, route) = (context.client, context.route.as_deref());
         let view = RequestView::new(message, headers, &arrival.connection, client, route, context.started_unix_ms);
         let admitted = policy.admission.check(&view, context.now, self.observer.metrics().verdicts());
+        context.receipt = view.take_receipt();
         context.outcome.observed = view.into_observed();
         context.admitted = admitted?;
         Ok(())

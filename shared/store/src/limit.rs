@@ -5,12 +5,13 @@
 //! that one has told, and `KEY`, the sum of these. One script brings both up to date and answers what all the others have
 //! counted, so an exchange costs the same however many nodes there are. Everything a node tells goes into one pipeline.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gatehouse_shared::limit::Delta;
+use gatehouse_shared::limit;
 
-use crate::key::{self, KeyError};
+use crate::key::Key;
 use crate::redis::{Batch, Command, Redis, StoreError};
 
 /// Counts told by one script: a fraction of a millisecond of Redis's time.
@@ -52,24 +53,28 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('(%.0f', now - ARG
 return redis.call('ZCOUNT', KEYS[1], string.format('(%.0f', now - ARGV[2]), '+inf')
 ";
 
-/// What one node tells of one limit.
+/// What a node has admitted under one key of one limit in one window.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Told {
     /// The name of the limit.
-    pub limit: Box<str>,
-    /// Length of its windows.
-    pub window: Duration,
-    /// What it has counted.
-    pub deltas: Vec<Delta>,
+    pub limit: Arc<str>,
+    /// The number of the window since 1970.
+    pub window: u64,
+    /// When the window ends, Unix milliseconds.
+    pub window_end_unix_ms: u64,
+    /// The key; the same on every node.
+    pub key: limit::Key,
+    /// All that this process has admitted in the window.
+    pub total: u32,
 }
 
 /// What a node learns in an exchange.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Heard {
     /// Nodes that are alive, this one included.
-    pub nodes: u32,
-    /// For each [`Told`], for each of its deltas: what all other nodes together have counted.
-    pub others: Vec<Vec<u64>>,
+    pub live_nodes: u32,
+    /// What all others together have admitted, for each [`Told`] in order.
+    pub others: Vec<u64>,
 }
 
 /// The counts of a fleet in Redis, as one node sees them.
@@ -92,62 +97,55 @@ impl LimitCounts {
     /// Tells what this node has counted and hears what the others have, in one round trip. May be repeated after any error.
     ///
     /// # Errors
-    /// As [`StoreError`] says. A limit without a name is not told, and nothing is heard of it.
+    /// As [`StoreError`] says.
     pub async fn exchange(&self, told: &[Told]) -> Result<Heard, StoreError> {
         let mut batch = Batch::new().with(self.heartbeat());
         let mut places = Vec::new();
-        for (index, told) in told.iter().enumerate() {
-            for (window, positions) in by_window(&told.deltas) {
-                for chunk in positions.chunks(CHUNK) {
-                    let Ok(command) = self.tell(told, window, chunk) else { continue };
-                    batch.push(command);
-                    places.push((index, chunk.to_vec()));
-                }
+        for positions in by_window(told) {
+            for chunk in positions.chunks(CHUNK) {
+                let Some(command) = self.tell(told, chunk) else { continue };
+                batch.push(command);
+                places.push(chunk.to_vec());
             }
         }
         let mut replies = self.redis.run(&batch).await?;
-        let nodes = replies.take::<u32>()?.max(1);
-        let mut others: Vec<Vec<u64>> = told.iter().map(|told| vec![0; told.deltas.len()]).collect();
-        for (index, positions) in places {
+        let live_nodes = replies.take::<u32>()?.max(1);
+        let mut others = vec![0; told.len()];
+        for positions in places {
             let counts: Vec<i64> = replies.take()?;
-            let Some(of_limit) = others.get_mut(index) else { continue };
             for (position, count) in positions.into_iter().zip(counts) {
-                if let Some(other) = of_limit.get_mut(position) {
+                if let Some(other) = others.get_mut(position) {
                     *other = u64::try_from(count).unwrap_or(0);
                 }
             }
         }
-        Ok(Heard { nodes, others })
+        Ok(Heard { live_nodes, others })
     }
 
     fn heartbeat(&self) -> Command {
-        Command::script(HEARTBEAT, &[&key::Key::edge_nodes()])
-            .arg(&*self.node)
-            .arg(millis(ALIVE))
-            .arg(millis(REMEMBERED))
+        Command::script(HEARTBEAT, &[&Key::edge_nodes()]).arg(&*self.node).arg(millis(ALIVE)).arg(millis(REMEMBERED))
     }
 
-    fn tell(&self, told: &Told, window: u64, positions: &[usize]) -> Result<Command, KeyError> {
-        let name = key::Key::limit(&told.limit, window)?;
-        let life = millis(told.window).saturating_mul(2);
-        let mut command = Command::script(TELL, &[&name]).arg(life).arg(&*self.process);
-        for delta in positions.iter().filter_map(|position| told.deltas.get(*position)) {
-            command = command.arg(delta.key.to_bytes().as_slice()).arg(delta.total);
+    /// The script for some of `told`, which are all of one limit and window. `None` for a limit without a name.
+    fn tell(&self, told: &[Told], positions: &[usize]) -> Option<Command> {
+        let first = told.get(*positions.first()?)?;
+        let hash = Key::limit(&first.limit, first.window).ok()?;
+        let window = first.window_end_unix_ms / first.window.saturating_add(1);
+        let mut command = Command::script(TELL, &[&hash]).arg(window.saturating_mul(2)).arg(&*self.process);
+        for told in positions.iter().filter_map(|position| told.get(*position)) {
+            command = command.arg(told.key.to_bytes().as_slice()).arg(told.total);
         }
-        Ok(command)
+        Some(command)
     }
 }
 
-/// The positions of deltas by the window they are about; there are seldom more than two.
-fn by_window(deltas: &[Delta]) -> Vec<(u64, Vec<usize>)> {
-    let mut windows: Vec<(u64, Vec<usize>)> = Vec::new();
-    for (position, delta) in deltas.iter().enumerate() {
-        match windows.iter_mut().find(|(window, _)| *window == delta.window) {
-            Some((_, positions)) => positions.push(position),
-            None => windows.push((delta.window, vec![position])),
-        }
+/// The positions of what is about the same limit and window.
+fn by_window(told: &[Told]) -> Vec<Vec<usize>> {
+    let mut groups: HashMap<(&str, u64), Vec<usize>> = HashMap::new();
+    for (position, told) in told.iter().enumerate() {
+        groups.entry((&told.limit, told.window)).or_default().push(position);
     }
-    windows
+    groups.into_values().collect()
 }
 
 fn millis(duration: Duration) -> u64 {

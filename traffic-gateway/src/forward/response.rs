@@ -42,6 +42,7 @@ pub fn receive(context: &mut Context, head: &mut ResponseHeader) -> Result<()> {
     for name in internal_names(&head.headers) {
         head.remove_header(&name);
     }
+    context.tell_limits(head);
     head.insert_header(REQUEST_ID, context.id_value())
 }
 

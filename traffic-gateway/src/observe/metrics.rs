@@ -23,7 +23,7 @@ use gatehouse_shared::{
     },
 };
 
-use super::{security_log::SecurityLog, verdicts::Verdicts};
+use super::{limits::LimitMetrics, security_log::SecurityLog, verdicts::Verdicts};
 use crate::{
     accept::guard::Connections,
     balance::{Cluster, Route},
@@ -147,8 +147,10 @@ impl Metrics {
             clients.show(&connections);
         });
         let nodes = NodeMetrics::declare(catalogue)?;
+        let limits = LimitMetrics::declare(catalogue)?;
         let live = Arc::clone(live);
         catalogue.on_render(move || {
+            limits.show(&live.current().value.admission);
             for cluster in &live.current().value.clusters {
                 nodes.show(cluster);
             }
@@ -338,6 +340,7 @@ pub fn reference_markdown<T: Load>(live: &Arc<Live<T>>, log: &LineWriter) -> Res
     let edge = Metrics::new()?;
     let catalogue = &edge.catalogue;
     NodeMetrics::declare(catalogue)?;
+    LimitMetrics::declare(catalogue)?;
     catalogue.gauge("gatehouse_edge_requests_in_flight", "Requests being served.")?;
     ConnectionMetrics::declare(catalogue)?;
     metrics::process(catalogue)?;

@@ -4,6 +4,7 @@ pub mod access_log;
 pub mod security_log;
 pub mod metrics;
 pub mod verdicts;
+mod limits;
 mod observer;
 mod refusals;
 
