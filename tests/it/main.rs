@@ -28,6 +28,7 @@ mod access_lists;
 mod http2;
 mod bodies;
 mod limits;
+mod limits_fleet;
 mod answer;
 mod security_log;
 mod hop;
