@@ -268,6 +268,9 @@ catalogue! {
             "Wait as long as `Retry-After` says; operators: see `ban` of the limit that the security log names.";
     }
     "Routing and hand-off (edge)" {
+        ROUTE_STOPPED = "route_stopped", 503, "Route stopped",
+            "Operators have stopped this route for a time, for all clients or for a share of them.",
+            "Wait as long as `Retry-After` says; operators: `traffic-gateway route list` shows who did and why.";
         ROUTE_NOT_FOUND = "route_not_found", 404, "No route",
             "No route of the edge matches the host and the path.",
             "Check the host and the path; operators: see `[[route]]`.";
@@ -390,6 +393,9 @@ catalogue! {
         BLOCK_NEEDS_FORCE = "block_needs_force", 409, "Overlaps an allowed or trusted network",
             "The network shares addresses with one that is allowed, or with a trusted proxy.",
             "If it is meant, use `--force` (API: `\"force\": true`).";
+        ADMIN_ROUTE_MISSING = "admin_route_missing", 404, "No such route",
+            "No route of the running configuration has this name.",
+            "`traffic-gateway route list` shows the names.";
         BLOCK_LIST_FULL = "block_list_full", 507, "Blocklist full",
             "There are as many entries as there may be.",
             "Remove some, block larger networks, or use a list file.";

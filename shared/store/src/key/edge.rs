@@ -26,6 +26,12 @@ impl Key {
         Ok(Self::fixed(Owner::Edge, &format!("limit:{{{}}}:{window}", part(name)?)))
     }
 
+    /// Routes that are cut off. Hash: route → record. Records leave a day after their end; written and read by edge nodes.
+    #[must_use]
+    pub fn cut() -> Self {
+        Self::fixed(Owner::Edge, "cut")
+    }
+
     /// Live edge nodes. Sorted set: node → heartbeat in Unix milliseconds. Lives for ever; written and read by edge nodes.
     #[must_use]
     pub fn edge_nodes() -> Self {
