@@ -52,7 +52,7 @@ async fn a_redis_that_is_killed_and_comes_back_empty_loses_nothing_and_disturbs_
         until("nothing pending", SOON, async || status(edge).await.ok().filter(|status| status["pending"] == 0))
             .await?;
     }
-    let report = load.finish().await;
+    let report = load.stop().await;
     assert_eq!(report.failed().count(), 0, "{}", report.failures());
     Ok(())
 }
@@ -72,7 +72,7 @@ async fn a_redis_that_hangs_disturbs_nobody() -> Passed {
     assert!(is_blocked(&site.edges[1], "203.0.113.1").await?);
     redis.resume()?;
     wait_for_agreement(&site, &["203.0.113.1", "203.0.113.2"]).await?;
-    let report = load.finish().await;
+    let report = load.stop().await;
     assert_eq!(report.failed().count(), 0, "{}", report.failures());
     Ok(())
 }
