@@ -24,6 +24,7 @@ mod slow_clients;
 mod tls;
 mod client_address;
 mod connections;
+mod blocklist;
 mod access_lists;
 mod http2;
 mod bodies;

@@ -43,6 +43,26 @@ impl RedisServer {
         Ok(server)
     }
 
+    /// The same that also listens on a free TCP port, which stands for `{port}` in the arguments. Redis cannot be given port
+    /// 0, so a port that was free a moment ago is tried, and another one when somebody was quicker.
+    ///
+    /// # Errors
+    /// As [`RedisServer::start`].
+    pub async fn start_on_a_port(directory: &Path, further: &[&str]) -> anyhow::Result<(Self, u16)> {
+        let mut last = None;
+        for _try in 0..5 {
+            let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+            let arguments: Vec<String> =
+                further.iter().map(|argument| argument.replace("{port}", &port.to_string())).collect();
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            match Self::start_with(directory, &arguments).await {
+                Ok(server) => return Ok((server, port)),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| anyhow::anyhow!("no port was tried")))
+    }
+
     /// Its address for `[store] urls`.
     #[must_use]
     pub fn url(&self) -> String {

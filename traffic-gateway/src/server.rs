@@ -131,7 +131,7 @@ pub fn run(dir: &Path, start: Start) -> Result<(), StartError> {
     let leaving = Leaving::default();
     // Waits for the sockets of the old process and ends this one when none come.
     server.bootstrap();
-    let keeper = open_blocklist(&policy.value)?;
+    let keeper = open_blocklist(&policy.value, &observer)?;
     let proxy = Arc::new(http_proxy(&server.configuration, Gateway::new(Arc::clone(&observer), leaving.clone())));
     let entrance = Entrance::new(
         proxy,
@@ -157,7 +157,7 @@ pub fn run(dir: &Path, start: Start) -> Result<(), StartError> {
     server.add_service(background_service("limits", limit::keeper::Keeper::new(Arc::clone(&live), exchange)));
     server.add_service(background_service("follow", Follower::new(Arc::clone(&live), Arc::clone(&observer))));
 
-    server.add_service(background_service("blocklist", Following(keeper)));
+    server.add_service(background_service("blocklist", Following::new(keeper, Arc::clone(&live))));
 
     let watcher = watch::watch(Arc::clone(&live), Timing::default())
         .map_err(|source| StartError::Io { doing: "watch the configuration", source })?;
@@ -189,9 +189,13 @@ pub fn run(dir: &Path, start: Start) -> Result<(), StartError> {
 
 /// Opens the blocklist, which every generation of the policy looks into. After the old process of an upgrade has given its
 /// sockets away, because it changes the same files until then.
-fn open_blocklist(policy: &Policy) -> Result<Arc<Keeper>, OpenError> {
-    let mirror = policy.admission.blocklist().map(|blocklist| Arc::clone(blocklist.mirror())).unwrap_or_default();
-    Keeper::open(mirror, &policy.store, &policy.process.state_dir, &policy.node)
+fn open_blocklist(policy: &Policy, observer: &Observer) -> Result<Arc<Keeper>, StartError> {
+    let blocklist = policy.admission.blocklist().cloned().unwrap_or_default();
+    observer.count_refused(blocklist.refused());
+    let mirror = Arc::clone(blocklist.mirror());
+    let keeper = Keeper::open(mirror, &policy.store, &policy.process.state_dir, &policy.node)?;
+    observer.metrics().watch_blocklist(&keeper)?;
+    Ok(keeper)
 }
 
 /// Where limits of the fleet are exchanged: in the Redis of the blocklist, if there is one.

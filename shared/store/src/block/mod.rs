@@ -29,5 +29,8 @@ pub const MOST_ENTRIES: usize = 200_000;
 /// Changes kept in the log; a node that has missed more reads all records.
 pub const LOG_LENGTH: usize = 10_000;
 
+/// How long an entry is kept after its end, for clocks that differ. Nobody can bring it back.
+pub const EXPIRED_LIFE: Duration = Duration::from_secs(3_600);
+
 /// How long a removal is remembered. A node that was away for longer takes what the others have.
 pub const TOMBSTONE_LIFE: Duration = Duration::from_secs(7 * 86_400);

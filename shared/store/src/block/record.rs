@@ -5,7 +5,7 @@ use std::time::Duration;
 use gatehouse_shared::cidr::{Network, Note};
 use serde::{Deserialize, Serialize};
 
-use super::TOMBSTONE_LIFE;
+use super::{EXPIRED_LIFE, TOMBSTONE_LIFE};
 
 /// A blocked network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,13 +76,13 @@ impl Record {
         self.entry.as_ref().is_some_and(|entry| entry.counts_at(now))
     }
 
-    /// Whether it may be forgotten at `now`, in Unix seconds: expired for long, or removed so long ago that nobody can bring
+    /// Whether it may be forgotten at `now`, in Unix seconds: expired for a while, or removed so long ago that nobody can bring
     /// it back.
     #[must_use]
     pub fn is_over(&self, now: u64) -> bool {
         let age = |since: u64| Duration::from_secs(now.saturating_sub(since));
         match &self.entry {
-            Some(entry) => entry.until.is_some_and(|until| age(until) >= TOMBSTONE_LIFE),
+            Some(entry) => entry.until.is_some_and(|until| age(until) >= EXPIRED_LIFE),
             None => age(self.stamp / 1_000) >= TOMBSTONE_LIFE,
         }
     }
@@ -149,6 +149,6 @@ mod tests {
     fn an_entry_counts_until_the_second_it_ends() {
         let record = record(1, Some("a"));
         assert!(record.counts_at(1_999_999_999) && !record.counts_at(2_000_000_000));
-        assert!(!record.is_over(2_000_000_000) && record.is_over(2_000_000_000 + TOMBSTONE_LIFE.as_secs()));
+        assert!(!record.is_over(2_000_000_000) && record.is_over(2_000_000_000 + EXPIRED_LIFE.as_secs()));
     }
 }

@@ -13,12 +13,8 @@ use super::{Call, invalid};
 use crate::admin::answer::Answer;
 use crate::admin::{body, query::Query};
 use crate::admit::access::import::{self, Format};
-use crate::admit::blocklist::{ChangeError, Done, Reach, Wanted};
-use crate::policy::Policy;
+use crate::admit::blocklist::{ChangeError, Done, Reach, Wanted, overlapped};
 
-/// Shortest prefixes of networks that are blocked without being forced: 16 million addresses, or a whole registry's
-/// allocation.
-const BROADEST: (u8, u8) = (8, 19);
 /// Findings shown of an import.
 const FINDINGS_MAX: usize = 20;
 
@@ -129,19 +125,6 @@ fn listed(call: &Call<'_>, query: &Query, now_ms: u64) -> Result<BTreeMap<Networ
 fn shortened(reason: &str) -> String {
     let end = reason.floor_char_boundary(super::entry::REASON_MAX);
     reason.get(..end).unwrap_or_default().to_owned()
-}
-
-/// Why a network has to be forced, if it has to: it is very broad, or shares addresses with what is trusted or allowed.
-pub(super) fn overlapped(policy: &Policy, network: Network, now: u64) -> Option<String> {
-    let broadest = if network.as_ipnet().addr().is_ipv4() { BROADEST.0 } else { BROADEST.1 };
-    if network.as_ipnet().prefix_len() < broadest {
-        return Some(format!("{network} is very broad: shorter than /{broadest}"));
-    }
-    if let Some(trusted) = policy.accept.trusted_proxies.overlap(network) {
-        return Some(format!("{network} overlaps {trusted}, a trusted proxy"));
-    }
-    let finding = policy.admission.access()?.allowed_overlap(network, now)?;
-    Some(format!("{network} overlaps {}, allowed by {} line {}", finding.entry, finding.file, finding.line))
 }
 
 /// The revision in `If-Match`: a number, with or without quotes.

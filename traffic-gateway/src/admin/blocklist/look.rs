@@ -12,7 +12,7 @@ use super::{Call, entry::shown, invalid};
 use crate::admin::answer::Answer;
 use crate::admin::query::Query;
 use crate::admit::access::line::Line;
-use crate::admit::blocklist::Keeper;
+use crate::admit::blocklist::{Keeper, overlapped};
 
 /// Entries of a page, unless the call says otherwise, and at most.
 const PAGE: (usize, usize) = (100, 1_000);
@@ -84,13 +84,14 @@ fn change(change: &Change) -> Value {
 
 /// A line of the audit log in the same form.
 fn told(line: &Value) -> Value {
+    let part = |name: &str| line.get(name).unwrap_or(&Value::Null);
     json!({
-        "time": line["time"],
-        "by": line["who"],
-        "node": line["node"],
-        "network": line["target"],
-        "before": line["before"],
-        "after": line["after"],
+        "time": part("time"),
+        "by": part("who"),
+        "node": part("node"),
+        "network": part("target"),
+        "before": part("before"),
+        "after": part("after"),
     })
 }
 
@@ -101,8 +102,7 @@ pub(super) fn suggest(call: &Call<'_>) -> Result<Answer, Answer> {
     let Some(blocklist) = call.policy.admission.blocklist() else { return Ok(Answer::json(&json!([]))) };
     let blocked = blocklist.mirror().current();
     let is_free = |network: &Network| {
-        blocked.find(network.as_ipnet().addr(), now).is_none()
-            && super::change::overlapped(call.policy, *network, now).is_none()
+        blocked.find(network.as_ipnet().addr(), now).is_none() && overlapped(call.policy, *network, now).is_none()
     };
     let refused = blocklist.refused().most(clock::now()).into_iter();
     let candidates = refused.filter(|candidate| is_free(&candidate.network)).take(most).map(|candidate| {

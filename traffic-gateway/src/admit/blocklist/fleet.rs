@@ -7,12 +7,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use gatehouse_shared::cidr::Network;
 use gatehouse_shared::clock;
+use gatehouse_shared::live::Live;
 use gatehouse_store::StoreError;
-use gatehouse_store::block::{Expected, Followed, Kept, Record, RedisBlocks, TOMBSTONE_LIFE, Written};
+use gatehouse_store::block::{Entry, Expected, Followed, Kept, Record, RedisBlocks, TOMBSTONE_LIFE, Written};
 use pingora::{server::ShutdownWatch, services::background::BackgroundService};
 use tokio::time::sleep;
 
-use super::keeper::{Keeper, Writer};
+use super::keeper::{Actor, Keeper, Wanted, Writer};
+use super::overlapped;
+use crate::policy::Policy;
 
 /// Shortest and longest time between two looks at Redis, in milliseconds: different each time, so that nodes spread out.
 const BETWEEN_MS: std::ops::Range<u64> = 150..250;
@@ -24,14 +27,47 @@ const NOTE_EVERY_MS: u64 = 60_000;
 const TIDY_EVERY_MS: u64 = 600_000;
 
 /// The background task.
-#[derive(Debug)]
-pub struct Following(pub Arc<Keeper>);
+pub struct Following {
+    keeper: Arc<Keeper>,
+    live: Arc<Live<Policy>>,
+}
+
+impl Following {
+    /// A task that follows the fleet's list, and makes the entries that limits ask for.
+    #[must_use]
+    pub fn new(keeper: Arc<Keeper>, live: Arc<Live<Policy>>) -> Self {
+        Self { keeper, live }
+    }
+
+    /// Makes the entries that limits have asked for and that are not there already.
+    async fn ban(&self) {
+        let generation = self.live.current();
+        let policy = &generation.value;
+        let Some(blocklist) = policy.admission.blocklist() else { return };
+        let now = clock::unix_ms() / 1_000;
+        for ban in blocklist.bans().take(now, |network| overlapped(policy, network, now).is_none()) {
+            let lasts =
+                |record: Record| record.entry.is_some_and(|entry| entry.until.is_none_or(|end| end >= ban.until));
+            if self.keeper.mirror().get(ban.network).is_some_and(lasts) {
+                continue;
+            }
+            let reason = format!("limit {}: {} clients", ban.limit, ban.clients);
+            let entry = Entry { until: Some(ban.until), owner: None, ticket: None, reason: Some(reason) };
+            let wanted = vec![Wanted { network: ban.network, entry: Some(entry), expected: Expected::Anything }];
+            let actor = Actor { name: format!("limit:{}", ban.limit), role: None, from: None };
+            if let Err(error) = self.keeper.change(wanted, actor, "blocklist.ban").await {
+                tracing::error!(network = %ban.network, %error, "ban not made");
+            }
+        }
+    }
+}
 
 #[async_trait]
 impl BackgroundService for Following {
     async fn start(&self, mut shutdown: ShutdownWatch) {
         while !*shutdown.borrow() {
-            self.0.look().await;
+            self.keeper.look().await;
+            self.ban().await;
             let pause =
                 Duration::from_millis(BETWEEN_MS.start + clock::unix_ms() % (BETWEEN_MS.end - BETWEEN_MS.start));
             tokio::select! {

@@ -179,13 +179,18 @@ impl Keeper {
         let records: Vec<Record> = kept.records.into_values().filter(|record| !record.is_over(now)).collect();
         mirror.apply(&records);
         let is_pending = |record: &&Record| redis.is_some() && record.revision == 0;
+        let mut head = kept.head;
+        if redis.is_none() {
+            // Numbers are given here, and the file may not have been told the last ones.
+            head.revision = records.iter().map(|record| record.revision).fold(head.revision, u64::max);
+        }
         let writer = Writer {
-            head: kept.head,
+            head,
             synced_unix_ms: kept.synced_unix_ms,
             pending: records.iter().filter(is_pending).map(|record| record.network).collect(),
             ..Writer::default()
         };
-        let keeper = Self {
+        let mut keeper = Self {
             mirror,
             node: node.into(),
             redis,
@@ -195,7 +200,7 @@ impl Keeper {
             status: Mutex::default(),
         };
         keeper.publish(&writer);
-        *keeper.writer.try_lock().map_err(|_held| OpenError::Store("in use".to_owned()))? = writer;
+        *keeper.writer.get_mut() = writer;
         Ok(Arc::new(keeper))
     }
 
@@ -256,8 +261,8 @@ impl Keeper {
             writer.pending.extend(records.iter().map(|record| record.network));
         }
         self.publish(&writer);
-        drop(writer);
         let changes: Vec<Changed> = taken.into_iter().map(|(before, after)| Changed { before, after }).collect();
+        // Still as the one who writes, so that the lines come in the order of the changes.
         self.write_audit(&changes, actor, action)?;
         refused.map_or(Ok(Done { changes, reach }), Err)
     }

@@ -12,7 +12,7 @@ use gatehouse_shared::clock;
 use gatehouse_shared::config::HumanDuration;
 use serde_json::{Value, json};
 
-use super::{BlockError, Call, THIS_NODE_ONLY, Where, accepted, network};
+use super::{BlockError, Call, THIS_NODE_ONLY, Where, accepted, network, part};
 use crate::admit::access::import;
 use crate::command::print;
 
@@ -119,8 +119,8 @@ pub(super) fn add(add: &Add) -> Result<ExitCode, BlockError> {
     };
     let answer: Value = said(&accepted(add.at.node(Role::Operate)?.call(&call)?)?.body);
     let until =
-        answer["after"]["until"].as_str().map_or("until somebody removes it".to_owned(), |t| format!("until {t}"));
-    Ok(done(&answer, &format!("blocked {} {until} (revision {})\n", add.network, answer["after"]["revision"])))
+        part(&answer, "/after/until").as_str().map_or("until somebody removes it".to_owned(), |t| format!("until {t}"));
+    Ok(done(&answer, &format!("blocked {} {until} (revision {})\n", add.network, part(&answer, "/after/revision"))))
 }
 
 pub(super) fn remove(remove: &Remove) -> Result<ExitCode, BlockError> {
@@ -158,13 +158,13 @@ pub(super) fn import(import: &Import) -> Result<ExitCode, BlockError> {
     query.push(("format", "list".to_owned()));
     let (mut added, mut replaced, mut unchanged) = (0, 0, 0);
     let mut last = Value::Null;
-    for part in &parts {
+    for lines in &parts {
         let call = Call {
             method: "POST",
             path: "/blocklist/import",
             query: query.clone(),
             content_type: "text/plain",
-            body: part.as_bytes(),
+            body: lines.as_bytes(),
             ..Call::default()
         };
         let answer = accepted(node.call(&call)?).map_err(|error| match (error, added + replaced) {
@@ -172,10 +172,10 @@ pub(super) fn import(import: &Import) -> Result<ExitCode, BlockError> {
             (error, _) => error,
         })?;
         last = said(&answer.body);
-        let count = |name: &str| last[name].as_u64().unwrap_or(0);
-        added += count("added");
-        replaced += count("replaced");
-        unchanged += count("unchanged");
+        let count = |name: &str| part(&last, name).as_u64().unwrap_or(0);
+        added += count("/added");
+        replaced += count("/replaced");
+        unchanged += count("/unchanged");
     }
     Ok(done(&last, &format!("{added} added, {replaced} replaced, {unchanged} unchanged\n")))
 }
@@ -217,7 +217,7 @@ fn said(body: &str) -> Value {
 /// Says that it is done, and where it counts.
 fn done(answer: &Value, text: &str) -> ExitCode {
     let code = print(text);
-    match answer["warning"].as_str() {
+    match part(answer, "/warning").as_str() {
         Some(warning) => {
             eprintln!("traffic-gateway: {warning}");
             ExitCode::from(THIS_NODE_ONLY)

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::Value;
 
-use super::{BlockError, Where, get};
+use super::{BlockError, Where, get, part};
 use crate::command::print;
 
 /// Entries fetched at once.
@@ -48,15 +48,15 @@ pub(super) fn list(list: &List) -> Result<ExitCode, BlockError> {
         let mut query = vec![("limit", PAGE.to_string())];
         query.extend(after.map(|after| ("after", after)));
         let page = json(&get(&list.at, "/blocklist", query)?);
-        for entry in items(&page, "entries") {
+        for entry in items(&page, "/entries") {
             if list.json {
                 line(&mut text, &[entry.to_string()]);
             } else {
-                let columns = ["network", "until", "owner", "ticket", "by", "reason"];
-                line(&mut text, &columns.map(|name| shown(&entry[name])));
+                let columns = ["/network", "/until", "/owner", "/ticket", "/by", "/reason"];
+                line(&mut text, &columns.map(|name| shown(part(entry, name))));
             }
         }
-        after = page["next"].as_str().map(str::to_owned);
+        after = part(&page, "/next").as_str().map(str::to_owned);
         if after.is_none() {
             return Ok(print(&text));
         }
@@ -70,21 +70,21 @@ pub(super) fn export(at: &Where) -> Result<ExitCode, BlockError> {
 pub(super) fn history(history: &History) -> Result<ExitCode, BlockError> {
     let answer = json(&get(&history.at, "/blocklist/history", vec![("limit", history.limit.to_string())])?);
     let mut text = String::new();
-    for change in items(&answer, "changes") {
+    for change in items(&answer, "/changes") {
         if history.json {
             line(&mut text, &[change.to_string()]);
             continue;
         }
-        let what = match (&change["before"], &change["after"]) {
+        let what = match (part(change, "/before"), part(change, "/after")) {
             (_, Value::Null) => "removed",
             (Value::Null, _) => "added",
             _ => "replaced",
         };
-        let columns = ["time", "by", "node", "network"].map(|name| shown(&change[name]));
-        let reason = shown(&change["after"]["reason"]);
+        let columns = ["/time", "/by", "/node", "/network"].map(|name| shown(part(change, name)));
+        let reason = shown(part(change, "/after/reason"));
         line(&mut text, &[columns.join("\t"), what.to_owned(), reason]);
     }
-    if answer["source"] == "node" {
+    if part(&answer, "/source") == "node" {
         eprintln!("traffic-gateway: these are the changes that this node was told, from its audit log");
     }
     Ok(print(&text))
@@ -93,13 +93,13 @@ pub(super) fn history(history: &History) -> Result<ExitCode, BlockError> {
 pub(super) fn suggest(suggest: &Suggest) -> Result<ExitCode, BlockError> {
     let answer = json(&get(&suggest.at, "/blocklist/suggest", vec![("limit", suggest.limit.to_string())])?);
     let mut text = String::new();
-    for candidate in items(&answer, "candidates") {
-        let error = match candidate["error"].as_u64() {
+    for candidate in items(&answer, "/candidates") {
+        let error = match part(candidate, "/error").as_u64() {
             None | Some(0) => String::new(),
             Some(error) => format!(" (at most {error} too high)"),
         };
-        let refusals = format!("{}{error}", candidate["refusals"]);
-        line(&mut text, &[shown(&candidate["network"]), refusals, shown(&candidate["reason"])]);
+        let refusals = format!("{}{error}", part(candidate, "/refusals"));
+        line(&mut text, &[shown(part(candidate, "/network")), refusals, shown(part(candidate, "/reason"))]);
     }
     Ok(print(&text))
 }
@@ -109,7 +109,7 @@ fn json(body: &str) -> Value {
 }
 
 fn items<'a>(answer: &'a Value, name: &str) -> &'a [Value] {
-    answer[name].as_array().map(Vec::as_slice).unwrap_or_default()
+    part(answer, name).as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
 fn shown(value: &Value) -> String {

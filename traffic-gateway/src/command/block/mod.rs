@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use gatehouse_shared::admin::Role;
 use gatehouse_shared::cidr::Network;
+use serde_json::Value;
 
 use super::call::{Answer, Call, CallError, Node, explained};
 use super::{ConfigDir, fail, refuse};
@@ -98,6 +99,11 @@ fn accepted(answer: Answer) -> Result<Answer, BlockError> {
 fn get(at: &Where, path: &'static str, query: Vec<(&'static str, String)>) -> Result<String, BlockError> {
     let call = Call { method: "GET", path, query, ..Call::default() };
     Ok(accepted(at.node(Role::Read)?.call(&call)?)?.body)
+}
+
+/// A part of what the node said, such as `/after/until`; `null` where there is none.
+fn part<'a>(said: &'a Value, path: &str) -> &'a Value {
+    said.pointer(path).unwrap_or(&Value::Null)
 }
 
 /// A network on the command line.
