@@ -40,7 +40,8 @@ pub struct Context {
     pub started_unix_ms: u64,
     /// Its id, told to the client and to tier two.
     pub request_id: RequestId,
-    /// Its place in a distributed trace; `None` until its head was looked at.
+    /// Its place in the trace that its client has begun. A trace that begins here has the request's id, and tier two makes it
+    /// of that.
     pub trace: Option<TraceContext>,
     /// The client as derived.
     pub client: SocketAddr,
