@@ -12,10 +12,7 @@ use gatehouse_shared::cidr::Network;
 use serde_json::Value;
 
 use super::call::{Answer, Call, CallError, Node, explained};
-use super::{ConfigDir, fail, refuse};
-
-/// Exit code of a change that counts on this node, but not yet on the others.
-const THIS_NODE_ONLY: u8 = 3;
+use super::{ConfigDir, THIS_NODE_ONLY, fail, refuse};
 
 /// Arguments of `block`.
 #[derive(Debug, Args)]
