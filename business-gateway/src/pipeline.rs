@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use gatehouse_shared::balance::Call;
 use gatehouse_shared::clock;
+use gatehouse_shared::id::TraceContext;
 use gatehouse_shared::live::Live;
 use gatehouse_shared::shutdown::{InFlight, Shutdown};
 use gatehouse_shared::telemetry::access_log::LineWriter;
@@ -135,12 +136,10 @@ async fn run(policy: &Policy, request: Request<Incoming>, record: &mut Record) -
     }
 
     // dispatch: a service answers it.
-    let notes = Notes {
-        authority: &authority,
-        hop,
-        path_to_service: api.path_to_service,
-        traceparent: record.traceparent.as_str(),
-    };
+    let trace = record.trace.unwrap_or_else(|| TraceContext::start(&hop.request_id));
+    let traceparent = trace.to_header();
+    let notes =
+        Notes { authority: &authority, hop, path_to_service: api.path_to_service, traceparent: traceparent.as_str() };
     rewrite(&mut parts, &notes, api.service.protocol, upload.length())?;
     let request = Request::from_parts(parts, upload);
     let began = if hop.held { clock::now() } else { record.began };

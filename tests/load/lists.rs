@@ -71,6 +71,7 @@ pub(crate) fn measure(settings: &Settings, directory: &Path, report: &mut Report
         proxies::nginx_denying(settings, directory, address, list.map_or(Denied::Nobody, Denied::Listed))
     };
     compare("nginx_", &mut nginx, &files.nginx, report)?;
+    report.figure("memory_access_ns", memory_access_nanoseconds());
     match lookup_nanoseconds(&networks) {
         Ok(nanoseconds) => report.figure("list_lookup_ns", nanoseconds),
         Err(error) => report.fail(format!("look-ups: {error:#}")),
@@ -250,6 +251,31 @@ fn lookup_nanoseconds(networks: &[(Ipv4Addr, u8)]) -> anyhow::Result<f64> {
     });
     ensure!(wrong.count() == 0, "a look-up differs from a plain search");
     median(&sorted(rounds.into_iter())).context("no round")
+}
+
+/// Nanoseconds of one access to a random place in as much memory as the list takes: what a look-up costs at least, on this machine
+/// at this time.
+fn memory_access_nanoseconds() -> f64 {
+    const LINES: usize = 20 * NETWORKS / 64;
+    let mut random = Random(3);
+    let mut order: Vec<usize> = (0..LINES).collect();
+    for last in (1..LINES).rev() {
+        order.swap(last, random.below(last + 1));
+    }
+    // Every line names the one that is looked at next, in one circle through all.
+    let mut lines = vec![[0usize; 8]; LINES];
+    for (this, next) in order.iter().zip(order.iter().cycle().skip(1)) {
+        if let Some([first, ..]) = lines.get_mut(*this) {
+            *first = *next;
+        }
+    }
+    let begin = clock::now();
+    let mut at = 0;
+    for _ in 0..LOOKUPS {
+        at = lines.get(at).map_or(0, |[next, ..]| *next);
+    }
+    std::hint::black_box(at);
+    (clock::now() - begin).as_secs_f64() / LOOKUPS as f64 * 1e9
 }
 
 /// The set that the edge looks into, with the same notes.

@@ -5,7 +5,7 @@
 //! | `/livez` | none | 200 while the process runs |
 //! | `/readyz` | none | 200 while it wants traffic: a configuration is loaded and it does not drain; never depends on tier two |
 //! | `/metrics` | `read` | Prometheus text |
-//! | `/policy` | `read` | the generation, its routes, clusters and their nodes, the last failed reload, as JSON |
+//! | `/policy` | `read` | the generation, its lists, routes, clusters and their nodes, the last failed reload, as JSON |
 //! | `/blocklist…` | `read`, `operate` | see [`blocklist`] |
 //!
 //! It is a Pingora service, so that its socket is passed on at an upgrade like the others. One request a connection, which

@@ -12,7 +12,12 @@ use gatehouse_shared::{config::HumanDuration, hop::HopKeyConfig, telemetry::acce
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::{accept, admit, answer, balance, observe::security_log};
+use crate::{
+    accept,
+    admit::{self, limit},
+    answer, balance,
+    observe::security_log,
+};
 
 /// Name of the file in the configuration directory.
 pub const FILE: &str = "edge.toml";
@@ -57,6 +62,14 @@ pub struct Config {
     /// start or upgrade.
     #[serde(default)]
     pub store: gatehouse_store::Config,
+    /// How much each client, route, … may do; see docs/LIMITS.md.
+    #[serde(default)]
+    pub limit: Vec<limit::config::LimitConfig>,
+    /// What concerns all limits.
+    #[serde(default)]
+    pub limits: limit::config::Settings,
+    /// Protection against floods of requests for one path.
+    pub cc: Option<limit::config::CcConfig>,
     /// How the process ends.
     #[serde(default)]
     pub drain: Drain,

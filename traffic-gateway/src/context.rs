@@ -18,16 +18,20 @@ use gatehouse_shared::{
     problem::Reason,
     shutdown::InFlightGuard,
 };
-use http::HeaderValue;
-use pingora::{Error, proxy::Session};
+use http::{HeaderName, HeaderValue};
+use pingora::{Error, http::ResponseHeader, proxy::Session};
 
 use crate::{
     accept::{Arrival, Body, Bounds, Connection},
-    admit::{Admitted, Denial, Ended},
+    admit::{Admitted, Denial, Ended, limit::Receipt},
     balance::{Attempt, Route},
     forward::request::unindexed,
     observe::{Observer, Recorded},
 };
+
+/// Fields that tell clients where they stand (draft-ietf-httpapi-ratelimit-headers-10).
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// The longest that a request is held back by a limit that delays.
 pub const LONGEST_DELAY: Duration = Duration::from_secs(10);
@@ -40,7 +44,8 @@ pub struct Context {
     pub started_unix_ms: u64,
     /// Its id, told to the client and to tier two.
     pub request_id: RequestId,
-    /// Its place in a distributed trace; `None` until its head was looked at.
+    /// Its place in the trace that its client has begun. A trace that begins here has the request's id, and tier two makes it
+    /// of that.
     pub trace: Option<TraceContext>,
     /// The client as derived.
     pub client: SocketAddr,
@@ -48,6 +53,8 @@ pub struct Context {
     pub route: Option<Arc<Route>>,
     /// What the stages of admission granted it.
     pub admitted: Admitted,
+    /// What the limits said of it.
+    pub receipt: Receipt,
     /// When its head was judged; good enough for whatever follows without waiting.
     pub now: Instant,
     /// When the wait for the head of the response ends.
@@ -116,6 +123,7 @@ impl Context {
             client: SocketAddr::from(([0, 0, 0, 0], 0)),
             route: None,
             admitted: Admitted::default(),
+            receipt: Receipt::default(),
             now,
             deadline: now,
             attempt: Attempt::default(),
@@ -149,6 +157,17 @@ impl Context {
                 unindexed(HeaderValue::from_str(id.as_str()).unwrap_or(HeaderValue::from_static("unknown")))
             })
             .clone()
+    }
+
+    /// Adds to an answer where the client stands by the limits that it is told about.
+    pub fn tell_limits(&self, head: &mut ResponseHeader) {
+        let limits = self.arrival.as_deref().and_then(|arrival| arrival.policy.value.admission.limits());
+        let Some((standing, policy)) = limits.and_then(|limits| limits.fields(&self.receipt)) else { return };
+        for (name, value) in [(RATE_LIMIT, standing), (RATE_LIMIT_POLICY, policy)] {
+            if let Err(error) = head.append_header(name, value) {
+                tracing::debug!(%error, "an answer has no room for its limits");
+            }
+        }
     }
 
     /// Sets the deadline: the route's timeout, and before it the time that the upload may take.
@@ -212,6 +231,7 @@ impl Context {
             refused: self.outcome.denied.as_ref().and_then(|denial| denial.stage),
             auth: result.map(|result| result.auth),
             cost: result.map(|result| result.cost),
+            receipt: &self.receipt,
         };
         arrival.policy.value.admission.finish(&ended, recorded.at);
     }

@@ -5,7 +5,7 @@ use std::{any::Any, os::fd::RawFd, sync::Arc};
 use async_trait::async_trait;
 use bytes::Bytes;
 use gatehouse_shared::{clock, id::TraceContext, problem};
-use http::{HeaderMap, Version};
+use http::{HeaderMap, HeaderName, Version};
 use pingora::{
     BError, Error, Result,
     http::{RequestHeader, ResponseHeader},
@@ -20,7 +20,7 @@ use crate::{
     admit::{Denial, RequestView},
     answer, balance,
     context::Context,
-    forward::{self, response::Unchunk},
+    forward::{self, request::TRACEPARENT, response::Unchunk},
     observe::Observer,
     server::drain::Leaving,
 };
@@ -222,7 +222,7 @@ impl Gateway {
     fn begin(&self, session: &Session, context: &mut Context) -> Result<(), Denial> {
         let headers = &session.req_header().headers;
         context.now = clock::now();
-        context.trace = Some(TraceContext::accept(only(headers, "traceparent"), &context.request_id));
+        context.trace = only(headers, &TRACEPARENT).and_then(|value| TraceContext::continue_from(value).ok());
         let Some(arrival) = context.arrival.as_deref() else {
             return Err(Denial::from(&problem::INTERNAL_ERROR));
         };
@@ -232,6 +232,7 @@ impl Gateway {
         let (client, route) = (context.client, context.route.as_deref());
         let view = RequestView::new(message, headers, &arrival.connection, client, route, context.started_unix_ms);
         let admitted = policy.admission.check(&view, context.now, self.observer.metrics().verdicts());
+        context.receipt = view.take_receipt();
         context.outcome.observed = view.into_observed();
         context.admitted = admitted?;
         Ok(())
@@ -239,7 +240,7 @@ impl Gateway {
 }
 
 /// The value of a header that occurs exactly once.
-fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
     let mut values = headers.get_all(name).iter();
     let first = values.next()?;
     values.next().is_none().then(|| first.as_bytes())

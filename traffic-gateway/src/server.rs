@@ -38,7 +38,13 @@ use crate::{
         guard::Connections,
     },
     admin::Admin,
-    admit::blocklist::{Following, Keeper, OpenError},
+    admit::{
+        blocklist::{Following, Keeper, OpenError},
+        limit::{
+            self,
+            fleet::{Exchange, LimitCounts},
+        },
+    },
     balance::{PINGORA_ATTEMPTS, probe::Prober},
     config::Process,
     gateway::Gateway,
@@ -147,6 +153,8 @@ pub fn run(dir: &Path, start: Start) -> Result<(), StartError> {
     );
     server.add_service(Listening::new("admin", admin_service, vec![admin], L4BufferSettings::default().read(0), 1));
     server.add_service(background_service("probes", Prober::new(Arc::clone(&live))));
+    let exchange = exchange_of_limits(&keeper, &policy.value.node);
+    server.add_service(background_service("limits", limit::keeper::Keeper::new(Arc::clone(&live), exchange)));
     server.add_service(background_service("follow", Follower::new(Arc::clone(&live), Arc::clone(&observer))));
 
     server.add_service(background_service("blocklist", Following::new(keeper, Arc::clone(&live))));
@@ -188,6 +196,12 @@ fn open_blocklist(policy: &Policy, observer: &Observer) -> Result<Arc<Keeper>, S
     let keeper = Keeper::open(mirror, &policy.store, &policy.process.state_dir, &policy.node)?;
     observer.metrics().watch_blocklist(&keeper)?;
     Ok(keeper)
+}
+
+/// Where limits of the fleet are exchanged: in the Redis of the blocklist, if there is one.
+fn exchange_of_limits(blocklist: &Keeper, node: &str) -> Option<Arc<dyn Exchange>> {
+    let redis = Arc::clone(blocklist.redis()?.redis());
+    Some(Arc::new(LimitCounts::new(redis, node)))
 }
 
 fn current_policy(live: &Arc<Live<Policy>>) -> CurrentPolicy {

@@ -12,6 +12,10 @@ use tokio::time::Sleep;
 use super::record::{End, Record};
 use crate::dispatch::upstream::download::{Download, DownloadError};
 
+/// Longest piece of an answer that is handed to the edge at once, in bytes: the usual frame of HTTP/2 (RFC 9113, section 4.2).
+/// An edge holds up to nine frames for a client that does not read, beside the window of its stream.
+const PIECE_MAX: usize = 16 * 1024;
+
 /// Why an answer that had begun was broken off. The edge sees a reset or a closed connection, never a clean end.
 #[derive(Debug, thiserror::Error)]
 pub enum OutgoingError {
@@ -44,6 +48,8 @@ enum Source {
 #[derive(Debug)]
 struct Relay {
     body: Download,
+    /// What is left of a piece that was too long.
+    rest: Bytes,
     idle: Duration,
     /// Made at the first wait, armed while waiting.
     sleep: Option<Pin<Box<Sleep>>>,
@@ -61,7 +67,7 @@ impl Outgoing {
     #[must_use]
     pub fn service(body: Download, idle: Duration) -> Self {
         Self {
-            source: Source::Service(Relay { body, idle, sleep: None, is_waiting: false }),
+            source: Source::Service(Relay { body, rest: Bytes::new(), idle, sleep: None, is_waiting: false }),
             error: None,
             record: None,
         }
@@ -130,7 +136,7 @@ impl Body for Outgoing {
         match &self.source {
             Source::Ended => true,
             Source::Own(_) => false,
-            Source::Service(relay) => relay.body.is_end_stream(),
+            Source::Service(relay) => relay.rest.is_empty() && relay.body.is_end_stream(),
         }
     }
 
@@ -138,16 +144,26 @@ impl Body for Outgoing {
         match &self.source {
             Source::Ended => SizeHint::with_exact(0),
             Source::Own(bytes) => SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX)),
-            Source::Service(relay) => relay.body.size_hint(),
+            Source::Service(relay) => relay.size_hint(),
         }
     }
 }
 
 impl Relay {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, OutgoingError>>> {
+        if !self.rest.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(take_piece(&mut self.rest)))));
+        }
         if let Poll::Ready(next) = Pin::new(&mut self.body).poll_frame(cx) {
             self.is_waiting = false;
-            return Poll::Ready(next.map(|frame| frame.map_err(OutgoingError::Service)));
+            return Poll::Ready(next.map(|frame| match frame.map(Frame::into_data) {
+                Ok(Ok(data)) => {
+                    self.rest = data;
+                    Ok(Frame::data(take_piece(&mut self.rest)))
+                }
+                Ok(Err(trailers)) => Ok(trailers),
+                Err(error) => Err(OutgoingError::Service(error)),
+            }));
         }
         let idle = self.idle;
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
@@ -158,4 +174,20 @@ impl Relay {
         ready!(sleep.as_mut().poll(cx));
         Poll::Ready(Some(Err(OutgoingError::Idle)))
     }
+
+    fn size_hint(&self) -> SizeHint {
+        let rest = u64::try_from(self.rest.len()).unwrap_or(u64::MAX);
+        let body = self.body.size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(body.lower().saturating_add(rest));
+        if let Some(upper) = body.upper() {
+            hint.set_upper(upper.saturating_add(rest));
+        }
+        hint
+    }
+}
+
+/// The first of `rest`, at most [`PIECE_MAX`] bytes of it.
+fn take_piece(rest: &mut Bytes) -> Bytes {
+    rest.split_to(rest.len().min(PIECE_MAX))
 }

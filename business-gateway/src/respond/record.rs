@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use gatehouse_shared::clock;
 use gatehouse_shared::hop::VerifiedHop;
-use gatehouse_shared::id::{RequestId, TraceContext, TraceParent};
+use gatehouse_shared::id::{RequestId, TraceContext};
 use gatehouse_shared::live::Generation;
 use gatehouse_shared::problem::{self, Reason};
 use gatehouse_shared::shutdown::InFlightGuard;
@@ -19,6 +19,7 @@ use crate::accept::body::Progress;
 use crate::accept::connection::{Busy, Connection};
 use crate::admit::api::Api;
 use crate::dispatch;
+use crate::dispatch::request::TRACEPARENT_HEADER;
 use crate::pipeline::Gateway;
 use crate::policy::Policy;
 use crate::respond::failure::Failure;
@@ -50,8 +51,8 @@ pub struct Record {
     version: Version,
     generation: u64,
     is_logged: bool,
-    /// The trace this call belongs to, with this tier's span: what the service gets as `traceparent`.
-    pub traceparent: TraceParent,
+    /// The trace that a caller has begun, with this tier's span.
+    pub trace: Option<TraceContext>,
     /// The path of a request that did not come through the edge, shortened.
     stray_path: Option<Box<str>>,
     /// The id of a request that did not come through the edge.
@@ -85,7 +86,7 @@ impl Record {
     ) -> Box<Self> {
         let unix_ms = clock::unix_ms();
         let own_id = RequestId::new(unix_ms);
-        let traceparent = single(&parts.headers, "traceparent");
+        let traceparent = single(&parts.headers, &TRACEPARENT_HEADER);
         Box::new(Self {
             gateway: Arc::clone(gateway),
             peer: connection.peer,
@@ -97,7 +98,7 @@ impl Record {
             version: parts.version,
             generation: generation.number,
             is_logged: generation.value.access_log.sink != "off",
-            traceparent: TraceContext::accept(traceparent, &own_id).to_header(),
+            trace: traceparent.and_then(|value| TraceContext::continue_from(value).ok()),
             stray_path: None,
             own_id,
             hop: None,
@@ -185,8 +186,8 @@ impl Record {
         let request_id = self.request_id();
         let mut line = Line::begin(self.unix_ms);
         line.utf8("request_id", request_id.as_str());
-        if self.traceparent.trace_id() != request_id.as_str() {
-            line.utf8("trace_id", self.traceparent.trace_id());
+        if let Some(trace) = &self.trace {
+            line.utf8("trace_id", &trace.trace_id());
         }
         line.utf8("node", &self.gateway.node);
         if let Some(hop) = &self.hop {
@@ -243,7 +244,7 @@ fn protocol(version: Version) -> &'static str {
 }
 
 /// The value of a header that is there once.
-fn single<'a>(headers: &'a http::HeaderMap, name: &str) -> Option<&'a [u8]> {
+fn single<'a>(headers: &'a http::HeaderMap, name: &http::HeaderName) -> Option<&'a [u8]> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (Some(value), None) => Some(value.as_bytes()),

@@ -5,13 +5,15 @@
 //! before the address, or else one of those around that one. So each record names the network around it, and a look-up is
 //! one search and a few steps outwards; an entry that has expired is one step more.
 //!
-//! The search descends a static tree of sorted blocks of 16 addresses, of which the last leads to a block of 16 networks:
-//! in a million networks that is one look outside the processor's caches.
+//! The search descends a static tree of sorted blocks of 16 addresses, of which the last leads to a block of 4 networks. In a
+//! million networks the tree takes 1.3 MB and stays in the processor's caches, the block is one look outside them.
 
 use super::builder::TooManyNetworks;
 
-/// Addresses or networks in a block: for IPv4 one cache line of addresses, or five of networks, which are fetched together.
-const BLOCK: usize = 16;
+/// Addresses in a block: for IPv4 one cache line.
+const ADDRESSES: usize = 16;
+/// Networks in a block: for IPv4 80 bytes, for IPv6 128. *Measured* with a million networks: 16 of them cost 50 ns more.
+const NETWORKS: usize = 4;
 /// The place of a network that nothing is around of; also how many networks a family can have.
 const OUTSIDE: u32 = (1 << 24) - 1;
 /// An end that never comes.
@@ -137,22 +139,22 @@ impl<A: Address> Family<A> {
     fn last_at_or_before(&self, address: A) -> Option<usize> {
         let mut block = 0;
         for level in &self.levels {
-            block = last(level, block, |start| *start <= address)?;
+            block = last::<ADDRESSES, _>(level, block, |start| *start <= address)?;
         }
-        last(&self.networks, block, |node| node.start <= address)
+        last::<NETWORKS, _>(&self.networks, block, |node| node.start <= address)
     }
 }
 
-/// The place of the last item of a block that is at or before what is looked for.
+/// The place of the last item of a block of `N` that is at or before what is looked for.
 #[inline]
-fn last<T>(items: &[T], block: usize, is_before: impl Fn(&T) -> bool) -> Option<usize> {
-    let count = |items: &[T]| items.iter().map(|item| usize::from(is_before(item))).sum::<usize>();
+fn last<const N: usize, T>(items: &[T], block: usize, is_before: impl Fn(&T) -> bool) -> Option<usize> {
+    let count = |items: &[T]| items.iter().map(|item| u32::from(is_before(item))).sum::<u32>();
     // The last block begins early, with items that are before in any case, so that all have one length, known to the
     // compiler, and are compared without branches.
-    let from = (block * BLOCK).min(items.len().saturating_sub(BLOCK));
+    let from = (block * N).min(items.len().saturating_sub(N));
     let items = items.get(from..)?;
-    let before = items.first_chunk::<BLOCK>().map_or_else(|| count(items), |block| count(block));
-    Some(from + before.checked_sub(1)?)
+    let before = items.first_chunk::<N>().map_or_else(|| count(items), |block| count(block));
+    Some(from + usize::try_from(before.checked_sub(1)?).ok()?)
 }
 
 /// Tells sorted networks what is around them.
@@ -171,10 +173,10 @@ fn link<A: Address>(networks: &mut [Node<A>]) {
 }
 
 fn levels<A: Address>(networks: &[Node<A>]) -> Box<[Box<[A]>]> {
-    let mut level: Box<[A]> = networks.iter().step_by(BLOCK).map(|node| node.start).collect();
+    let mut level: Box<[A]> = networks.iter().step_by(NETWORKS).map(|node| node.start).collect();
     let mut levels = Vec::new();
     while level.len() > 1 {
-        let above = level.iter().step_by(BLOCK).copied().collect();
+        let above = level.iter().step_by(ADDRESSES).copied().collect();
         levels.push(std::mem::replace(&mut level, above));
     }
     levels.reverse();

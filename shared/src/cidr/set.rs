@@ -12,8 +12,8 @@ use super::text::Texts;
 /// A compiled list of up to millions of networks, each with a [`Note`]; built by a [`NetworkSetBuilder`] or collected from
 /// networks without notes.
 ///
-/// Memory: 20 bytes an IPv4 network and 32 an IPv6 network, and every distinct text once. A look-up in a million random
-/// networks takes less than 100 ns, in an empty set nothing. Networks may be nested: the most specific one that has not expired is the
+/// Memory: 21 bytes an IPv4 network and 37 an IPv6 network, and every distinct text once. A look-up in a million random
+/// networks takes a random access to memory and 50 ns, in an empty set nothing. Networks may be nested: the most specific one that has not expired is the
 /// answer. No two are ever merged, so that a finding names the very line.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct NetworkSet {

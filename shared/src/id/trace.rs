@@ -1,7 +1,6 @@
 //! The W3C trace context (<https://www.w3.org/TR/trace-context-2/>): the `traceparent` header.
 //!
-//! `tracestate` passes through unchanged when the trace is continued, and must be removed when a new one is started
-//! ([`TraceContext::is_continued`]).
+//! `tracestate` passes through unchanged when the trace is continued, and must be removed when a new one is started.
 
 use std::fmt;
 
@@ -11,7 +10,6 @@ use super::{RequestId, read_hex, write_hex};
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct TraceContext {
     trace_id: [u8; 16],
-    parent_id: [u8; 8],
     span_id: [u8; 8],
     flags: u8,
 }
@@ -38,14 +36,6 @@ const RANDOM_TRACE_ID: u8 = 0b10;
 const LENGTH: usize = 55;
 
 impl TraceContext {
-    /// Continues the trace of an inbound `traceparent` with a new span id, or starts a new trace, which has the id of the
-    /// request, when there is none or it is not valid. With several `traceparent` headers pass `None`: the specification
-    /// says to ignore them.
-    #[must_use]
-    pub fn accept(traceparent: Option<&[u8]>, request: &RequestId) -> Self {
-        traceparent.and_then(|value| Self::continue_from(value).ok()).unwrap_or_else(|| Self::start(request))
-    }
-
     /// Continues a trace with a new span id.
     ///
     /// # Errors
@@ -68,20 +58,14 @@ impl TraceContext {
         if trace_id == [0; 16] || parent_id == [0; 8] {
             return Err(Zero);
         }
-        Ok(Self { trace_id, parent_id, span_id: new_span_id(), flags: flags & KNOWN_FLAGS })
+        Ok(Self { trace_id, span_id: new_span_id(), flags: flags & KNOWN_FLAGS })
     }
 
     /// Starts a new trace, not sampled. Its id is that of the request, so that one name finds both; of the 16 bytes the last
     /// ten are random, and the specification's flag promises that for the last seven.
     #[must_use]
     pub fn start(request: &RequestId) -> Self {
-        Self { trace_id: request.to_bytes(), parent_id: [0; 8], span_id: new_span_id(), flags: RANDOM_TRACE_ID }
-    }
-
-    /// Whether the trace was begun by a caller; if not, an inbound `tracestate` must not be passed on.
-    #[must_use]
-    pub fn is_continued(&self) -> bool {
-        self.parent_id != [0; 8]
+        Self { trace_id: request.to_bytes(), span_id: new_span_id(), flags: RANDOM_TRACE_ID }
     }
 
     /// Whether the caller asked for this trace to be recorded.
@@ -157,15 +141,15 @@ mod tests {
         assert!(header.as_str().ends_with("-01"));
         assert!(!header.as_str().contains("00f067aa0ba902b7"));
         assert_eq!(context.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
-        assert!(context.is_continued() && context.is_sampled());
+        assert!(context.is_sampled());
     }
 
     #[test]
     fn a_new_trace_is_valid_and_not_sampled() {
-        let context = TraceContext::accept(None, &RequestId::new(1));
-        assert!(!context.is_continued() && !context.is_sampled());
         let request = RequestId::new(7);
-        assert_eq!(TraceContext::start(&request).trace_id(), request.as_str());
+        let context = TraceContext::start(&request);
+        assert!(!context.is_sampled());
+        assert_eq!(context.trace_id(), request.as_str());
         TraceContext::continue_from(context.to_header().as_str().as_bytes()).unwrap();
     }
 
@@ -198,7 +182,7 @@ mod tests {
     proptest! {
         #[test]
         fn anything_gives_a_valid_context(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..80)) {
-            let context = TraceContext::accept(Some(&bytes), &RequestId::new(1));
+            let context = TraceContext::continue_from(&bytes).unwrap_or_else(|_| TraceContext::start(&RequestId::new(1)));
             assert!(TraceContext::continue_from(context.to_header().as_str().as_bytes()).is_ok());
         }
     }

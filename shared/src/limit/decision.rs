@@ -30,7 +30,13 @@ impl Decision {
     /// `"name";r=12;t=30`, with what remains and the seconds until the whole limit is available, rounded up.
     #[must_use]
     pub fn field(&self, name: &str) -> String {
-        format!("\"{name}\";r={};t={}", self.remaining, whole_seconds(self.reset_after))
+        format!("\"{name}\";r={};t={}", self.remaining, self.reset_seconds())
+    }
+
+    /// Seconds until the whole limit is available again, rounded up.
+    #[must_use]
+    pub fn reset_seconds(&self) -> u64 {
+        whole_seconds(self.reset_after)
     }
 }
 

@@ -139,6 +139,17 @@ impl FleetLimit {
         self.apply(key, cost, Mode::Charge, unix_ms)
     }
 
+    /// Gives back what [`Self::admit`] has counted a moment ago. What was told of it meanwhile is corrected with the next
+    /// exchange, for nodes tell totals.
+    pub fn give_back(&self, key: Key, cost: u32, unix_ms: u64) {
+        let window = self.window(unix_ms);
+        self.shared.table.change(key, |count| {
+            if count.window == window {
+                count.local = count.local.saturating_sub(cost);
+            }
+        });
+    }
+
     /// What [`Self::admit`] would say, without counting anything.
     pub fn peek(&self, key: Key, cost: u32, unix_ms: u64) -> Decision {
         let fleet = self.shared.fleet(&self.generation.rule, unix_ms);
@@ -209,6 +220,12 @@ impl FleetLimit {
     pub fn exchanged(&self, live_nodes: u32, unix_ms: u64) {
         self.shared.nodes.store(live_nodes.max(1), Ordering::Relaxed);
         self.shared.exchanged_at.store(unix_ms, Ordering::Relaxed);
+    }
+
+    /// When the window of this number ends, Unix milliseconds.
+    #[must_use]
+    pub fn window_end(&self, window: u64) -> u64 {
+        window.saturating_add(1).saturating_mul(self.generation.rule.window)
     }
 
     /// The number of the window at a time.

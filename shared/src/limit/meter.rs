@@ -55,6 +55,9 @@ pub(super) trait Meter: State {
     /// Asks for `cost`, and counts it as the mode says. A breach by anything but asking begins the ban of the rule.
     fn apply(&mut self, rule: &Self::Rule, cost: u32, mode: Mode, now: u64) -> Reading;
 
+    /// Forgets `cost` that was counted a moment ago.
+    fn give_back(&mut self, rule: &Self::Rule, cost: u32);
+
     /// Bans the key until then, or for longer if it is already.
     fn ban(&mut self, until: u64);
 }

@@ -129,6 +129,13 @@ impl RateLimit {
         with_meters!(&self.meters, meters => meters.apply(key, cost, Mode::Charge, now))
     }
 
+    /// Gives back what [`Self::admit`] has counted a moment ago, because the request goes no further for another reason.
+    /// A sliding window forgets its latest events: when others have come meanwhile, theirs count in its place, up to 1/31
+    /// of the window less long.
+    pub fn give_back(&self, key: Key, cost: u32, now: Instant) {
+        with_meters!(&self.meters, meters => meters.give_back(key, cost, now));
+    }
+
     /// What [`Self::admit`] would say, without counting anything. A cost of 0 may pass unless the key is above its limit
     /// (after a charge) or banned.
     pub fn peek(&self, key: Key, cost: u32, now: Instant) -> Decision {
@@ -195,6 +202,13 @@ impl<M: Meter> Metered<M> {
         let now = self.epoch.nanos(now);
         let ask = |meter: &M, rule: &M::Rule| { *meter }.apply(rule, cost, Mode::Ask, now);
         self.decision(self.table.read(key, &self.generation, now, ask), now)
+    }
+
+    fn give_back(&self, key: Key, cost: u32, now: Instant) {
+        let now = self.epoch.nanos(now);
+        let give_back = |meter: &mut M, rule: &M::Rule| meter.give_back(rule, cost);
+        // A key without a place has nothing to give back, and takes none.
+        let _is_full = self.table.update(key, &self.generation, now, give_back).is_err();
     }
 
     fn ban(&self, key: Key, time: Duration, now: Instant) -> Result<(), Full> {

@@ -112,6 +112,23 @@ impl SlidingWindow {
         self.recent = self.recent & !0xff | units;
     }
 
+    /// Forgets so many events, the latest first.
+    fn remove(&mut self, rule: &Rule, events: u64) {
+        let unit = u64::from(rule.unit);
+        let mut missing = u128::from(events.saturating_sub(self.odd.into()).div_ceil(unit));
+        let mut opened = 0;
+        for half in [&mut self.recent, &mut self.earlier] {
+            for bits in (0..u128::BITS).step_by(8) {
+                let gone = missing.min(*half >> bits & 0xff);
+                *half -= gone << bits;
+                missing -= gone;
+                opened += u64::try_from(gone).unwrap_or_default() * unit;
+            }
+        }
+        let odd = (u64::from(self.odd) + opened).saturating_sub(events);
+        self.odd = u32::try_from(odd).unwrap_or_default();
+    }
+
     /// When so many events count no more.
     fn end_of(&self, rule: &Rule, events: u64) -> u64 {
         let events = events.div_ceil(u64::from(rule.unit));
@@ -201,6 +218,10 @@ impl Meter for SlidingWindow {
         }
     }
 
+    fn give_back(&mut self, rule: &Rule, cost: u32) {
+        self.remove(rule, cost.into());
+    }
+
     fn ban(&mut self, until: u64) {
         self.ban = self.ban.max(Ban::until(until));
     }
@@ -264,6 +285,24 @@ mod tests {
                 prop_assert_eq!(reading.remaining, u64::from(limit) - state.at(now / rule.slice).total(&rule));
                 prop_assert!(state.is_idle(&rule, reading.full_at));
                 prop_assert!(reading.full_at == now || !state.is_idle(&rule, reading.full_at - 1));
+            }
+        }
+
+        #[test]
+        fn what_is_given_back_was_never_counted(limit in limits(), requests in requests(), later in 0..WINDOW / 100) {
+            let rule = Rule::new(limit, WINDOW, 0);
+            let (mut state, mut now) = (SlidingWindow::default(), 0);
+            for (gap, part) in requests {
+                now += gap;
+                let cost = cost(limit, part);
+                let before = state.at(now / rule.slice);
+                if state.apply(&rule, cost, Mode::Take, now).is_allowed {
+                    let counted = state;
+                    state.give_back(&rule, cost);
+                    let (left, right) = (state.at((now + later) / rule.slice), before.at((now + later) / rule.slice));
+                    prop_assert_eq!(left.total(&rule), right.total(&rule));
+                    state = counted;
+                }
             }
         }
 

@@ -94,6 +94,22 @@ fn peeking_counts_nothing() {
 }
 
 #[test]
+fn what_is_given_back_can_be_had_again() {
+    for algorithm in [Algorithm::TokenBucket, Algorithm::SlidingWindow] {
+        let limit = compile(&config(algorithm, "3/10s"), None);
+        let now = clock::now();
+        limit.give_back(key("a", 1), 2, now);
+        assert!((0..3).all(|_| limit.admit(key("a", 1), 1, now).unwrap().allowed));
+        assert!(!limit.admit(key("a", 1), 1, now).unwrap().allowed);
+        limit.give_back(key("a", 1), 2, now);
+        assert!((0..2).all(|_| limit.admit(key("a", 1), 1, now).unwrap().allowed), "{algorithm:?}");
+        assert!(!limit.admit(key("a", 1), 1, now).unwrap().allowed, "no more than was given back");
+        limit.give_back(key("a", 2), 2, now);
+        assert_eq!(limit.usage().keys, 1, "a key that was never seen takes no place");
+    }
+}
+
+#[test]
 fn bans_end_and_can_be_ended() {
     for algorithm in [Algorithm::TokenBucket, Algorithm::SlidingWindow] {
         let minute = Some(HumanDuration::from_secs(60));

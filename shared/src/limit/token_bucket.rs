@@ -101,6 +101,10 @@ impl Meter for TokenBucket {
         }
     }
 
+    fn give_back(&mut self, rule: &Rule, cost: u32) {
+        self.full_at = self.full_at.saturating_sub(rule.tokens(cost));
+    }
+
     fn ban(&mut self, until: u64) {
         self.ban = self.ban.max(Ban::until(until));
     }

@@ -225,6 +225,9 @@ catalogue! {
         TOO_MANY_CONNECTIONS_OF_CLIENT = "too_many_connections_of_client", 429, "Too many connections from one client",
             "This client address holds as many connections as it may.",
             "Reuse connections; see `connections_per_client`.";
+        CONNECTION_RATE_EXCEEDED = "connection_rate_exceeded", 429, "Connections opened too fast",
+            "This client address opens more connections in a time than it may. The connection is closed without an answer.",
+            "Reuse connections; see `connection_rate`.";
         TOO_MANY_STREAM_RESETS = "too_many_stream_resets", 429, "Too many reset streams",
             "An HTTP/2 connection reset most of its streams early and was closed: the pattern of a rapid-reset attack.",
             "Do not cancel most of the requests you send.";
@@ -256,7 +259,18 @@ catalogue! {
             "The path and query fit a pattern on a deny list.",
             "Ask the operators with the request id; operators: the security log names list, file and line.";
     }
+    "Limits (edge)" {
+        RATE_LIMIT_EXCEEDED = "rate_limit_exceeded", 429, "Too many requests",
+            "More was asked for in a time than a limit allows; the security log names the limit.",
+            "Wait as long as `Retry-After` says, and slow down; operators: see `[[limit]]` and `[cc]`.";
+        CLIENT_BANNED = "client_banned", 429, "Banned for a time",
+            "A limit has banned this client, because it went on far above what is allowed.",
+            "Wait as long as `Retry-After` says; operators: see `ban` of the limit that the security log names.";
+    }
     "Routing and hand-off (edge)" {
+        ROUTE_STOPPED = "route_stopped", 503, "Route stopped",
+            "Operators have stopped this route for a time, for all clients or for a share of them.",
+            "Wait as long as `Retry-After` says; operators: `traffic-gateway route list` shows who did and why.";
         ROUTE_NOT_FOUND = "route_not_found", 404, "No route",
             "No route of the edge matches the host and the path.",
             "Check the host and the path; operators: see `[[route]]`.";
@@ -379,6 +393,9 @@ catalogue! {
         BLOCK_NEEDS_FORCE = "block_needs_force", 409, "Overlaps an allowed or trusted network",
             "The network shares addresses with one that is allowed, or with a trusted proxy.",
             "If it is meant, use `--force` (API: `\"force\": true`).";
+        ADMIN_ROUTE_MISSING = "admin_route_missing", 404, "No such route",
+            "No route of the running configuration has this name.",
+            "`traffic-gateway route list` shows the names.";
         BLOCK_LIST_FULL = "block_list_full", 507, "Blocklist full",
             "There are as many entries as there may be.",
             "Remove some, block larger networks, or use a list file.";

@@ -11,6 +11,8 @@ use serde::Deserialize;
 use super::client::TrustedProxies;
 use super::listener::Listener;
 pub use super::path::EncodedSlash;
+use super::rate::ConnectionRate;
+use crate::admit::Mode;
 
 /// How long a body may be slower than the minimum rate at its beginning.
 pub(super) const BODY_GRACE: Duration = Duration::from_secs(5);
@@ -50,6 +52,13 @@ pub struct Config {
     pub requests_per_connection: u64,
     /// Most connections of one client address at a time (IPv6: of one /64 network); 0 is unlimited.
     pub connections_per_client: u32,
+    /// Most connections that one client address (IPv6: one /64 network) may open in a time, and as many at once. Further ones
+    /// are closed. Default: any number.
+    #[schemars(example = "20/1s")]
+    pub connection_rate: Option<Rate>,
+    /// Whether `connections_per_client` and `connection_rate` are obeyed (`enforce`), or only written to the security log
+    /// (`observe`).
+    pub connection_limits: Mode,
     /// Methods that are let in; any other gets 405. CONNECT cannot be let in.
     pub methods: Vec<String>,
     /// Whether header names may contain `_`, which some services take for `-`.
@@ -77,6 +86,8 @@ impl Default for Config {
             proxy_protocol_timeout: HumanDuration::from_secs(3),
             requests_per_connection: 10_000,
             connections_per_client: 0,
+            connection_rate: None,
+            connection_limits: Mode::Enforce,
             methods: ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"].map(String::from).to_vec(),
             header_underscores: false,
             encoded_slash: EncodedSlash::default(),
@@ -164,6 +175,10 @@ pub struct Bounds {
     pub requests_per_connection: u64,
     /// Connections of one client; 0 is unlimited.
     pub connections_per_client: u32,
+    /// Connections of one client in a time.
+    pub connection_rate: Option<ConnectionRate>,
+    /// Whether limits on connections have an effect.
+    pub connection_limits: Mode,
     /// Methods that are let in.
     pub methods: Box<[Method]>,
     /// The value of `Allow` in a 405.
@@ -208,7 +223,7 @@ pub struct Http2Bounds {
 }
 
 impl Bounds {
-    /// Compiles `[accept]`, with the trusted proxies and listeners that belong to the same generation.
+    /// Compiles `[accept]` without its `connection_rate`, with the trusted proxies and listeners that belong to the same generation.
     ///
     /// # Errors
     /// Every value that cannot work, at its position.
@@ -325,6 +340,8 @@ impl Bounds {
             proxy_protocol_timeout: config.proxy_protocol_timeout.get(),
             requests_per_connection: config.requests_per_connection,
             connections_per_client: config.connections_per_client,
+            connection_rate: None,
+            connection_limits: config.connection_limits,
             allow: config.methods.join(", ").into_boxed_str(),
             methods: methods.into_boxed_slice(),
             header_underscores: config.header_underscores,

@@ -9,7 +9,7 @@ use gatehouse_shared::clock;
 use gatehouse_shared::id::RequestId;
 use gatehouse_shared::live::Generation;
 use gatehouse_shared::problem::{self, Reason};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType};
 
@@ -18,6 +18,8 @@ use super::upload::Upload;
 use super::wire::violation;
 use crate::admit::{Action, Denial};
 use crate::policy::Policy;
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// What is known of a client connection once its protocol is chosen; the same for all its requests.
 #[derive(Debug)]
@@ -139,7 +141,7 @@ impl Arrival {
     /// The client of this request: the connection's source, or whom trusted proxies name.
     #[must_use]
     pub fn client(&self, headers: &HeaderMap) -> SocketAddr {
-        let forwarded_for = headers.get_all("x-forwarded-for").iter().map(HeaderValue::as_bytes);
+        let forwarded_for = headers.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
         self.policy.value.accept.trusted_proxies.client(self.connection.source, forwarded_for)
     }
 }

@@ -20,8 +20,9 @@ use pingora::server::ShutdownWatch;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
+use super::config::Bounds;
 use super::connection::{Connection, Refusal, Refusals, TlsFacts};
-use super::guard::Connections;
+use super::guard::{Connections, Guard};
 use super::listener::Listener;
 use super::proxy_protocol::{self, Header};
 use super::refuse::RECORDED_MAX;
@@ -30,7 +31,7 @@ use super::tls_failure::TlsFailure;
 use super::transport::Transport;
 use super::wire::Wire;
 use super::{STAGE, http1, http2};
-use crate::admit::{Action, Denial};
+use crate::admit::{Action, Denial, Mode};
 use crate::answer::{Answers, Facts, Written, preferred};
 use crate::policy::Policy;
 
@@ -115,6 +116,23 @@ impl<G> Entrance<G> {
         self.refusals.turned_away(connection, &Denial::from(reason).by(STAGE));
     }
 
+    /// Counts a connection for its client; false when it has too many, or opens them too fast, and that is not only observed.
+    fn may_stay(&self, connection: &Connection, guard: &mut Guard, bounds: &Bounds) -> bool {
+        let (client, mode) = (connection.source.ip(), bounds.connection_limits);
+        let passes = |is_within: bool, reason| {
+            if !is_within {
+                self.refusals.turned_away(connection, &Denial { mode, ..Denial::from(reason).by(STAGE) });
+            }
+            is_within || mode == Mode::Observe
+        };
+        let is_slow = bounds.connection_rate.as_ref().is_none_or(|rate| rate.admit(client, connection.accepted_at));
+        passes(is_slow, &problem::CONNECTION_RATE_EXCEEDED)
+            && passes(
+                guard.count_client(client, bounds.connections_per_client),
+                &problem::TOO_MANY_CONNECTIONS_OF_CLIENT,
+            )
+    }
+
     fn record(&self, refusal: &Refusal<'_>) {
         let head = refusal.head.get(..RECORDED_MAX).unwrap_or(refusal.head);
         self.refusals.refused(&Refusal { head, ..*refusal });
@@ -169,8 +187,7 @@ where
             self.refusals.turned_away(&connection, &denial);
             return;
         }
-        if !guard.count_client(source, bounds.connections_per_client) {
-            self.turn_away(&connection, &problem::TOO_MANY_CONNECTIONS_OF_CLIENT);
+        if !self.may_stay(&connection, &mut guard, bounds) {
             return;
         }
         let transport = if bound.listener.tls.is_some() {

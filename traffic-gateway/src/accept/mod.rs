@@ -12,6 +12,7 @@ pub mod config;
 pub mod listener;
 pub mod entrance;
 pub mod guard;
+pub mod rate;
 mod proxy_protocol;
 pub mod tls;
 mod tls_failure;
@@ -50,7 +51,10 @@ pub use refuse::fields_of;
 pub use tls_failure::TlsFailure;
 pub use wire::violation_of;
 
+use gatehouse_shared::clock;
 use gatehouse_shared::config::{ConfigErrors, Positions, Sources};
+
+use rate::ConnectionRate;
 
 /// What the security log calls this step.
 pub const STAGE: &str = "accept";
@@ -78,8 +82,12 @@ pub fn compile(
     };
     let trusted = TrustedProxies::new(&config.client);
     let bounds = errors.collect(Bounds::compile(&config.accept, trusted, listeners.unwrap_or_default(), positions));
+    let rate_before = before.and_then(|before| before.connection_rate.as_ref());
+    let rate =
+        config.accept.connection_rate.map(|rate| ConnectionRate::compile(rate, rate_before, positions, clock::now()));
+    let connection_rate = rate.and_then(|rate| errors.collect(rate));
     match bounds {
-        Some(bounds) => errors.into_result(bounds),
+        Some(bounds) => errors.into_result(Bounds { connection_rate, ..bounds }),
         None => Err(errors),
     }
 }

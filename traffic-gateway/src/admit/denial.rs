@@ -168,10 +168,15 @@ impl Evidence {
     /// digits of its SHA-256 are kept, so that two lines about the same secret can be told to be so.
     #[must_use]
     pub fn matched_secret(self, what: impl Into<Box<str>>, value: impl AsRef<[u8]>) -> Self {
-        let digest = digest(&SHA256, value.as_ref());
-        let hex: String = digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        self.matched(what, format!("sha256:{hex}"))
+        self.matched(what, secret_digest(value.as_ref()))
     }
+}
+
+/// What a log says of a secret: `sha256:` and the first 16 hexadecimal digits of its SHA-256.
+pub(crate) fn secret_digest(value: &[u8]) -> String {
+    let digest = digest(&SHA256, value);
+    let hex: String = digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
 }
 
 impl Action {

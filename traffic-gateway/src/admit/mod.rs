@@ -12,6 +12,7 @@ pub mod view;
 pub mod guard;
 pub mod denial;
 pub mod protocol;
+pub mod limit;
 pub mod destination;
 
 pub use denial::{Action, Denial, Entry, Evidence, Matched, Mode, Source};
@@ -19,12 +20,21 @@ pub use guard::{Admitted, Guard};
 pub use stage::{Ended, Stage, Verdict};
 pub use view::RequestView;
 
-use std::{net::IpAddr, time::Instant};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use gatehouse_shared::{
+    clock,
+    config::{ConfigErrors, Positions, Sources},
+};
 
 use access::Access;
 use blocklist::Blocklist;
 use destination::Destination;
-use gatehouse_shared::config::{ConfigErrors, Positions, Sources};
+use limit::{Bans, Limits, keeper::ExchangeTotals};
 use protocol::Protocol;
 
 use crate::{config::Config, observe::verdicts::Verdicts};
@@ -35,7 +45,12 @@ pub struct Admission {
     protocol: Guard<Protocol>,
     blocklist: Guard<Blocklist>,
     access: Guard<Access>,
+    limit: Guard<Limits>,
     destination: Guard<Destination>,
+    bans: Arc<Bans>,
+    bans_per_second: u32,
+    exchanges: Arc<ExchangeTotals>,
+    exchange_every: Duration,
 }
 
 impl Default for Admission {
@@ -45,13 +60,18 @@ impl Default for Admission {
             protocol: Guard::new(Protocol, Mode::Enforce),
             blocklist: Guard::new(Blocklist::default(), Mode::Enforce),
             access: Guard::new(None, Mode::Enforce),
+            limit: Guard::new(None, Mode::Enforce),
             destination: Guard::new(Destination, Mode::Enforce),
+            bans: Arc::default(),
+            bans_per_second: 0,
+            exchanges: Arc::default(),
+            exchange_every: limit::config::Settings::default().exchange_every.get(),
         }
     }
 }
 
 impl Admission {
-    /// Compiles every stage; what has not changed since `before` is taken over.
+    /// Compiles every stage; what must outlive a reload is taken over from the stages `before`.
     ///
     /// # Errors
     ///
@@ -68,7 +88,20 @@ impl Admission {
         let access = Guard::new(access.filter(|access| !access.is_empty()), Mode::Enforce);
         let blocklist = before.and_then(Self::blocklist).cloned().unwrap_or_default();
         let blocklist = Guard::new(blocklist, Mode::Enforce);
-        errors.into_result(Self { blocklist, access, ..Self::default() })
+        let bans = before.map(|before| Arc::clone(&before.bans)).unwrap_or_default();
+        let limits_before = before.and_then(|before| before.limit.stage());
+        let limits = Limits::compile(config, limits_before, &bans, sources, positions, clock::now());
+        let limits = errors.collect(limits).flatten();
+        errors.into_result(Self {
+            blocklist,
+            access,
+            limit: Guard::new(limits, Mode::Enforce),
+            bans,
+            bans_per_second: config.limits.bans_per_second,
+            exchanges: before.map(|before| Arc::clone(&before.exchanges)).unwrap_or_default(),
+            exchange_every: config.limits.exchange_every.get(),
+            ..Self::default()
+        })
     }
 
     /// Whether a connection of this client is served at all, asked as soon as the client is known and before anything of TLS
@@ -96,6 +129,36 @@ impl Admission {
         self.access.stage()
     }
 
+    /// The limits, where there are any.
+    #[must_use]
+    pub fn limits(&self) -> Option<&Limits> {
+        self.limit.stage()
+    }
+
+    /// Whom limits have banned; the same from the start of the process to its end.
+    #[must_use]
+    pub fn bans(&self) -> &Arc<Bans> {
+        &self.bans
+    }
+
+    /// Exchanges of limits of the fleet; the same from the start of the process to its end.
+    #[must_use]
+    pub fn exchanges(&self) -> &ExchangeTotals {
+        &self.exchanges
+    }
+
+    /// How often limits of the fleet are exchanged.
+    #[must_use]
+    pub fn exchange_every(&self) -> Duration {
+        self.exchange_every
+    }
+
+    /// Takes the bans that may be handed on to the fleet now; see [`Bans::drain`].
+    #[must_use]
+    pub fn drain_bans(&self, unix_ms: u64) -> Vec<limit::Ban> {
+        self.bans.drain(usize::try_from(self.bans_per_second).unwrap_or(usize::MAX), unix_ms)
+    }
+
     /// Asks every stage in order; the first that refuses has the last word.
     ///
     /// # Errors
@@ -106,6 +169,9 @@ impl Admission {
         self.protocol.check(request, now, verdicts, &mut admitted)?;
         self.blocklist.check(request, now, verdicts, &mut admitted)?;
         self.access.check(request, now, verdicts, &mut admitted)?;
+        if !admitted.is_trusted {
+            self.limit.check(request, now, verdicts, &mut admitted)?;
+        }
         self.destination.check(request, now, verdicts, &mut admitted)?;
         Ok(admitted)
     }
@@ -115,6 +181,7 @@ impl Admission {
         self.protocol.finish(ended, now);
         self.blocklist.finish(ended, now);
         self.access.finish(ended, now);
+        self.limit.finish(ended, now);
         self.destination.finish(ended, now);
     }
 }
@@ -155,6 +222,6 @@ mod tests {
         }
         let each = (clock::now() - start) / ROUNDS;
         println!("admission of a clean request: {each:?}");
-        assert!(each < std::time::Duration::from_micros(5));
+        assert!(each < Duration::from_micros(5));
     }
 }

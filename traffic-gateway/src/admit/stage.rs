@@ -7,7 +7,7 @@ use std::{
 
 use gatehouse_shared::{hop::Auth, problem::Reason};
 
-use super::{Denial, RequestView};
+use super::{Denial, RequestView, limit::Receipt};
 use crate::{
     accept::{Connection, Message},
     balance::Route,
@@ -68,4 +68,6 @@ pub struct Ended<'a> {
     pub auth: Option<Auth>,
     /// Items executed, as tier two says.
     pub cost: Option<u32>,
+    /// What the limits have said of it.
+    pub receipt: &'a Receipt,
 }

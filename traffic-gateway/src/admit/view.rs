@@ -7,7 +7,7 @@ use std::{
 
 use http::{HeaderMap, Method};
 
-use super::{Denial, Mode};
+use super::{Denial, Mode, limit::Receipt};
 use crate::{
     accept::{Connection, Message, TlsFacts},
     balance::Route,
@@ -26,6 +26,7 @@ pub struct RequestView<'a> {
     route: Option<&'a Route>,
     unix_ms: u64,
     observed: RefCell<Vec<Denial>>,
+    receipt: RefCell<Receipt>,
 }
 
 impl<'a> RequestView<'a> {
@@ -39,7 +40,16 @@ impl<'a> RequestView<'a> {
         route: Option<&'a Route>,
         unix_ms: u64,
     ) -> Self {
-        Self { message, headers, connection, client, route, unix_ms, observed: RefCell::default() }
+        Self {
+            message,
+            headers,
+            connection,
+            client,
+            route,
+            unix_ms,
+            observed: RefCell::default(),
+            receipt: RefCell::default(),
+        }
     }
 
     /// The head, judged and normalised.
@@ -150,6 +160,17 @@ impl<'a> RequestView<'a> {
         if observed.len() < OBSERVED_MAX {
             observed.push(Denial { mode: Mode::Observe, ..denial });
         }
+    }
+
+    /// Keeps what the limits have said, for when the request ends.
+    pub(super) fn keep_receipt(&self, receipt: Receipt) {
+        *self.receipt.borrow_mut() = receipt;
+    }
+
+    /// What the limits have said; once.
+    #[must_use]
+    pub fn take_receipt(&self) -> Receipt {
+        self.receipt.take()
     }
 
     /// How many were observed so far.

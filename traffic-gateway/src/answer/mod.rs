@@ -76,6 +76,7 @@ pub async fn deny(session: &mut Session, context: &mut Context, mut denial: Deni
     if let Some(delay) = denial.retry_after {
         head.insert_header(header::RETRY_AFTER, whole_seconds(delay))?;
     }
+    context.tell_limits(&mut head);
     for (name, value) in denial.headers.drain(..) {
         head.insert_header(name, value)?;
     }

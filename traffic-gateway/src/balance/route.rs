@@ -197,7 +197,8 @@ fn duplicate(host: &str, prefix: &str) -> String {
     format!("another route already has {host} with path_prefix \"{prefix}\"")
 }
 
-fn name_of(config: &Config) -> Box<str> {
+/// The name of a route: its hosts and prefix as written.
+pub(crate) fn name_of(config: &Config) -> Box<str> {
     let hosts = if config.hosts.is_empty() { "*".to_owned() } else { config.hosts.join(",") };
     format!("{hosts}{}", config.path_prefix).into()
 }

@@ -18,7 +18,8 @@ use pingora::{Error, ErrorType, OkOrErr, OrErr, Result, http::RequestHeader};
 use crate::{accept::Message, context::Context, policy::Policy};
 
 const HOP: HeaderName = HeaderName::from_static("x-gatehouse-hop");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// The W3C trace context.
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Headers put on by [`prepare`].
@@ -53,10 +54,10 @@ pub fn prepare(context: &mut Context, head: &mut RequestHeader) -> Result<()> {
         headers.insert(header::HOST, value_of(message.authority())?);
     }
     if let Some(trace) = &context.trace {
-        if !trace.is_continued() {
-            headers.remove(TRACESTATE);
-        }
         headers.insert(TRACEPARENT, unindexed(value_of(trace.to_header().as_str())?));
+    } else {
+        headers.remove(TRACEPARENT);
+        headers.remove(TRACESTATE);
     }
     *head = RequestHeader::from(parts);
     Ok(())

@@ -17,6 +17,8 @@ use pingora::{
 
 use crate::{answer::REQUEST_ID, context::Context};
 
+const RESULT: HeaderName = HeaderName::from_static(hop::RESULT_HEADER);
+
 /// An answer sooner than this after the last of the body was made without it: the way to tier two and back is longer.
 const EARLY: Duration = Duration::from_micros(100);
 
@@ -29,7 +31,7 @@ pub fn receive(context: &mut Context, head: &mut ResponseHeader) -> Result<()> {
     if head.status.is_informational() {
         return Ok(());
     }
-    let result = head.headers.get(hop::RESULT_HEADER).and_then(|value| HopResult::parse(value.as_bytes()));
+    let result = head.headers.get(RESULT).and_then(|value| HopResult::parse(value.as_bytes()));
     let node_is_at_fault = result.as_ref().is_some_and(|result| {
         result.node && result.origin == Origin::Gateway && matches!(head.status.as_u16(), 502..=504)
     });
@@ -40,6 +42,7 @@ pub fn receive(context: &mut Context, head: &mut ResponseHeader) -> Result<()> {
     for name in internal_names(&head.headers) {
         head.remove_header(&name);
     }
+    context.tell_limits(head);
     head.insert_header(REQUEST_ID, context.id_value())
 }
 

@@ -23,7 +23,9 @@ use gatehouse_shared::{
     },
 };
 
-use super::{blocklist_metrics::BlocklistMetrics, security_log::SecurityLog, verdicts::Verdicts};
+use super::{
+    blocklist_metrics::BlocklistMetrics, limits::LimitMetrics, security_log::SecurityLog, verdicts::Verdicts,
+};
 use crate::{
     accept::guard::Connections,
     admit::blocklist::Keeper,
@@ -148,8 +150,10 @@ impl Metrics {
             clients.show(&connections);
         });
         let nodes = NodeMetrics::declare(catalogue)?;
+        let limits = LimitMetrics::declare(catalogue)?;
         let live = Arc::clone(live);
         catalogue.on_render(move || {
+            limits.show(&live.current().value.admission);
             for cluster in &live.current().value.clusters {
                 nodes.show(cluster);
             }
@@ -349,6 +353,7 @@ pub fn reference_markdown<T: Load>(live: &Arc<Live<T>>, log: &LineWriter) -> Res
     let edge = Metrics::new()?;
     let catalogue = &edge.catalogue;
     NodeMetrics::declare(catalogue)?;
+    LimitMetrics::declare(catalogue)?;
     catalogue.gauge("gatehouse_edge_requests_in_flight", "Requests being served.")?;
     ConnectionMetrics::declare(catalogue)?;
     metrics::process(catalogue)?;

@@ -5,6 +5,7 @@ pub mod security_log;
 pub mod metrics;
 mod blocklist_metrics;
 pub mod verdicts;
+mod limits;
 mod observer;
 mod refusals;
 

@@ -165,7 +165,7 @@ impl Observer {
         duration: Duration,
     ) {
         let (connection, outcome) = (&arrival.connection, &context.outcome);
-        let trace_id = context.trace.as_ref().filter(|trace| trace.is_continued()).map(TraceContext::trace_id);
+        let trace_id = context.trace.as_ref().map(TraceContext::trace_id);
         let entry = Entry {
             time_unix_ms: context.started_unix_ms,
             request_id: context.request_id.as_str(),
@@ -201,7 +201,7 @@ impl Observer {
         let (connection, message) = (&arrival.connection, &arrival.message);
         let answers = &arrival.policy.value.answers;
         let path = Some(message.canonical_path());
-        let trace_id = context.trace.as_ref().filter(|trace| trace.is_continued()).map(TraceContext::trace_id);
+        let trace_id = context.trace.as_ref().map(TraceContext::trace_id);
         self.security.write(&Record {
             unix_ms: context.started_unix_ms,
             request_id: Some(context.request_id.as_str()),

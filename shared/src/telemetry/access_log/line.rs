@@ -207,8 +207,18 @@ pub fn push_ip(out: &mut String, address: IpAddr) {
         if index > 0 {
             out.push('.');
         }
-        push_number(out, u64::from(octet));
+        push_octet(out, octet);
     }
+}
+
+fn push_octet(out: &mut String, octet: u8) {
+    if octet >= 100 {
+        out.push(char::from(b'0' + octet / 100));
+    }
+    if octet >= 10 {
+        out.push(char::from(b'0' + octet / 10 % 10));
+    }
+    out.push(char::from(b'0' + octet % 10));
 }
 
 /// Appends an address with its port as `Display` does, but without flow label and zone.

@@ -181,7 +181,7 @@ impl RedisBlocks {
 
     /// The connection.
     #[must_use]
-    pub fn redis(&self) -> &Redis {
+    pub fn redis(&self) -> &Arc<Redis> {
         &self.redis
     }
 

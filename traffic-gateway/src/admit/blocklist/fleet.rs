@@ -39,25 +39,29 @@ impl Following {
         Self { keeper, live }
     }
 
-    /// Makes the entries that limits have asked for and that are not there already.
+    /// Makes entries of the clients that limits have banned; the bans of this node alone end with that. What overlaps an
+    /// allowed or trusted network stays this node's business.
     async fn ban(&self) {
         let generation = self.live.current();
         let policy = &generation.value;
-        let Some(blocklist) = policy.admission.blocklist() else { return };
-        let now = clock::unix_ms() / 1_000;
-        for ban in blocklist.bans().take(now, |network| overlapped(policy, network, now).is_none()) {
-            let lasts =
-                |record: Record| record.entry.is_some_and(|entry| entry.until.is_none_or(|end| end >= ban.until));
-            if self.keeper.mirror().get(ban.network).is_some_and(lasts) {
+        let now_ms = clock::unix_ms();
+        for ban in policy.admission.drain_bans(now_ms) {
+            if overlapped(policy, ban.client, now_ms / 1_000).is_some() {
                 continue;
             }
-            let reason = format!("limit {}: {} clients", ban.limit, ban.clients);
-            let entry = Entry { until: Some(ban.until), owner: None, ticket: None, reason: Some(reason) };
-            let wanted = vec![Wanted { network: ban.network, entry: Some(entry), expected: Expected::Anything }];
-            let actor = Actor { name: format!("limit:{}", ban.limit), role: None, from: None };
-            if let Err(error) = self.keeper.change(wanted, actor, "blocklist.ban").await {
-                tracing::error!(network = %ban.network, %error, "ban not made");
+            let until = ban.until_unix_ms.div_ceil(1_000);
+            let lasts = |record: Record| record.entry.is_some_and(|entry| entry.until.is_none_or(|end| end >= until));
+            if !self.keeper.mirror().get(ban.client).is_some_and(lasts) {
+                let reason = Some(format!("banned by the limit {}", ban.limit));
+                let entry = Entry { until: Some(until), owner: None, ticket: None, reason };
+                let wanted = vec![Wanted { network: ban.client, entry: Some(entry), expected: Expected::Anything }];
+                let actor = Actor { name: format!("limit:{}", ban.limit), role: None, from: None };
+                if let Err(error) = self.keeper.change(wanted, actor, "blocklist.ban").await {
+                    tracing::error!(network = %ban.client, %error, "ban not handed on");
+                    continue;
+                }
             }
+            policy.admission.bans().lift(&ban.client);
         }
     }
 }

@@ -2,12 +2,12 @@
 //!
 //! [`Blocklist`] is the stage: one look-up in memory, first for the connection and again for each request's real client.
 //! What it looks into is the [`Mirror`], which outlives reloads. The [`Keeper`] is the process around it: it makes changes,
-//! keeps them in Redis or a file, and follows what other nodes change. [`bans`] are entries that limits ask for. [`suggest`] notes who is refused most, as candidates.
+//! keeps them in Redis or a file, and follows what other nodes change. [`suggest`] notes who
+//! is refused most, as candidates.
 
 mod mirror;
 pub mod keeper;
 mod fleet;
-pub mod bans;
 mod overlap;
 pub mod suggest;
 
@@ -15,7 +15,6 @@ use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use gatehouse_shared::{cidr, problem};
 
-use bans::Bans;
 pub use fleet::Following;
 pub use keeper::{Actor, ChangeError, Changed, Done, Keeper, OpenError, Reach, Wanted};
 pub use mirror::{Mirror, Page};
@@ -29,7 +28,6 @@ use super::{Denial, Ended, Entry, Evidence, RequestView, Source, Stage, Verdict}
 pub struct Blocklist {
     mirror: Arc<Mirror>,
     refused: Arc<Refused>,
-    bans: Arc<Bans>,
 }
 
 impl Blocklist {
@@ -43,12 +41,6 @@ impl Blocklist {
     #[must_use]
     pub fn refused(&self) -> &Arc<Refused> {
         &self.refused
-    }
-
-    /// Where limits ask for bans.
-    #[must_use]
-    pub fn bans(&self) -> &Arc<Bans> {
-        &self.bans
     }
 
     /// Why a client is turned away at `unix_ms`; `None` where it is not.

@@ -1,0 +1,316 @@
+//! How much may each client, route, … do? Limits and bans.
+//!
+//! A [`rule::Rule`] is one limit and one counter. A request meets every limit whose `match` covers it, in the order of the
+//! configuration, those that ban first; the first that refuses has the last word. Keys are made once for a request, however
+//! many limits count by the same.
+//!
+//! **A request that one limit refuses is counted by no other**: what the limits before have counted they give back, because
+//! whatever is refused costs nothing behind this gate. Two kinds count it nevertheless, for they are about what clients try:
+//! limits that ban, and those on 4xx answers. Between counting and giving back (microseconds) another request may find a limit
+//! used up that is not; giving back is exact, so nothing is lost or granted twice.
+//!
+//! What is known only when a request ends (its status, its cost, whether its credentials were good) is counted then, by what
+//! its [`Receipt`] says it has met; the next request is judged by it.
+
+pub mod config;
+mod part;
+mod condition;
+pub(crate) mod counter;
+mod rule;
+pub mod receipt;
+pub mod ban;
+pub mod fleet;
+pub mod keeper;
+mod compile;
+
+use std::{
+    cell::OnceCell,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use gatehouse_shared::{
+    config::{ConfigErrors, Positions, Sources},
+    hop::Auth,
+    limit::{Key, KeyHasher, Usage},
+    problem,
+};
+use http::HeaderValue;
+
+pub use ban::{Ban, Bans};
+pub use receipt::Receipt;
+
+use super::{Denial, Ended, Evidence, Mode, RequestView, Source, Stage, Verdict};
+use condition::Credentials;
+use config::{Count, Only};
+use counter::{Counted, Moment};
+use part::KeySpec;
+use receipt::Met;
+use rule::{Answer, Breach, Rule, Totals};
+
+/// Keys of one request that are kept; further ones are made again for every limit.
+const KEPT_KEYS: usize = 8;
+
+/// Every limit of one generation.
+#[derive(Debug)]
+pub struct Limits {
+    rules: Box<[Rule]>,
+    /// What they count by, each once.
+    specs: Box<[KeySpec]>,
+    credentials: Credentials,
+    hasher: KeyHasher,
+    fleet_hasher: KeyHasher,
+    bans: Arc<Bans>,
+}
+
+/// How a limit stands.
+#[derive(Debug)]
+pub(crate) struct Standing<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) totals: &'a Totals,
+    /// Its table of keys, and that of the networks of those who found no place in it.
+    pub(crate) own: Usage,
+    pub(crate) networks: Usage,
+}
+
+/// What limits want to know of a request, found out at most once.
+struct Asking<'a> {
+    limits: &'a Limits,
+    request: &'a RequestView<'a>,
+    has_credentials: OnceCell<bool>,
+    /// Keys by position of their spec: not made yet, not there, or made.
+    keys: [Option<Option<Key>>; KEPT_KEYS],
+}
+
+impl Limits {
+    /// Compiles all limits of a configuration; `None` when there are none. Counts are those of `before` where name, key and
+    /// algorithm are the same.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with any of them.
+    pub fn compile(
+        config: &crate::config::Config,
+        before: Option<&Self>,
+        bans: &Arc<Bans>,
+        sources: &mut Sources,
+        positions: &Positions,
+        now: Instant,
+    ) -> Result<Option<Self>, ConfigErrors> {
+        compile::compile(config, before, bans, sources, positions, now)
+    }
+
+    /// The values of `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10) about the limits that a request
+    /// has met and its client is told about; `None` when there are none.
+    #[must_use]
+    pub fn fields(&self, receipt: &Receipt) -> Option<(HeaderValue, HeaderValue)> {
+        let mut told = receipt.told().filter_map(|met| Some((met, self.rules.get(usize::from(met.limit))?)));
+        let (first, rule) = told.next()?;
+        let mut standing = String::with_capacity(48);
+        first.write_field(&mut standing, &rule.name);
+        let mut policy = rule.counter.policy_field().to_owned();
+        for (met, rule) in told {
+            standing.push_str(", ");
+            met.write_field(&mut standing, &rule.name);
+            policy.push_str(", ");
+            policy.push_str(rule.counter.policy_field());
+        }
+        Some((HeaderValue::try_from(standing).ok()?, HeaderValue::try_from(policy).ok()?))
+    }
+
+    /// How each limit stands, for metrics.
+    pub(crate) fn standings(&self) -> impl Iterator<Item = Standing<'_>> {
+        self.rules.iter().map(|rule| {
+            let [own, networks] = rule.counter.usage();
+            Standing { name: &rule.name, totals: &rule.totals, own, networks }
+        })
+    }
+
+    /// Gives the places of idle keys back; call it every few seconds.
+    pub fn reclaim(&self, now: Instant, unix_ms: u64) {
+        self.rules.iter().for_each(|rule| rule.counter.reclaim(Moment { now, unix_ms }));
+    }
+
+    fn hasher(&self, spec: &KeySpec) -> &KeyHasher {
+        if spec.is_fleet { &self.fleet_hasher } else { &self.hasher }
+    }
+
+    /// The key under which the failed credentials of whoever a key stands for are counted.
+    fn tried_key(&self, rule: &Rule, key: Key) -> Key {
+        let hasher = self.specs.get(rule.spec).map_or(&self.hasher, |spec| self.hasher(spec));
+        hasher.key().bytes(&key.to_bytes()).bytes(b"tried").finish()
+    }
+
+    /// Asks one limit. The denial when it refuses and is to be obeyed.
+    fn ask(&self, index: usize, rule: &Rule, met: Met, asking: &Asking<'_>, walk: &mut Walk) -> Option<Denial> {
+        let request = asking.request;
+        let key = if met.is_tried { self.tried_key(rule, met.key) } else { met.key };
+        let (decision, answer) = rule.ask(key, met.is_tried, request.client(), walk.at);
+        let limit = u16::try_from(index).unwrap_or(u16::MAX);
+        let mut met = Met { limit, is_told: rule.is_told && !met.is_tried, ..met };
+        let denial = match answer {
+            Answer::Pass(counted) => {
+                met.counted = counted;
+                Rule::tally(&rule.totals.admitted);
+                None
+            }
+            Answer::Wait(counted, time) => {
+                met.counted = Some(counted);
+                walk.delay = walk.delay.max(time);
+                Rule::tally(&rule.totals.delayed);
+                None
+            }
+            Answer::Over => {
+                let enforced = rule.mode == Mode::Enforce;
+                Rule::tally(if enforced { &rule.totals.refused } else { &rule.totals.observed });
+                if let (Breach::Ban(time), true) = (rule.action, enforced) {
+                    let until = walk.at.unix_ms.saturating_add(millis(time));
+                    self.bans.ban(request.client(), until, &rule.name, walk.at.unix_ms);
+                }
+                self.specs
+                    .get(rule.spec)
+                    .and_then(|spec| request.judge(rule.mode, rule.denial(spec, &decision, request)))
+            }
+        };
+        walk.receipt.add(met, &decision);
+        denial
+    }
+
+    /// Has the limits before forget a request that goes no further.
+    fn give_back(&self, request: &RequestView<'_>, walk: &mut Walk) {
+        for met in &mut walk.receipt.met {
+            let Some(rule) = self.rules.get(usize::from(met.limit)).filter(|rule| !rule.counts_refused()) else {
+                continue;
+            };
+            if let Some(counted) = met.counted.take() {
+                rule.counter.give_back(met.key, request.client(), counted, walk.at);
+                met.remaining = met.remaining.saturating_add(1);
+            }
+        }
+    }
+
+    fn banned(&self, request: &RequestView<'_>) -> Option<Denial> {
+        let ban = self.bans.of(request.client(), request.unix_ms())?;
+        let evidence = Evidence::new(Source::Limit, ban.limit).matched("client", request.client().to_string());
+        let rest = Duration::from_millis(ban.until_unix_ms.saturating_sub(request.unix_ms()));
+        Some(Denial { retry_after: Some(rest), ..Denial::from(&problem::CLIENT_BANNED).because_of(evidence) })
+    }
+}
+
+/// What comes together while limits are asked.
+struct Walk {
+    at: Moment,
+    receipt: Receipt,
+    delay: Duration,
+}
+
+impl Asking<'_> {
+    fn has_credentials(&self) -> bool {
+        *self.has_credentials.get_or_init(|| self.limits.credentials.are_in(self.request))
+    }
+
+    /// What a limit is to be asked, if it covers the request.
+    fn of(&mut self, rule: &Rule) -> Option<Met> {
+        if !rule.condition.covers(self.request) {
+            return None;
+        }
+        let is_tried = match rule.condition.only {
+            None => false,
+            Some(Only::Unauthenticated) => self.has_credentials(),
+            Some(Only::Authenticated) if self.has_credentials() => false,
+            Some(Only::Authenticated) => return None,
+        };
+        let key = self.key(rule.spec)?;
+        Some(Met { limit: 0, key, counted: None, is_tried, is_told: false, remaining: 0, reset_seconds: 0 })
+    }
+
+    fn key(&mut self, spec: usize) -> Option<Key> {
+        if let Some(Some(made)) = self.keys.get(spec) {
+            return *made;
+        }
+        let parts = self.limits.specs.get(spec)?;
+        let key = parts.key(self.request, self.limits.hasher(parts));
+        if let Some(place) = self.keys.get_mut(spec) {
+            *place = Some(key);
+        }
+        key
+    }
+}
+
+impl Stage for Limits {
+    const NAME: &'static str = "limit";
+
+    fn check(&self, request: &RequestView<'_>, now: Instant) -> Verdict {
+        if let Some(denial) = self.banned(request) {
+            return Verdict::Deny(denial);
+        }
+        let at = Moment { now, unix_ms: request.unix_ms() };
+        let receipt = Receipt { at: Some(at), ..Receipt::default() };
+        let mut walk = Walk { at, receipt, delay: Duration::ZERO };
+        let mut asking = Asking { limits: self, request, has_credentials: OnceCell::new(), keys: [None; KEPT_KEYS] };
+        let mut refused = None;
+        for (index, rule) in self.rules.iter().enumerate() {
+            let Some(met) = asking.of(rule) else { continue };
+            refused = self.ask(index, rule, met, &asking, &mut walk);
+            if refused.is_some() {
+                self.give_back(request, &mut walk);
+                break;
+            }
+        }
+        request.keep_receipt(walk.receipt);
+        match refused {
+            Some(denial) => Verdict::Deny(denial),
+            None if walk.delay.is_zero() => Verdict::Pass,
+            None => Verdict::Delay(walk.delay),
+        }
+    }
+
+    /// Counts what the answer says, for every limit the request has met.
+    fn finish(&self, ended: &Ended<'_>, now: Instant) {
+        let has_failed = ended.auth == Some(Auth::Failed);
+        let Some(asked_at) = ended.receipt.at else { return };
+        // The wall clock has gone on by as much as the other.
+        let at = Moment {
+            now,
+            unix_ms: asked_at.unix_ms.saturating_add(millis(now.saturating_duration_since(asked_at.now))),
+        };
+        for met in &ended.receipt.met {
+            let Some(rule) = self.rules.get(usize::from(met.limit)) else { continue };
+            if met.is_tried && !has_failed {
+                continue;
+            }
+            let cost = match rule.count {
+                Count::Requests => u32::from(met.is_tried),
+                Count::ClientErrors => u32::from(self.is_error(rule, ended)),
+                Count::Cost if met.is_tried => ended.cost.unwrap_or(1).max(1),
+                Count::Cost if met.counted.is_some() => ended.cost.unwrap_or(1).saturating_sub(1),
+                Count::Cost => 0,
+            };
+            if cost > 0 {
+                let client = ended.client.ip();
+                // What it says is for the next request.
+                let (_decision, _counted): (_, Counted) = rule.counter.charge(met.key, client, cost, at);
+                if met.is_tried {
+                    let (_decision, _counted) = rule.counter.charge(self.tried_key(rule, met.key), client, cost, at);
+                }
+            }
+        }
+    }
+}
+
+impl Limits {
+    /// Whether an answer counts as an error of the client. What limits refuse does not, nor that a client has left.
+    fn is_error(&self, rule: &Rule, ended: &Ended<'_>) -> bool {
+        let has_left = ended.reason.is_some_and(|reason| reason.code == problem::CLIENT_CLOSED.code);
+        // A dropped client counts by what it would have been told.
+        let status = if ended.status == 0 { ended.reason.map_or(0, |reason| reason.status) } else { ended.status };
+        !has_left && ended.refused != Some(Self::NAME) && rule.counts_status(status)
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;
