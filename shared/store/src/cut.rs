@@ -100,7 +100,8 @@ impl RedisCuts {
     pub async fn exchange(&self, known: &[Cut], now: u64) -> Result<Vec<Cut>, StoreError> {
         let mut command = Command::script(EXCHANGE, &[&Key::cut()]).arg(MOST_CUTS).arg(now.saturating_sub(MEMORY));
         for cut in known {
-            let record = serde_json::to_string(cut).map_err(|error| StoreError::Unexpected(error.to_string().into()))?;
+            let record =
+                serde_json::to_string(cut).map_err(|error| StoreError::Unexpected(error.to_string().into()))?;
             command = command.arg(&cut.route).arg(record);
         }
         let records: Vec<String> = self.redis.one(command).await?;

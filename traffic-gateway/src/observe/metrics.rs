@@ -23,9 +23,7 @@ use gatehouse_shared::{
     },
 };
 
-use super::{
-    blocklist_metrics::BlocklistMetrics, limits::LimitMetrics, security_log::SecurityLog, verdicts::Verdicts,
-};
+use super::{blocklist_metrics::BlocklistMetrics, limits::LimitMetrics, security_log::SecurityLog, verdicts::Verdicts};
 use crate::{
     accept::guard::Connections,
     admit::blocklist::Keeper,
