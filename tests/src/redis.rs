@@ -36,7 +36,13 @@ impl RedisServer {
             ["--port", "0", "--save", "", "--appendonly", "no", "--daemonize", "no"].map(str::to_owned).into();
         let path = |name: &str| directory.join(name).display().to_string();
         arguments.extend(["--unixsocket".to_owned(), path("redis.sock"), "--dir".to_owned(), path("")]);
-        arguments.extend(further.iter().map(|&argument| argument.to_owned()));
+        // A configuration file comes first, options override what stands before them.
+        let (file, options) = match further {
+            [file, options @ ..] if !file.starts_with('-') => (Some(*file), options),
+            options => (None, options),
+        };
+        arguments.splice(0..0, file.map(str::to_owned));
+        arguments.extend(options.iter().map(|&argument| argument.to_owned()));
         let process = spawn(directory, &arguments)?;
         let mut server = Self { process, directory: directory.to_owned(), arguments };
         server.wait_until_it_answers().await?;

@@ -114,3 +114,33 @@ async fn a_node_that_starts_without_redis_uses_what_it_knew_last() -> Passed {
     wait_for_agreement(&site, &["203.0.113.1", "203.0.113.2"]).await?;
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_without_memory_left_loses_nothing() -> Passed {
+    let (_directory, redis, site) = fleet(2).await?;
+    redis.command(&["CONFIG", "SET", "maxmemory", "1"]).await?;
+    let told = add(&site.edges[0], "203.0.113.1", json!({ "for": "1h" })).await?;
+    assert_eq!(told.status, 202, "{}", told.text());
+    assert!(told.text().contains("OOM"), "{}", told.text());
+    assert!(is_blocked(&site.edges[0], "203.0.113.1").await? && !is_blocked(&site.edges[1], "203.0.113.1").await?);
+    redis.command(&["CONFIG", "SET", "maxmemory", "0"]).await?;
+    wait_for_agreement(&site, &["203.0.113.1"]).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_password_keeps_nobody_from_starting_and_is_named() -> Passed {
+    let directory = tempfile::tempdir()?;
+    let redis = RedisServer::start_with(directory.path(), &["--requirepass", "secret"]).await?;
+    let store =
+        format!("[store]\nkind = \"redis\"\nurls = [\"{}\"]\npassword = {{ file = \"password\" }}\n", redis.url());
+    let site = Site::plan().edge(TRUSTING.to_owned() + &store).edge_file("password", "guess").start().await?;
+    let edge = &site.edges[0];
+    let error = until("the error", SOON, async || {
+        status(edge).await.ok()?["error"].as_str().filter(|error| error.contains("uthentication")).map(str::to_owned)
+    });
+    error.await?;
+    assert_eq!(add(edge, "203.0.113.1", json!({ "for": "1h" })).await?.status, 202);
+    assert!(is_blocked(edge, "203.0.113.1").await?);
+    Ok(())
+}

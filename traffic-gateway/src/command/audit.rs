@@ -22,16 +22,16 @@ enum Action {
     /// Check every line; names the first that was changed, removed or moved and exits with 1
     Verify {
         /// Directory with audit.jsonl [default: the state directory of the configuration]
-        #[arg(long, value_name = "DIR")]
-        dir: Option<PathBuf>,
+        #[arg(long = "dir", value_name = "DIR")]
+        state_dir: Option<PathBuf>,
         #[command(flatten)]
         config: ConfigDir,
     },
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let Action::Verify { dir, config } = &arguments.action;
-    let dir = match dir.clone().map_or_else(|| state_dir(config), Ok) {
+    let Action::Verify { state_dir: given, config } = &arguments.action;
+    let dir = match given.clone().map_or_else(|| state_dir(config), Ok) {
         Ok(dir) => dir,
         Err(errors) => return refuse(&errors),
     };

@@ -42,8 +42,10 @@ pub(super) async fn remove(call: &Call<'_>) -> Result<Answer, Answer> {
     let query = Query::parse(call.query, &["network"]).map_err(invalid)?;
     let network = query.get("network").ok_or_else(|| invalid("say which \"network\""))?;
     let network: Network = network.parse().map_err(|error| invalid(format!("{error}")))?;
+    // A client that a limit has banned is no entry yet while it waits to become one.
+    let lifted = call.policy.admission.bans().lift(&network);
     if !call.keeper.mirror().get(network).is_some_and(|known| known.counts_at(clock::unix_ms() / 1_000)) {
-        return Err(Answer::problem(&problem::BLOCK_ENTRY_MISSING));
+        return lift(call, network, lifted);
     }
     let expected = match revision(call)? {
         Some(revision) => Expected::Revision(revision),
@@ -52,6 +54,18 @@ pub(super) async fn remove(call: &Call<'_>) -> Result<Answer, Answer> {
     let wanted = vec![Wanted { network, entry: None, expected }];
     let done = call.keeper.change(wanted, call.actor(), "blocklist.remove").await;
     Ok(changed(&done.map_err(|error| refusal(call, &error))?, 200))
+}
+
+/// The answer where there is no entry, but perhaps bans of this node alone, which have been lifted.
+fn lift(call: &Call<'_>, network: Network, lifted: usize) -> Result<Answer, Answer> {
+    if lifted == 0 {
+        return Err(Answer::problem(&problem::BLOCK_ENTRY_MISSING));
+    }
+    let told = call.keeper.tell_audit(&call.actor(), "blocklist.lift", network, json!({ "bans": lifted }));
+    told.map_err(|error| refusal(call, &error))?;
+    let mut answer = json!({ "before": null, "after": null, "lifted": lifted });
+    let status = say_reach(&mut answer, &Reach::Alone, 200);
+    Ok(Answer::json_with(status, &answer))
 }
 
 /// Adds every entry of a list, in any format that [`import`] reads. What the lines do not say, the query may: `for` or

@@ -339,6 +339,24 @@ impl Keeper {
         records
     }
 
+    /// Writes something to the audit log that is no change of an entry.
+    ///
+    /// # Errors
+    /// [`ChangeError::Audit`] when it cannot be written.
+    pub fn tell_audit(&self, actor: &Actor, action: &str, network: Network, before: Value) -> Result<(), ChangeError> {
+        let event = Event {
+            who: &actor.name,
+            role: actor.role,
+            from: actor.from.map(|from| from.to_string()),
+            node: &self.node,
+            action,
+            target: network.to_string(),
+            before,
+            ..Event::default()
+        };
+        self.audit.append(&[event]).map(|_head| ()).map_err(ChangeError::Audit)
+    }
+
     fn write_audit(&self, changes: &[Changed], actor: &Actor, action: &str) -> Result<(), ChangeError> {
         let entry = |record: Option<&Record>| {
             let entry = record.and_then(|record| record.entry.as_ref());

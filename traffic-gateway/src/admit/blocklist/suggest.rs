@@ -31,8 +31,18 @@ pub struct Refused {
 struct Periods {
     /// When the current one began.
     since: Option<Instant>,
-    current: HashMap<Network, Count>,
-    before: HashMap<Network, Count>,
+    current: Period,
+    before: Period,
+}
+
+/// The counts of one period.
+#[derive(Debug, Default)]
+struct Period {
+    counts: HashMap<Network, Count>,
+    /// Clients that had the fewest refusals when they were last looked for, and how many: so that a flood of new clients does
+    /// not look through all places for each.
+    least: Vec<Network>,
+    fewest: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +70,7 @@ impl Refused {
     pub fn count(&self, client: IpAddr, reason: &'static Reason, now: Instant) {
         let mut periods = self.periods.lock().unwrap_or_else(PoisonError::into_inner);
         periods.roll(now);
-        periods.count(around(client, 32, 64), reason.code);
+        periods.current.count(around(client, 32, 64), reason.code);
     }
 
     /// The clients with the most refusals, the worst first.
@@ -68,8 +78,8 @@ impl Refused {
     pub fn most(&self, now: Instant) -> Vec<Candidate> {
         let mut periods = self.periods.lock().unwrap_or_else(PoisonError::into_inner);
         periods.roll(now);
-        let mut sums = periods.before.clone();
-        for (network, count) in &periods.current {
+        let mut sums = periods.before.counts.clone();
+        for (network, count) in &periods.current.counts {
             let sum = sums.entry(*network).or_insert(Count { refusals: 0, error: 0, reason: count.reason });
             *sum =
                 Count { refusals: sum.refusals + count.refusals, error: sum.error + count.error, reason: count.reason };
@@ -91,27 +101,39 @@ impl Periods {
         if age >= PERIOD {
             self.before = std::mem::take(&mut self.current);
             if age >= 2 * PERIOD {
-                self.before.clear();
+                self.before = Period::default();
             }
             self.since = Some(now);
         }
     }
+}
 
+impl Period {
     fn count(&mut self, client: Network, reason: &'static str) {
-        if let Some(count) = self.current.get_mut(&client) {
+        if let Some(count) = self.counts.get_mut(&client) {
             count.refusals += 1;
             count.reason = reason;
             return;
         }
-        let mut error = 0;
-        if self.current.len() >= MOST_CLIENTS
-            && let Some((least, count)) = self.current.iter().min_by_key(|(_, count)| count.refusals)
-        {
-            let least = *least;
-            error = count.refusals;
-            self.current.remove(&least);
+        let error = if self.counts.len() >= MOST_CLIENTS { self.give_up_one() } else { 0 };
+        self.counts.insert(client, Count { refusals: error + 1, error, reason });
+    }
+
+    /// Gives up the place of a client with the fewest refusals, and says how many it had.
+    fn give_up_one(&mut self) -> u64 {
+        while let Some(client) = self.least.pop() {
+            if self.counts.get(&client).is_some_and(|count| count.refusals == self.fewest) {
+                self.counts.remove(&client);
+                return self.fewest;
+            }
         }
-        self.current.insert(client, Count { refusals: error + 1, error, reason });
+        self.fewest = self.counts.values().map(|count| count.refusals).min().unwrap_or(0);
+        let is_least = |(client, count): (&Network, &Count)| (count.refusals == self.fewest).then_some(*client);
+        self.least = self.counts.iter().filter_map(is_least).collect();
+        if let Some(client) = self.least.pop() {
+            self.counts.remove(&client);
+        }
+        self.fewest
     }
 }
 
