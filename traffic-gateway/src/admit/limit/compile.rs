@@ -9,7 +9,7 @@ use gatehouse_shared::{
 use ring::digest::{Context, SHA256};
 
 use super::{
-    Limits,
+    Limits, ToldRules,
     ban::Bans,
     condition::{Condition, Credentials},
     config::{CcConfig, Count, LimitAction, LimitConfig, Scope, Settings},
@@ -80,6 +80,7 @@ pub(super) fn compile(
     let has_fleet = specs.iter().any(|spec: &KeySpec| spec.is_fleet);
     let hasher = KeyHasher::of_process();
     errors.into_result(Some(Limits {
+        told: ToldRules::of(&rules),
         rules: rules.into(),
         specs: specs.into(),
         credentials,

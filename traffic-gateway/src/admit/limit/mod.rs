@@ -45,7 +45,7 @@ use condition::Credentials;
 use config::{Count, Only};
 use counter::{Counted, Moment};
 use part::KeySpec;
-use receipt::Met;
+use receipt::{Met, TOLD_MAX};
 use rule::{Answer, Breach, Rule, Totals};
 
 /// Keys of one request that are kept; further ones are made again for every limit.
@@ -61,6 +61,17 @@ pub struct Limits {
     hasher: KeyHasher,
     fleet_hasher: KeyHasher,
     bans: Arc<Bans>,
+    told: ToldRules,
+}
+
+/// The limits that clients are told about.
+#[derive(Debug)]
+struct ToldRules {
+    count: usize,
+    /// `RateLimit-Policy` about all of them, unless they are more than are told at a time.
+    policy: Option<HeaderValue>,
+    /// About how long `RateLimit` is.
+    field_length: usize,
 }
 
 /// How a limit stands.
@@ -104,18 +115,28 @@ impl Limits {
     /// has met and its client is told about; `None` when there are none.
     #[must_use]
     pub fn fields(&self, receipt: &Receipt) -> Option<(HeaderValue, HeaderValue)> {
-        let mut told = receipt.told().filter_map(|met| Some((met, self.rules.get(usize::from(met.limit))?)));
-        let (first, rule) = told.next()?;
-        let mut standing = String::with_capacity(48);
-        first.write_field(&mut standing, &rule.name);
-        let mut policy = rule.counter.policy_field().to_owned();
-        for (met, rule) in told {
-            standing.push_str(", ");
+        let mut standing = String::new();
+        let mut count = 0;
+        for met in receipt.told() {
+            let rule = self.rules.get(usize::from(met.limit))?;
+            if count == 0 {
+                standing.reserve(self.told.field_length);
+            } else {
+                standing.push_str(", ");
+            }
             met.write_field(&mut standing, &rule.name);
-            policy.push_str(", ");
-            policy.push_str(rule.counter.policy_field());
+            count += 1;
         }
-        Some((HeaderValue::try_from(standing).ok()?, HeaderValue::try_from(policy).ok()?))
+        let policy = match &self.told.policy {
+            _ if count == 0 => return None,
+            // Each limit is met once at most: these are all.
+            Some(all) if count == self.told.count => all.clone(),
+            _ => {
+                let met = receipt.told().filter_map(|met| self.rules.get(usize::from(met.limit)));
+                HeaderValue::try_from(policies(met)).ok()?
+            }
+        };
+        Some((HeaderValue::try_from(standing).ok()?, policy))
     }
 
     /// How each limit stands, for metrics.
@@ -197,6 +218,21 @@ impl Limits {
     }
 }
 
+impl ToldRules {
+    fn of(rules: &[Rule]) -> Self {
+        let told = || rules.iter().filter(|rule| rule.is_told);
+        let count = told().count();
+        let policy = (1..=TOLD_MAX).contains(&count).then(|| HeaderValue::try_from(policies(told())).ok()).flatten();
+        let field_length = told().take(TOLD_MAX).map(|rule| rule.name.len() + 24).sum();
+        Self { count, policy, field_length }
+    }
+}
+
+/// The value of `RateLimit-Policy` about these limits.
+fn policies<'a>(rules: impl Iterator<Item = &'a Rule>) -> String {
+    rules.map(|rule| rule.counter.policy_field()).collect::<Vec<_>>().join(", ")
+}
+
 /// What comes together while limits are asked.
 struct Walk {
     at: Moment,
@@ -251,6 +287,9 @@ impl Stage for Limits {
         let mut refused = None;
         for (index, rule) in self.rules.iter().enumerate() {
             let Some(met) = asking.of(rule) else { continue };
+            if walk.receipt.met.capacity() == 0 {
+                walk.receipt.met.reserve_exact(self.rules.len());
+            }
             refused = self.ask(index, rule, met, &asking, &mut walk);
             if refused.is_some() {
                 self.give_back(request, &mut walk);

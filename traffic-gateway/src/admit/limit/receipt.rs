@@ -1,9 +1,7 @@
 //! What a request carries of the limits it has met: for what is counted when it ends, and for the fields that tell its
 //! client where it stands.
 
-use std::fmt::Write as _;
-
-use gatehouse_shared::limit::{Decision, Key};
+use gatehouse_shared::limit::{Decision, Key, push_field};
 
 use super::counter::{Counted, Moment};
 
@@ -51,8 +49,7 @@ impl Receipt {
 impl Met {
     /// Writes the member of `RateLimit` for the limit of this name, as [`Decision::field`] does.
     pub(super) fn write_field(&self, out: &mut String, name: &str) {
-        #[expect(clippy::let_underscore_must_use, reason = "writing to a string cannot fail")]
-        let _ = write!(out, "\"{name}\";r={};t={}", self.remaining, self.reset_seconds);
+        push_field(out, name, self.remaining, self.reset_seconds);
     }
 }
 
