@@ -111,16 +111,22 @@ impl Admission {
     }
 
     /// Whether a connection of this client is served at all, asked as soon as the client is known and before anything of TLS
-    /// or HTTP is read; at `unix_ms`.
+    /// or HTTP is read; at `now`, which is `unix_ms`.
     ///
     /// # Errors
     ///
     /// The denial for the security log; the connection is closed without an answer.
-    pub fn check_connection(&self, client: IpAddr, unix_ms: u64) -> Result<(), Denial> {
+    pub fn check_connection(&self, client: IpAddr, now: Instant, unix_ms: u64) -> Result<(), Denial> {
         if let Some(denial) = self.blocklist().and_then(|blocklist| blocklist.refuses(client, unix_ms)) {
             return Err(denial);
         }
-        self.access.stage().and_then(|access| access.refuses_connection(client, unix_ms)).map_or(Ok(()), Err)
+        if let Some(denial) = self.access.stage().and_then(|access| access.refuses_connection(client, unix_ms)) {
+            return Err(denial);
+        }
+        if let Some(blocklist) = self.blocklist() {
+            blocklist.crawlers().connected(client, now);
+        }
+        Ok(())
     }
 
     /// The dynamic blocklist, the same in every generation of a process.

@@ -35,7 +35,7 @@ enum Action {
     Export(Where),
     /// Show the last changes: time, by, node, network, what
     History(look::History),
-    /// Show who is refused most and not blocked: network, refusals (at most so many too high), last reason
+    /// Show who is refused most, and who connects most without logging in: network, how often, why
     Suggest(look::Suggest),
 }
 
