@@ -76,6 +76,10 @@ fn compile(
     let accept = errors.collect(accept::Bounds::compile(&config.accept, &written.positions));
     let hop = errors.collect(HopKeys::compile(&config.hop.keys, "hop.keys", &written.positions, sources));
     errors.collect(check_process(written));
+    if config.store.kind == gatehouse_store::Kind::Redis {
+        let message = "this tier works from files; only the edge uses Redis in this version";
+        errors.push(written.positions.error("store.kind", message, Some("use \"file\"".to_owned())));
+    }
     errors.collect(config.upstream.check(&written.positions));
     errors.into_result(())?;
     // What is missing here has its errors elsewhere.

@@ -16,5 +16,6 @@ pub mod balance;
 pub mod limit;
 pub mod telemetry;
 pub mod admin;
+pub mod audit;
 pub mod process;
 pub mod shutdown;

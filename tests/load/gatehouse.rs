@@ -54,7 +54,27 @@ pub(crate) fn edge(
     hand_off: HandOff,
     log: AccessLog,
 ) -> anyhow::Result<Server> {
+    edge_with_list(name, settings, directory, next, hand_off, log, None)
+}
+
+/// An edge that turns away whom a list file names, where one is given.
+///
+/// # Errors
+///
+/// It does not start.
+pub(crate) fn edge_with_list(
+    name: &str,
+    settings: &Settings,
+    directory: &Path,
+    next: Next,
+    hand_off: HandOff,
+    log: AccessLog,
+    list: Option<&Path>,
+) -> anyhow::Result<Server> {
     let place = Place::new(directory, name)?;
+    let list = list.map_or_else(String::new, |file| {
+        format!("[[access.list]]\nname = \"denied\"\nfiles = [\"{}\"]\n", file.display())
+    });
     let (node, probed) = match next {
         Next::Service(node) => (node, false),
         Next::Business(node) => (node, true),
@@ -80,7 +100,7 @@ protocol = "{protocol}"
 probe = {{ enabled = {probed} }}
 [access_log]
 sink = "{sink}"
-"#,
+{list}"#,
         state = place.state.display(),
         protocol = hand_off.name(),
         sink = place.sink(log),

@@ -81,7 +81,7 @@ fn bytes_per_connection(server: &Server) -> anyhow::Result<f64> {
 }
 
 /// Private memory once two readings 100 ms apart agree.
-fn settled_memory(child: &Child) -> anyhow::Result<f64> {
+pub(crate) fn settled_memory(child: &Child) -> anyhow::Result<f64> {
     let deadline = clock::now() + SETTLE_DEADLINE;
     let mut last = child.private_bytes()?;
     loop {

@@ -6,7 +6,7 @@
 //! figure: the run then fails.
 //!
 //! Files in reading order: [`settings`], the tools that make load ([`load`]), the processes ([`child`], [`service`], [`proxies`],
-//! [`gatehouse`]), what is measured ([`subject`], [`rounds`], [`idle`], [`short`], [`sweep`]) and what is printed ([`report`]).
+//! [`gatehouse`]), what is measured ([`subject`], [`rounds`], [`idle`], [`short`], [`sweep`], [`lists`]) and what is printed ([`report`]).
 
 mod settings;
 mod load;
@@ -19,6 +19,7 @@ mod rounds;
 mod idle;
 mod short;
 mod sweep;
+mod lists;
 mod report;
 
 use std::process::ExitCode;
@@ -60,6 +61,7 @@ fn measure() -> anyhow::Result<Report> {
         sweep::measure(&settings, &field, directory.path(), &mut report)?;
     }
     idle::measure(&settings, directory.path(), &mut report)?;
+    lists::measure(&settings, directory.path(), &mut report)?;
     report.figures();
     Ok(report)
 }

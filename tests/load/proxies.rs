@@ -18,12 +18,41 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
 }
 
+/// Whom a server turns away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Denied<'a> {
+    /// Nobody.
+    Nobody,
+    /// The clients in the networks of a file, in the server's own words.
+    Listed(&'a Path),
+}
+
 /// nginx as a proxy: keepalive on both sides, no log, a process of its own without a master.
 ///
 /// # Errors
 ///
 /// It does not start.
 pub(crate) fn nginx(settings: &Settings, directory: &Path, service: SocketAddr) -> anyhow::Result<Server> {
+    nginx_denying(settings, directory, service, Denied::Nobody)
+}
+
+/// The same with a list.
+///
+/// # Errors
+///
+/// It does not start.
+pub(crate) fn nginx_denying(
+    settings: &Settings,
+    directory: &Path,
+    service: SocketAddr,
+    denied: Denied<'_>,
+) -> anyhow::Result<Server> {
+    let (list, check) = match denied {
+        Denied::Nobody => (String::new(), ""),
+        Denied::Listed(file) => {
+            (format!("geo $is_denied {{ default 0; include {}; }}", file.display()), "if ($is_denied) { return 403; }")
+        }
+    };
     let address = free_address()?;
     let prefix = directory.join("nginx");
     fs::create_dir_all(&prefix)?;
@@ -34,9 +63,11 @@ events {{ worker_connections 8192; }}
 http {{
     access_log off; keepalive_requests 100000000; keepalive_timeout 300s; tcp_nodelay on;
     client_body_temp_path {path}/body; proxy_temp_path {path}/proxy; fastcgi_temp_path {path}/fastcgi; uwsgi_temp_path {path}/uwsgi; scgi_temp_path {path}/scgi;
+    {list}
     upstream service {{ server {service}; keepalive 4096; keepalive_requests 100000000; keepalive_timeout 300s; }}
     server {{
         listen {address} backlog=4096;
+        {check}
         location / {{ proxy_pass http://service; proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Host $host; }}
     }}
 }}
@@ -56,6 +87,24 @@ http {{
 ///
 /// It does not start.
 pub(crate) fn haproxy(settings: &Settings, directory: &Path, service: SocketAddr) -> anyhow::Result<Server> {
+    haproxy_denying(settings, directory, service, Denied::Nobody)
+}
+
+/// The same with a list.
+///
+/// # Errors
+///
+/// It does not start.
+pub(crate) fn haproxy_denying(
+    settings: &Settings,
+    directory: &Path,
+    service: SocketAddr,
+    denied: Denied<'_>,
+) -> anyhow::Result<Server> {
+    let check = match denied {
+        Denied::Nobody => String::new(),
+        Denied::Listed(file) => format!("http-request deny if {{ src -f {} }}", file.display()),
+    };
     let address = free_address()?;
     let text = format!(
         "global
@@ -69,6 +118,7 @@ defaults
     http-reuse always
 frontend way_in
     bind {address} backlog 4096
+    {check}
     default_backend service
 backend service
     server service {service} pool-max-conn 4096

@@ -8,6 +8,7 @@ pub mod until;
 pub mod turn;
 pub mod binaries;
 pub mod process;
+pub mod redis;
 pub mod settings;
 pub mod certificate;
 pub mod site;

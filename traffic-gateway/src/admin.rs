@@ -5,11 +5,19 @@
 //! | `/livez` | none | 200 while the process runs |
 //! | `/readyz` | none | 200 while it wants traffic: a configuration is loaded and it does not drain; never depends on tier two |
 //! | `/metrics` | `read` | Prometheus text |
-//! | `/policy` | `read` | the generation, its routes, clusters and their nodes, the last failed reload, as JSON |
+//! | `/policy` | `read` | the generation, its lists, routes, clusters and their nodes, the last failed reload, as JSON |
+//! | `/routes…` | `read`, `operate` | see [`routes`] |
+//! | `/blocklist…` | `read`, `operate` | see [`blocklist`] |
 //!
-//! It is a Pingora service, so that its socket is passed on at an upgrade like the others. One request a connection, a
-//! head within ten seconds, no body, few connections at once. The Host must be this listener (or one of `admin_hosts`),
+//! It is a Pingora service, so that its socket is passed on at an upgrade like the others. One request a connection, which
+//! takes ten seconds at most, a body of 1 MiB at most, few connections at once. The Host must be this listener (or one of `admin_hosts`),
 //! so that no web page can reach it by DNS rebinding.
+
+mod answer;
+mod blocklist;
+mod body;
+mod query;
+mod routes;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -18,28 +26,31 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use gatehouse_shared::{
-    admin::{self, Role, Tokens},
+    admin::{self, Role, Tokens, Who},
     clock,
-    id::RequestId,
     live::Live,
-    problem::{self, Reason},
+    problem,
     process::Ports,
     shutdown::{InFlight, Shutdown},
     telemetry::metrics,
 };
-use http::{Method, header};
+use http::{HeaderName, Method, header};
 use pingora::{
     apps::{HttpServerApp, ReusedHttpStream},
-    http::ResponseHeader,
+    http::{RequestHeader, ResponseHeader},
     protocols::http::ServerSession,
     server::ShutdownWatch,
 };
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use crate::{observe::Observer, policy::Policy};
+use crate::{
+    admit::{blocklist::Keeper, cut},
+    observe::Observer,
+    policy::Policy,
+};
+use answer::Answer;
 
 /// Connections served at once; more are closed unanswered.
 const MOST_CONNECTIONS: usize = 64;
@@ -55,32 +66,17 @@ pub struct Admin {
     shutdown: Shutdown,
     in_flight: InFlight,
     observer: Arc<Observer>,
+    keepers: Keepers,
     room: Semaphore,
 }
 
-/// One answer.
-struct Answer {
-    status: u16,
-    content_type: &'static str,
-    body: Bytes,
-    retry_after: Option<u64>,
-}
-
-impl Answer {
-    fn text(status: u16, body: &'static str) -> Self {
-        Self { status, content_type: "text/plain", body: Bytes::from_static(body.as_bytes()), retry_after: None }
-    }
-
-    fn json(value: &Value) -> Self {
-        let body = format!("{value:#}\n").into();
-        Self { status: 200, content_type: "application/json", body, retry_after: None }
-    }
-
-    fn problem(reason: &Reason) -> Self {
-        let id = RequestId::new(clock::unix_ms());
-        let body = problem::json(reason, id.as_str(), None).into();
-        Self { status: reason.status, content_type: problem::CONTENT_TYPE, body, retry_after: None }
-    }
+/// What can be changed here.
+#[derive(Debug, Clone)]
+pub struct Keepers {
+    /// The dynamic blocklist.
+    pub blocklist: Arc<Keeper>,
+    /// Stopped routes.
+    pub cuts: Arc<cut::Keeper>,
 }
 
 impl Admin {
@@ -93,42 +89,92 @@ impl Admin {
         shutdown: Shutdown,
         in_flight: InFlight,
         observer: Arc<Observer>,
+        keepers: Keepers,
     ) -> Self {
-        Self { live, tokens, ports, shutdown, in_flight, observer, room: Semaphore::new(MOST_CONNECTIONS) }
+        Self { live, tokens, ports, shutdown, in_flight, observer, keepers, room: Semaphore::new(MOST_CONNECTIONS) }
     }
 
-    fn answer(&self, session: &ServerSession) -> Answer {
+    async fn answer(&self, session: &mut ServerSession) -> pingora::Result<Answer> {
+        let who = match self.admitted(session) {
+            Ok(Some(who)) => who,
+            Ok(None) => return Ok(self.health(session.req_header().uri.path())),
+            Err(refused) => return Ok(refused),
+        };
+        let path = session.req_header().uri.path();
+        if path == "/policy" {
+            return Ok(Answer::json(&self.policy()));
+        }
+        if path == "/metrics" {
+            let body = self.observer.metrics().render().into();
+            return Ok(Answer::new(200, metrics::CONTENT_TYPE, body));
+        }
+        let body = match body::read(session).await? {
+            Ok(body) => body,
+            Err(refused) => return Ok(refused),
+        };
+        let (head, policy) = (session.req_header(), self.live.current());
+        if routes::methods(head.uri.path()).is_some() {
+            let call = routes::Call {
+                keeper: &self.keepers.cuts,
+                policy: &policy.value,
+                path: head.uri.path(),
+                who: &who,
+                from: peer_of(session),
+                body: &body,
+            };
+            return Ok(routes::serve(&call, &head.method).await);
+        }
+        let call = blocklist::Call {
+            keeper: &self.keepers.blocklist,
+            policy: &policy.value,
+            method: &head.method,
+            path: head.uri.path(),
+            query: head.uri.query(),
+            if_match: text_of(head, &header::IF_MATCH),
+            who: &who,
+            from: peer_of(session),
+            body: &body,
+        };
+        Ok(blocklist::serve(&call).await)
+    }
+
+    /// Who calls, and may; `None` for what needs no token.
+    fn admitted(&self, session: &ServerSession) -> Result<Option<Who>, Answer> {
         let head = session.req_header();
-        let text = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
         let policy = self.live.current();
-        let host = text(header::HOST).unwrap_or_default();
+        let host = text_of(head, &header::HOST).unwrap_or_default();
         if !admin::host_is_allowed(host, self.ports.admin, &policy.value.process.admin_hosts) {
-            return Answer::problem(&problem::ADMIN_HOST_REFUSED);
+            return Err(Answer::problem(&problem::ADMIN_HOST_REFUSED));
         }
-        if !admin::origin_is_allowed(text(header::ORIGIN), host) {
-            return Answer::problem(&problem::ADMIN_ORIGIN_REFUSED);
-        }
-        if !matches!(head.method, Method::GET | Method::HEAD) {
-            return Answer::problem(&problem::ADMIN_METHOD_NOT_ALLOWED);
+        if !admin::origin_is_allowed(text_of(head, &header::ORIGIN), host) {
+            return Err(Answer::problem(&problem::ADMIN_ORIGIN_REFUSED));
         }
         let path = head.uri.path();
+        let allowed = match path {
+            "/livez" | "/readyz" | "/metrics" | "/policy" => Some("GET, HEAD"),
+            _ => blocklist::methods(path).or_else(|| routes::methods(path)),
+        };
+        if !allowed.unwrap_or("GET, HEAD").split(", ").any(|method| method == head.method.as_str()) {
+            return Err(Answer::not_allowed(allowed.unwrap_or("GET, HEAD")));
+        }
+        let role = match path {
+            "/livez" | "/readyz" => return Ok(None),
+            "/metrics" | "/policy" => Role::Read,
+            _ if allowed.is_none() => return Err(Answer::problem(&problem::ADMIN_NOT_FOUND)),
+            _ => blocklist::role(&head.method),
+        };
+        let token = text_of(head, &header::AUTHORIZATION);
+        let who = self.tokens.authorize(token, role, peer_of(session), clock::now());
+        who.map(Some)
+            .map_err(|denial| Answer { retry_after: denial.retry_after_seconds(), ..Answer::problem(denial.reason()) })
+    }
+
+    fn health(&self, path: &str) -> Answer {
         match path {
-            "/livez" => return Answer::text(200, "ok\n"),
-            "/readyz" if self.shutdown.is_draining() => return Answer::text(503, "draining\n"),
-            "/readyz" => return Answer::text(200, "ready\n"),
-            "/metrics" | "/policy" => {}
-            _ => return Answer::problem(&problem::ADMIN_NOT_FOUND),
+            "/readyz" if self.shutdown.is_draining() => Answer::text(503, "draining\n"),
+            "/readyz" => Answer::text(200, "ready\n"),
+            _ => Answer::text(200, "ok\n"),
         }
-        if let Err(denial) =
-            self.tokens.authorize(text(header::AUTHORIZATION), Role::Read, peer_of(session), clock::now())
-        {
-            return Answer { retry_after: denial.retry_after_seconds(), ..Answer::problem(denial.reason()) };
-        }
-        if path == "/policy" {
-            return Answer::json(&self.policy());
-        }
-        let body = self.observer.metrics().render().into();
-        Answer { status: 200, content_type: metrics::CONTENT_TYPE, body, retry_after: None }
     }
 
     fn policy(&self) -> Value {
@@ -151,6 +197,9 @@ impl Admin {
             "in_flight": self.in_flight.count(),
             "listeners": self.ports.listeners,
             "admin": self.ports.admin,
+            "blocklist": self.keepers.blocklist.status(),
+            "audit": self.keepers.blocklist.audit().head(),
+            "lists": policy.admission.access().map_or(&[][..], |access| access.overviews()),
             "routes": policy.routes.all().iter().map(|route| json!({
                 "name": route.name,
                 "cluster": route.cluster.name,
@@ -165,7 +214,7 @@ impl Admin {
             return Ok(());
         }
         session.set_keepalive(None);
-        let answer = self.answer(session);
+        let answer = self.answer(session).await?;
         let mut head = ResponseHeader::build_no_case(answer.status, Some(6))?;
         head.insert_header(header::CONTENT_TYPE, answer.content_type)?;
         head.insert_header(header::CONTENT_LENGTH, answer.body.len())?;
@@ -176,6 +225,12 @@ impl Admin {
         }
         if let Some(delay) = answer.retry_after {
             head.insert_header(header::RETRY_AFTER, delay)?;
+        }
+        if let Some(revision) = answer.revision {
+            head.insert_header(header::ETAG, format!("\"{revision}\""))?;
+        }
+        if let Some(allow) = answer.allow {
+            head.insert_header(header::ALLOW, allow)?;
         }
         let has_body = session.req_header().method != Method::HEAD;
         session.write_response_header(Box::new(head)).await?;
@@ -205,6 +260,10 @@ impl HttpServerApp for Admin {
         session.shutdown().await;
         None
     }
+}
+
+fn text_of<'h>(head: &'h RequestHeader, name: &HeaderName) -> Option<&'h str> {
+    head.headers.get(name).and_then(|value| value.to_str().ok())
 }
 
 fn peer_of(session: &ServerSession) -> IpAddr {

@@ -12,7 +12,12 @@ use gatehouse_shared::{config::HumanDuration, hop::HopKeyConfig, telemetry::acce
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::{accept, admit::limit, answer, balance, observe::security_log};
+use crate::{
+    accept,
+    admit::{self, limit},
+    answer, balance,
+    observe::security_log,
+};
 
 /// Name of the file in the configuration directory.
 pub const FILE: &str = "edge.toml";
@@ -32,6 +37,9 @@ pub struct Config {
     /// Certificates of the TLS listeners, chosen by server name; the first is the default. Swapped without restart.
     #[serde(default)]
     pub certificate: Vec<accept::tls::CertificateConfig>,
+    /// Who and what is let through or turned away by name; see docs/LISTS.md.
+    #[serde(default)]
+    pub access: admit::access::Config,
     /// What a client is told whose request this gate answers itself. Browsers get an HTML page, everyone else a problem
     /// document; see docs/DENIALS.md.
     #[serde(default)]
@@ -50,6 +58,10 @@ pub struct Config {
     /// One JSON line for every denial; see docs/DENIALS.md.
     #[serde(default)]
     pub security_log: security_log::Config,
+    /// Where the nodes of a fleet share the dynamic blocklist and what limits have counted; a change takes effect with the next
+    /// start or upgrade.
+    #[serde(default)]
+    pub store: gatehouse_store::Config,
     /// How much each client, route, … may do; see docs/LIMITS.md.
     #[serde(default)]
     pub limit: Vec<limit::config::LimitConfig>,

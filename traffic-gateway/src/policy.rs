@@ -50,6 +50,9 @@ pub struct Policy {
     pub clusters: Vec<Arc<Cluster>>,
     access_log: access_log::Config,
     security_log: security_log::Settings,
+    /// How the fleet's store is reached: what a running process keeps from its start.
+    pub store: gatehouse_store::Settings,
+    store_written: gatehouse_store::Config,
     /// How the process ends.
     pub drain: Drain,
 }
@@ -64,6 +67,8 @@ impl Load for Policy {
         let node = errors.collect(check_process(&config.process, &positions));
         let accept =
             errors.collect(accept::compile(&config, before.map(|before| &before.accept), &mut sources, &positions));
+        let before_admission = before.map(|before| &before.admission);
+        let admission = errors.collect(Admission::compile(&config, before_admission, &mut sources, &positions));
         let answers = errors.collect(Answers::compile(&config.answer, &mut sources, &positions));
         let hop = errors.collect(HopKeys::compile(&config.hop.keys, "hop.keys", &positions, &mut sources));
         let zone = before.map_or_else(|| config.process.zone.clone(), |before| before.zone.clone());
@@ -81,11 +86,18 @@ impl Load for Policy {
         if config.access_log.queue == 0 {
             errors.push(positions.error("access_log.queue", "queue must be at least 1", None));
         }
-        let admission_before = before.map(|before| &before.admission);
-        let admission = errors.collect(Admission::compile(&config, admission_before, &mut sources, &positions));
         let security_log = errors.collect(security_log::Settings::compile(&config.security_log, &positions));
-        let (Some(node), Some(accept), Some(admission), Some(answers), Some(hop), Some(routes), Some(security_log)) =
-            (node, accept, admission, answers, hop, routes, security_log)
+        let store = errors.collect(config.store.compile("store", &mut sources, &positions));
+        let (
+            Some(node),
+            Some(accept),
+            Some(admission),
+            Some(answers),
+            Some(hop),
+            Some(routes),
+            Some(security_log),
+            Some(store),
+        ) = (node, accept, admission, answers, hop, routes, security_log, store)
         else {
             return Err(errors);
         };
@@ -93,6 +105,9 @@ impl Load for Policy {
             && before.process != config.process
         {
             tracing::warn!("[process] has changed; the change takes effect with the next start or upgrade");
+        }
+        if before.is_some_and(|before| before.store_written != config.store) {
+            tracing::warn!("[store] has changed; the change takes effect with the next start or upgrade");
         }
         let policy = Self {
             node,
@@ -106,6 +121,8 @@ impl Load for Policy {
             clusters,
             access_log: config.access_log,
             security_log,
+            store,
+            store_written: config.store,
             drain: config.drain,
         };
         Ok(Loaded::new(errors.into_result(policy)?, sources))

@@ -37,8 +37,15 @@ use crate::{
         entrance::{Bound, CurrentPolicy, Entrance, socket_buffers},
         guard::Connections,
     },
-    admin::Admin,
-    admit::limit::keeper::Keeper,
+    admin::{Admin, Keepers},
+    admit::{
+        blocklist::{Following, Keeper, OpenError},
+        cut,
+        limit::{
+            self,
+            fleet::{Exchange, LimitCounts},
+        },
+    },
     balance::{PINGORA_ATTEMPTS, probe::Prober},
     config::Process,
     gateway::Gateway,
@@ -76,6 +83,9 @@ pub enum StartError {
     /// A metric cannot be declared: a mistake in the code.
     #[error("{0}")]
     Metric(#[from] MetricError),
+    /// The dynamic blocklist or its audit log cannot be opened.
+    #[error(transparent)]
+    Blocklist(#[from] OpenError),
     /// The access log or the security log cannot be opened.
     #[error("cannot open a log: {0}")]
     Log(#[source] io::Error),
@@ -122,6 +132,8 @@ pub fn run(dir: &Path, start: Start) -> Result<(), StartError> {
     let leaving = Leaving::default();
     // Waits for the sockets of the old process and ends this one when none come.
     server.bootstrap();
+    let keeper = open_blocklist(&policy.value, &observer)?;
+    let cuts = open_cuts(&policy.value, &keeper)?;
     let proxy = Arc::new(http_proxy(&server.configuration, Gateway::new(Arc::clone(&observer), leaving.clone())));
     let entrance = Entrance::new(
         proxy,
@@ -139,11 +151,16 @@ pub fn run(dir: &Path, start: Start) -> Result<(), StartError> {
         shutdown.clone(),
         in_flight.clone(),
         Arc::clone(&observer),
+        Keepers { blocklist: Arc::clone(&keeper), cuts: Arc::clone(&cuts) },
     );
     server.add_service(Listening::new("admin", admin_service, vec![admin], L4BufferSettings::default().read(0), 1));
     server.add_service(background_service("probes", Prober::new(Arc::clone(&live))));
-    server.add_service(background_service("limits", Keeper::new(Arc::clone(&live), None)));
+    let exchange = exchange_of_limits(&keeper, &policy.value.node);
+    server.add_service(background_service("limits", limit::keeper::Keeper::new(Arc::clone(&live), exchange)));
     server.add_service(background_service("follow", Follower::new(Arc::clone(&live), Arc::clone(&observer))));
+
+    server.add_service(background_service("cuts", cut::Following(cuts)));
+    server.add_service(background_service("blocklist", Following::new(keeper, Arc::clone(&live))));
 
     let watcher = watch::watch(Arc::clone(&live), Timing::default())
         .map_err(|source| StartError::Io { doing: "watch the configuration", source })?;
@@ -171,6 +188,30 @@ pub fn run(dir: &Path, start: Start) -> Result<(), StartError> {
     observer.close();
     withdraw(&ports, &process.state_dir);
     ended.map_err(|source| StartError::Io { doing: "wait for signals", source })
+}
+
+/// Opens the blocklist, which every generation of the policy looks into. After the old process of an upgrade has given its
+/// sockets away, because it changes the same files until then.
+fn open_blocklist(policy: &Policy, observer: &Observer) -> Result<Arc<Keeper>, StartError> {
+    let blocklist = policy.admission.blocklist().cloned().unwrap_or_default();
+    observer.count_refused(blocklist.refused());
+    let mirror = Arc::clone(blocklist.mirror());
+    let keeper = Keeper::open(mirror, &policy.store, &policy.process.state_dir, &policy.node)?;
+    observer.metrics().watch_blocklist(&keeper)?;
+    Ok(keeper)
+}
+
+/// Opens what is known of stopped routes, which every generation of the policy looks into.
+fn open_cuts(policy: &Policy, blocklist: &Arc<Keeper>) -> Result<Arc<cut::Keeper>, StartError> {
+    let cuts = policy.admission.cuts().map(Arc::clone).unwrap_or_default();
+    cut::Keeper::open(cuts, Arc::clone(blocklist), &policy.process.state_dir, &policy.node)
+        .map_err(|source| StartError::Io { doing: "read the stopped routes", source })
+}
+
+/// Where limits of the fleet are exchanged: in the Redis of the blocklist, if there is one.
+fn exchange_of_limits(blocklist: &Keeper, node: &str) -> Option<Arc<dyn Exchange>> {
+    let redis = Arc::clone(blocklist.redis()?.redis());
+    Some(Arc::new(LimitCounts::new(redis, node)))
 }
 
 fn current_policy(live: &Arc<Live<Policy>>) -> CurrentPolicy {

@@ -1,6 +1,6 @@
 //! Collects the networks of a list, in any order.
 
-use super::family::{Address, Family, NEVER, Pending, Record};
+use super::family::{Family, NEVER, Node, Record};
 use super::network::{Network, Start};
 use super::note::Note;
 use super::set::NetworkSet;
@@ -14,11 +14,12 @@ pub const MAX_NETWORKS: usize = (1 << 24) - 1;
 #[error("a list can hold {MAX_NETWORKS} networks of one family")]
 pub struct TooManyNetworks;
 
-/// Builds a [`NetworkSet`]; needs about twice its memory while it does.
+/// Builds a [`NetworkSet`], in place: it needs little more memory than the set itself where [`NetworkSetBuilder::reserve`] was
+/// told how many networks there will be, and half as much more otherwise.
 pub struct NetworkSetBuilder {
     list: Box<str>,
-    four: Vec<Pending<u32>>,
-    six: Vec<Pending<u128>>,
+    four: Vec<Node<u32>>,
+    six: Vec<Node<u128>>,
     texts: TextBuilder,
     tags: TextBuilder,
 }
@@ -31,15 +32,34 @@ impl NetworkSetBuilder {
         Self { list, four: Vec::new(), six: Vec::new(), texts: TextBuilder::new(), tags: TextBuilder::new() }
     }
 
+    /// Makes room for so many networks more, of either family.
+    pub fn reserve(&mut self, four: usize, six: usize) {
+        self.four.reserve_exact(four.min(MAX_NETWORKS));
+        self.six.reserve_exact(six.min(MAX_NETWORKS));
+    }
+
+    /// How many networks of each family have been added.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize) {
+        (self.four.len(), self.six.len())
+    }
+
     /// Adds a network that stands on this line of the list; 0 where there are no lines. Texts are cut at 4,096 bytes.
     pub fn add(&mut self, network: Network, note: &Note<'_>, line: u32) {
         let until = note.until.map_or(NEVER, |until| u32::try_from(until).unwrap_or(NEVER));
         let tag = self.tag([note.owner, note.ticket, note.reason]);
-        self.push(network, until, tag, line);
+        match network.start() {
+            Start::Four(start, prefix) => {
+                self.four.push(Node { start, record: Record::new(prefix, until, tag, line) });
+            }
+            Start::Six(start, prefix) => {
+                self.six.push(Node { start, record: Record::new(prefix, until, tag, line) });
+            }
+        }
     }
 
-    /// The set of what was added. Of entries for one network the one that counts longest stays, the first of them where
-    /// several do.
+    /// The set of what was added. Of entries for one network the one that counts longest stays, the one on the first line
+    /// where several do.
     ///
     /// # Errors
     /// Where there are more than [`MAX_NETWORKS`].
@@ -49,14 +69,7 @@ impl NetworkSetBuilder {
         Ok(NetworkSet { list, four: Family::build(four)?, six: Family::build(six)?, texts, tags })
     }
 
-    fn push(&mut self, network: Network, until: u32, tag: u32, line: u32) {
-        match network.start() {
-            Start::Four(start, prefix) => self.four.push(pending(start, prefix, until, tag, line)),
-            Start::Six(start, prefix) => self.six.push(pending(start, prefix, until, tag, line)),
-        }
-    }
-
-    /// The texts beside a network are few or repeat together: each set of three is kept once.
+    /// The texts beside a network repeat together: three are kept as one.
     fn tag(&mut self, texts: [Option<&str>; 3]) -> u32 {
         if texts == [None; 3] {
             return 0;
@@ -67,8 +80,4 @@ impl NetworkSetBuilder {
         }
         self.tags.intern(&tag)
     }
-}
-
-fn pending<A: Address>(start: A, prefix: u8, until: u32, tag: u32, line: u32) -> Pending<A> {
-    Pending { start, record: Record::new(prefix, until, tag, line) }
 }

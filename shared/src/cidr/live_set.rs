@@ -163,20 +163,26 @@ impl LiveSet {
     }
 }
 
-/// One set of several, newest first, with the entries that are wanted of those that nothing newer overrides.
+/// One set of several, newest first: of each network what the newest says, where that is wanted.
 fn merged(
     layers: &[&NetworkSet],
     list: &str,
     is_wanted: impl Fn(&Entry<'_>) -> bool,
 ) -> Result<NetworkSet, TooManyNetworks> {
     let mut builder = NetworkSetBuilder::new(list);
-    for (depth, layer) in layers.iter().enumerate() {
-        let newer = layers.get(..depth).unwrap_or_default();
-        for entry in layer.iter().filter(&is_wanted) {
-            let network = entry.network();
-            if newer.iter().all(|newer| newer.entry(network).is_none()) {
-                builder.add(network, &entry.note(), entry.line());
-            }
+    let (four, six) =
+        layers.iter().map(|layer| layer.counts()).fold((0, 0), |sum, more| (sum.0 + more.0, sum.1 + more.1));
+    builder.reserve(four, six);
+    let mut layers: Vec<_> =
+        layers.iter().map(|layer| layer.iter().map(|entry| (entry.network(), entry)).peekable()).collect();
+    let mut last = None;
+    // In the order of the networks, so that building has nothing left to sort. The first of equal ones is the newest.
+    while let Some(next) =
+        layers.iter_mut().filter_map(|layer| Some((layer.peek()?.0, layer))).min_by_key(|(network, _)| *network)
+        && let Some((network, entry)) = next.1.next()
+    {
+        if last.replace(network) != Some(network) && is_wanted(&entry) {
+            builder.add(network, &entry.note(), entry.line());
         }
     }
     builder.build()

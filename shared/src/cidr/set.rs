@@ -12,8 +12,8 @@ use super::text::Texts;
 /// A compiled list of up to millions of networks, each with a [`Note`]; built by a [`NetworkSetBuilder`] or collected from
 /// networks without notes.
 ///
-/// Memory: 20 bytes an IPv4 network and 32 an IPv6 network, and every distinct text once. A look-up in a million random
-/// networks takes less than 100 ns, in an empty set nothing. Networks may be nested: the most specific one that has not expired is the
+/// Memory: 21 bytes an IPv4 network and 37 an IPv6 network, and every distinct text once. A look-up in a million random
+/// networks takes a random access to memory and 50 ns, in an empty set nothing. Networks may be nested: the most specific one that has not expired is the
 /// answer. No two are ever merged, so that a finding names the very line.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct NetworkSet {
@@ -46,6 +46,9 @@ impl NetworkSet {
     /// The most specific network with this address that has not expired at `now`, in Unix seconds.
     #[must_use]
     pub fn find(&self, address: IpAddr, now: u64) -> Option<Entry<'_>> {
+        if self.is_empty() {
+            return None;
+        }
         self.most_specific(Start::from(address), |entry| entry.counts_at(now))
     }
 
@@ -82,6 +85,11 @@ impl NetworkSet {
         let four = (0..self.four.len()).map(Place::Four);
         let six = (0..self.six.len()).map(Place::Six);
         four.chain(six).map(|place| self.at(place))
+    }
+
+    /// How many networks of each family there are.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.four.len(), self.six.len())
     }
 
     /// The most specific wanted entry around a first address.
@@ -134,8 +142,8 @@ impl<'s> Entry<'s> {
     #[must_use]
     pub fn network(&self) -> Network {
         Network::from(match self.place {
-            Place::Four(place) => Start::Four(self.set.four.start(place).unwrap_or_default(), self.prefix()),
-            Place::Six(place) => Start::Six(self.set.six.start(place).unwrap_or_default(), self.prefix()),
+            Place::Four(place) => Start::Four(self.set.four.node(place).map_or(0, |node| node.start), self.prefix()),
+            Place::Six(place) => Start::Six(self.set.six.node(place).map_or(0, |node| node.start), self.prefix()),
         })
     }
 
@@ -179,8 +187,8 @@ impl<'s> Entry<'s> {
 
     fn record(&self) -> Option<&'s Record> {
         match self.place {
-            Place::Four(place) => self.set.four.record(place),
-            Place::Six(place) => self.set.six.record(place),
+            Place::Four(place) => self.set.four.node(place).map(|node| &node.record),
+            Place::Six(place) => self.set.six.node(place).map(|node| &node.record),
         }
     }
 }

@@ -75,13 +75,21 @@ impl Positions {
         ConfigError { file: self.file.clone(), line, column, message: message.into(), remedy }
     }
 
+    /// The file, relative to the configuration directory.
+    #[must_use]
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
     /// Whether the file spells out the item at `path`.
     #[must_use]
     pub fn contains(&self, path: &str) -> bool {
         self.places.contains_key(path)
     }
 
-    fn place(&self, path: &str) -> (usize, usize) {
+    /// Line and column (in characters) of the item at `path`, or else of the nearest table around it; both from 1.
+    #[must_use]
+    pub fn place(&self, path: &str) -> (usize, usize) {
         let mut path = path;
         loop {
             if let Some(place) = self.places.get(path) {

@@ -16,6 +16,6 @@ pub use document::{Document, Positions, parse};
 pub use error::{ConfigError, ConfigErrors};
 pub use reference::reference_markdown;
 pub use secret::{Secret, SecretSource};
-pub use source::{SourceFile, Sources};
+pub use source::{Fingerprint, Pieces, SourceFile, Sources};
 pub use suggest::nearest;
 pub use unit::{ByteSize, HumanDuration, Rate, UnitError};

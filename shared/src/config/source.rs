@@ -1,8 +1,9 @@
 //! Files as read, and the hash over everything a load has read.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use ring::digest;
@@ -118,6 +119,35 @@ impl Sources {
         Ok(bytes)
     }
 
+    /// Reads a large file piece by piece, so that it is never held whole. `known` is what was read from it before: where the
+    /// content is still the same, it is given back and `read` is not called.
+    ///
+    /// # Errors
+    /// One finding when the file cannot be read or is larger than 256 MiB, and what `read` finds.
+    pub fn read_large<T>(
+        &mut self,
+        name: impl AsRef<Path>,
+        known: Option<(Fingerprint, T)>,
+        read: impl FnOnce(&mut Pieces) -> Result<T, ConfigErrors>,
+    ) -> Result<(Fingerprint, T), ConfigErrors> {
+        let name = name.as_ref();
+        let path = self.dir.join(name);
+        self.files.insert(path.clone());
+        let name = name.display().to_string();
+        let finding = |error| ConfigError::about_file(&name, format!("cannot read the file: {error}"));
+        if let Some((fingerprint, value)) = known
+            && Fingerprint::of(&path).map_err(finding)? == fingerprint
+        {
+            self.include(&name, &fingerprint.0);
+            return Ok((fingerprint, value));
+        }
+        let mut pieces = Pieces::open(&path).map_err(finding)?;
+        let value = read(&mut pieces)?;
+        let fingerprint = pieces.finish().map_err(finding)?;
+        self.include(&name, &fingerprint.0);
+        Ok((fingerprint, value))
+    }
+
     /// Reads a secret.
     ///
     /// # Errors
@@ -146,6 +176,72 @@ impl Sources {
     }
 }
 
+/// The SHA-256 of a file's content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    /// Takes the fingerprint of a file, piece by piece.
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
+        Pieces::open(path)?.finish()
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// In hexadecimal digits, as `sha256sum` prints it.
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// A file that is hashed while it is read.
+pub struct Pieces {
+    file: io::Take<File>,
+    length: u64,
+    hash: digest::Context,
+}
+
+/// How much is read at once.
+const PIECE_BYTES: usize = 64 << 10;
+
+impl Pieces {
+    fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let length = file.metadata()?.len();
+        Ok(Self { file: file.take(MAX_FILE_BYTES + 1), length, hash: digest::Context::new(&digest::SHA256) })
+    }
+
+    /// How many bytes the file had when it was opened.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Reads what is left of the file.
+    fn finish(mut self) -> io::Result<Fingerprint> {
+        let mut piece = vec![0; PIECE_BYTES];
+        while self.read(&mut piece)? > 0 {}
+        let mut fingerprint = [0; 32];
+        fingerprint.iter_mut().zip(self.hash.finish().as_ref()).for_each(|(to, from)| *to = *from);
+        Ok(Fingerprint(fingerprint))
+    }
+}
+
+impl Read for Pieces {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(into)?;
+        if self.file.limit() == 0 {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 256 MiB"));
+        }
+        self.hash.update(into.get(..count).unwrap_or_default());
+        Ok(count)
+    }
+}
+
 /// The first 16 hexadecimal digits of a digest.
 pub(crate) fn short_hex(digest: &digest::Digest) -> String {
     digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
@@ -168,6 +264,38 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let error = SourceFile::read(dir.path(), "edge.toml").unwrap_err();
         assert!(error.to_string().starts_with("edge.toml: cannot read the file: "), "{error}");
+    }
+
+    #[test]
+    fn a_large_file_is_read_again_only_when_its_content_has_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let load = |text: &str, known| {
+            std::fs::write(dir.path().join("list"), text).unwrap();
+            let mut sources = Sources::new(dir.path());
+            let read = sources.read_large("list", known, |pieces| {
+                let mut first = [0; 2];
+                pieces.read_exact(&mut first).unwrap();
+                Ok(first)
+            });
+            (read.unwrap(), sources.finish())
+        };
+        let ((fingerprint, first), (hash, files)) = load("first", None);
+        assert_eq!((first, files), (*b"fi", vec![dir.path().join("list")]));
+        let ((_, kept), (same, _)) = load("first", Some((fingerprint, *b"..")));
+        assert_eq!((kept, &same), (*b"..", &hash));
+        // Read only in part, and yet the whole content counts.
+        let ((_, changed), (other, _)) = load("fifth", Some((fingerprint, *b"..")));
+        assert_eq!(changed, *b"fi");
+        assert_ne!(other, hash);
+        let ((_, read), (again, _)) = load("fifth", None);
+        assert_eq!((read, again), (*b"fi", other));
+    }
+
+    #[test]
+    fn names_a_missing_large_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = Sources::new(dir.path()).read_large("list", None, |_| Ok(())).unwrap_err().to_string();
+        assert!(error.starts_with("list: cannot read the file: "), "{error}");
     }
 
     #[test]

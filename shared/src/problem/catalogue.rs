@@ -239,6 +239,26 @@ catalogue! {
             "An HTTP/2 connection kept opening more streams than it may and was closed.",
             "Obey SETTINGS_MAX_CONCURRENT_STREAMS; operators: see `streams`.";
     }
+    "Access lists (edge)" {
+        NETWORK_DENIED = "network_denied", 403, "Network denied",
+            "The client's address belongs to a network on a deny list. Without another `action`, its connections are closed without an answer.",
+            "Ask the operators with the request id; operators: the security log names list, file and line.";
+        CLIENT_BLOCKED = "client_blocked", 403, "Client blocked",
+            "The client's address belongs to a network on the dynamic blocklist. Connections from it are closed without an answer; behind a trusted proxy its requests get this one.",
+            "Ask the operators with the request id; operators: `traffic-gateway block list` shows the entry.";
+        HOST_DENIED = "host_denied", 403, "Host denied",
+            "The host asked for is on a deny list.",
+            "Use a host of the service; operators: the security log names list, file and line.";
+        METHOD_DENIED = "method_denied", 403, "Method denied",
+            "The method is on a deny list.",
+            "Use another method; operators: see `methods` of `[access.deny]`.";
+        USER_AGENT_DENIED = "user_agent_denied", 403, "User agent denied",
+            "The User-Agent header fits a pattern on a deny list.",
+            "Ask the operators with the request id; operators: the security log names list, file and line.";
+        URL_DENIED = "url_denied", 403, "URL denied",
+            "The path and query fit a pattern on a deny list.",
+            "Ask the operators with the request id; operators: the security log names list, file and line.";
+    }
     "Limits (edge)" {
         RATE_LIMIT_EXCEEDED = "rate_limit_exceeded", 429, "Too many requests",
             "More was asked for in a time than a limit allows; the security log names the limit.",
@@ -248,6 +268,9 @@ catalogue! {
             "Wait as long as `Retry-After` says; operators: see `ban` of the limit that the security log names.";
     }
     "Routing and hand-off (edge)" {
+        ROUTE_STOPPED = "route_stopped", 503, "Route stopped",
+            "Operators have stopped this route for a time, for all clients or for a share of them.",
+            "Wait as long as `Retry-After` says; operators: `traffic-gateway route list` shows who did and why.";
         ROUTE_NOT_FOUND = "route_not_found", 404, "No route",
             "No route of the edge matches the host and the path.",
             "Check the host and the path; operators: see `[[route]]`.";
@@ -349,5 +372,38 @@ catalogue! {
         ADMIN_METHOD_NOT_ALLOWED = "admin_method_not_allowed", 405, "Method not allowed",
             "The path does not take this method.",
             "Use one of the methods in the `Allow` header.";
+        ADMIN_REQUEST_INVALID = "admin_request_invalid", 400, "Request not understood",
+            "The query or the body is not what this path takes.",
+            "Do as `detail` says.";
+        ADMIN_BODY_TOO_LARGE = "admin_body_too_large", 413, "Body too large",
+            "The body is longer than 1 MiB.",
+            "Send it in parts, as `block import` does.";
+        ADMIN_REVISION_CHANGED = "admin_revision_changed", 412, "Changed meanwhile",
+            "The revision in `If-Match` is not the current one: somebody else has changed it.",
+            "Look at it again, then decide.";
+        ADMIN_UNAVAILABLE = "admin_unavailable", 503, "Not available",
+            "Another system that this call needs does not answer.",
+            "Try again later; `detail` says what is missing.";
+        BLOCK_ENTRY_EXISTS = "block_entry_exists", 409, "Blocked already",
+            "There is an entry for this network already.",
+            "Replace it with `--replace` (API: `\"replace\": true`).";
+        BLOCK_ENTRY_MISSING = "block_entry_missing", 404, "Not blocked",
+            "There is no entry for exactly this network.",
+            "`block list` shows the entries.";
+        BLOCK_NEEDS_FORCE = "block_needs_force", 409, "Overlaps an allowed or trusted network",
+            "The network shares addresses with one that is allowed, or with a trusted proxy.",
+            "If it is meant, use `--force` (API: `\"force\": true`).";
+        ADMIN_ROUTE_MISSING = "admin_route_missing", 404, "No such route",
+            "No route of the running configuration has this name.",
+            "`traffic-gateway route list` shows the names.";
+        ADMIN_ROUTE_NOT_STOPPED = "admin_route_not_stopped", 409, "Route not stopped",
+            "The route serves already.",
+            "`traffic-gateway route list` shows which routes are stopped.";
+        BLOCK_LIST_FULL = "block_list_full", 507, "Blocklist full",
+            "There are as many entries as there may be.",
+            "Remove some, block larger networks, or use a list file.";
+        CHANGE_NOT_KEPT = "change_not_kept", 500, "Change not kept",
+            "The change could not be written to the disk, or not to the audit log; `detail` says which, and whether it is in force.",
+            "Look at the process log and at the state directory: is the disk full?";
     }
 }

@@ -7,6 +7,8 @@ use std::time::UNIX_EPOCH;
 
 use ring::digest;
 
+use crate::config::Fingerprint;
+
 /// Files and subdirectories looked at; a directory with more is not a configuration directory.
 const MAX_ENTRIES: usize = 1_000;
 
@@ -17,8 +19,8 @@ pub(super) fn fingerprint(dir: &Path, read: Vec<PathBuf>) -> Vec<u8> {
     let mut hash = digest::Context::new(&digest::SHA256);
     for file in &read {
         hash.update(file.as_os_str().as_encoded_bytes());
-        match fs::read(file) {
-            Ok(content) => hash.update(digest::digest(&digest::SHA256, &content).as_ref()),
+        match Fingerprint::of(file) {
+            Ok(content) => hash.update(content.bytes()),
             Err(error) => hash.update(error.kind().to_string().as_bytes()),
         }
     }

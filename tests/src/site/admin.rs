@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context as _, bail};
+use bytes::Bytes;
 use http::Method;
 use http::header::AUTHORIZATION;
 use serde_json::Value;
 
-use crate::client::{Answer, Target, empty};
+use crate::client::{Answer, Target, empty, full};
 use crate::metrics::Metrics;
 
 /// The admin listener of one node, with the token of one role.
@@ -44,6 +45,25 @@ impl Admin {
         let target = self.target();
         let request = target.request(Method::GET, path)?.header(AUTHORIZATION, format!("Bearer {}", self.token));
         target.exchange(request.body(empty())?).await
+    }
+
+    /// A call with the token, a body, and further headers.
+    ///
+    /// # Errors
+    /// There was no answer.
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> anyhow::Result<Answer> {
+        let target = self.target();
+        let mut request = target.request(method, path)?.header(AUTHORIZATION, format!("Bearer {}", self.token));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        target.exchange(request.body(full(body))?).await
     }
 
     /// The policy shown.

@@ -34,6 +34,18 @@ impl TrustedProxies {
         Self { networks: config.trusted_proxies.iter().copied().collect() }
     }
 
+    /// Whether connections from this address carry requests of others.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        !self.networks.is_empty() && self.networks.contains(address)
+    }
+
+    /// A trusted network that shares an address with this one.
+    #[must_use]
+    pub fn overlap(&self, network: Network) -> Option<Network> {
+        self.networks.overlap(network, |_| true).map(|entry| entry.network())
+    }
+
     /// The client behind a connection from `source`. `forwarded_for` are the request's `X-Forwarded-For` values in order of
     /// appearance. The port is kept only where the source itself is the client; it is 0 otherwise, because the header does
     /// not carry it reliably.
@@ -47,7 +59,7 @@ impl TrustedProxies {
         forwarded_for: impl DoubleEndedIterator<Item = &'a [u8]>,
     ) -> SocketAddr {
         let mut client = SocketAddr::new(source.ip().to_canonical(), source.port());
-        if self.networks.is_empty() || !self.networks.contains(client.ip()) {
+        if !self.contains(client.ip()) {
             return client;
         }
         let hops = forwarded_for.rev().flat_map(|value| value.rsplit(|byte| *byte == b','));

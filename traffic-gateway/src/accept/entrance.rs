@@ -180,6 +180,13 @@ where
                 }
             }
         }
+        let source = connection.source.ip();
+        if !bounds.trusted_proxies.contains(source)
+            && let Err(denial) = policy.value.admission.check_connection(source, clock::unix_ms())
+        {
+            self.refusals.turned_away(&connection, &denial);
+            return;
+        }
         if !self.may_stay(&connection, &mut guard, bounds) {
             return;
         }

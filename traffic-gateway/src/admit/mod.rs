@@ -10,6 +10,9 @@ pub mod view;
 pub mod guard;
 pub mod denial;
 pub mod protocol;
+pub mod blocklist;
+pub mod access;
+pub mod cut;
 pub mod limit;
 pub mod destination;
 
@@ -19,6 +22,7 @@ pub use stage::{Ended, Stage, Verdict};
 pub use view::RequestView;
 
 use std::{
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -28,6 +32,9 @@ use gatehouse_shared::{
     config::{ConfigErrors, Positions, Sources},
 };
 
+use access::Access;
+use blocklist::Blocklist;
+use cut::{CutOff, Cuts};
 use destination::Destination;
 use limit::{Bans, Limits, keeper::ExchangeTotals};
 use protocol::Protocol;
@@ -38,6 +45,9 @@ use crate::{config::Config, observe::verdicts::Verdicts};
 #[derive(Debug)]
 pub struct Admission {
     protocol: Guard<Protocol>,
+    blocklist: Guard<Blocklist>,
+    access: Guard<Access>,
+    cut: Guard<CutOff>,
     limit: Guard<Limits>,
     destination: Guard<Destination>,
     bans: Arc<Bans>,
@@ -51,6 +61,9 @@ impl Default for Admission {
     fn default() -> Self {
         Self {
             protocol: Guard::new(Protocol, Mode::Enforce),
+            blocklist: Guard::new(Blocklist::default(), Mode::Enforce),
+            access: Guard::new(None, Mode::Enforce),
+            cut: Guard::new(CutOff::default(), Mode::Enforce),
             limit: Guard::new(None, Mode::Enforce),
             destination: Guard::new(Destination, Mode::Enforce),
             bans: Arc::default(),
@@ -74,11 +87,20 @@ impl Admission {
         positions: &Positions,
     ) -> Result<Self, ConfigErrors> {
         let mut errors = ConfigErrors::new();
+        let before_access = before.and_then(|before| before.access.stage());
+        let access = errors.collect(Access::compile(&config.access, before_access, sources, positions));
+        let access = Guard::new(access.filter(|access| !access.is_empty()), Mode::Enforce);
+        let blocklist = before.and_then(Self::blocklist).cloned().unwrap_or_default();
+        let blocklist = Guard::new(blocklist, Mode::Enforce);
+        let cut = before.and_then(|before| before.cut.stage()).cloned().unwrap_or_default();
         let bans = before.map(|before| Arc::clone(&before.bans)).unwrap_or_default();
         let limits_before = before.and_then(|before| before.limit.stage());
         let limits = Limits::compile(config, limits_before, &bans, sources, positions, clock::now());
         let limits = errors.collect(limits).flatten();
         errors.into_result(Self {
+            blocklist,
+            access,
+            cut: Guard::new(cut, Mode::Enforce),
             limit: Guard::new(limits, Mode::Enforce),
             bans,
             bans_per_second: config.limits.bans_per_second,
@@ -86,6 +108,37 @@ impl Admission {
             exchange_every: config.limits.exchange_every.get(),
             ..Self::default()
         })
+    }
+
+    /// Whether a connection of this client is served at all, asked as soon as the client is known and before anything of TLS
+    /// or HTTP is read; at `unix_ms`.
+    ///
+    /// # Errors
+    ///
+    /// The denial for the security log; the connection is closed without an answer.
+    pub fn check_connection(&self, client: IpAddr, unix_ms: u64) -> Result<(), Denial> {
+        if let Some(denial) = self.blocklist().and_then(|blocklist| blocklist.refuses(client, unix_ms)) {
+            return Err(denial);
+        }
+        self.access.stage().and_then(|access| access.refuses_connection(client, unix_ms)).map_or(Ok(()), Err)
+    }
+
+    /// The dynamic blocklist, the same in every generation of a process.
+    #[must_use]
+    pub fn blocklist(&self) -> Option<&Blocklist> {
+        self.blocklist.stage()
+    }
+
+    /// The access lists, where there are any.
+    #[must_use]
+    pub fn access(&self) -> Option<&Access> {
+        self.access.stage()
+    }
+
+    /// Which routes are stopped, the same in every generation of a process.
+    #[must_use]
+    pub fn cuts(&self) -> Option<&Arc<Cuts>> {
+        self.cut.stage().map(CutOff::cuts)
     }
 
     /// The limits, where there are any.
@@ -126,6 +179,9 @@ impl Admission {
     pub fn check(&self, request: &RequestView<'_>, now: Instant, verdicts: &Verdicts) -> Result<Admitted, Denial> {
         let mut admitted = Admitted::default();
         self.protocol.check(request, now, verdicts, &mut admitted)?;
+        self.blocklist.check(request, now, verdicts, &mut admitted)?;
+        self.access.check(request, now, verdicts, &mut admitted)?;
+        self.cut.check(request, now, verdicts, &mut admitted)?;
         if !admitted.is_trusted {
             self.limit.check(request, now, verdicts, &mut admitted)?;
         }
@@ -136,6 +192,9 @@ impl Admission {
     /// A request has ended: tells every stage.
     pub fn finish(&self, ended: &Ended<'_>, now: Instant) {
         self.protocol.finish(ended, now);
+        self.blocklist.finish(ended, now);
+        self.access.finish(ended, now);
+        self.cut.finish(ended, now);
         self.limit.finish(ended, now);
         self.destination.finish(ended, now);
     }

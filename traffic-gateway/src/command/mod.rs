@@ -5,6 +5,10 @@ mod check;
 mod schema;
 mod upgrade;
 mod token;
+mod call;
+mod block;
+mod route;
+mod audit;
 mod reference;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -13,6 +17,9 @@ use clap::{Args, Subcommand};
 
 /// Exit code of an invalid configuration or a wrong use (`EX_USAGE`).
 const INVALID: u8 = 64;
+
+/// Exit code of a change that counts on this node, but not yet on the others.
+const THIS_NODE_ONLY: u8 = 3;
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -27,6 +34,12 @@ pub enum Command {
     Upgrade(ConfigDir),
     /// Manage the tokens of the admin listener
     Token(token::Arguments),
+    /// Change and show the dynamic blocklist
+    Block(block::Arguments),
+    /// Stop and start routes at once
+    Route(route::Arguments),
+    /// Check the audit log
+    Audit(audit::Arguments),
     /// Print a generated reference page
     #[command(hide = true)]
     Reference(reference::Arguments),
@@ -50,6 +63,9 @@ impl Command {
             Self::Schema => schema::run(),
             Self::Upgrade(config) => upgrade::run(&config.dir),
             Self::Token(arguments) => token::run(&arguments),
+            Self::Block(arguments) => block::run(&arguments),
+            Self::Route(arguments) => route::run(&arguments),
+            Self::Audit(arguments) => audit::run(&arguments),
             Self::Reference(arguments) => reference::run(&arguments),
         }
     }

@@ -23,9 +23,10 @@ use gatehouse_shared::{
     },
 };
 
-use super::{limits::LimitMetrics, security_log::SecurityLog, verdicts::Verdicts};
+use super::{blocklist_metrics::BlocklistMetrics, limits::LimitMetrics, security_log::SecurityLog, verdicts::Verdicts};
 use crate::{
     accept::guard::Connections,
+    admit::blocklist::Keeper,
     balance::{Cluster, Route},
     policy::Policy,
 };
@@ -155,6 +156,16 @@ impl Metrics {
                 nodes.show(cluster);
             }
         });
+        Ok(())
+    }
+
+    /// Declares what is read of the dynamic blocklist.
+    ///
+    /// # Errors
+    ///
+    /// A name is taken: a mistake in the code.
+    pub fn watch_blocklist(&self, keeper: &Arc<Keeper>) -> Result<(), MetricError> {
+        BlocklistMetrics::declare(&self.catalogue)?.watch(&self.catalogue, keeper);
         Ok(())
     }
 
@@ -307,7 +318,7 @@ impl NodeMetrics {
     }
 }
 
-fn whole(count: usize) -> i64 {
+pub(super) fn whole(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
@@ -348,5 +359,6 @@ pub fn reference_markdown<T: Load>(live: &Arc<Live<T>>, log: &LineWriter) -> Res
     metrics::access_log(catalogue, log)?;
     watch_security_log(catalogue, log)?;
     declare_repeated(catalogue)?;
+    BlocklistMetrics::declare(catalogue)?;
     Ok(catalogue.reference_markdown("Edge"))
 }

@@ -3,6 +3,7 @@
 pub mod access_log;
 pub mod security_log;
 pub mod metrics;
+mod blocklist_metrics;
 pub mod verdicts;
 mod limits;
 mod observer;

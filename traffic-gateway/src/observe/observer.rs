@@ -3,7 +3,7 @@
 use std::{
     io,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     accept::{self, Arrival, Connection},
-    admit::{Action, Denial, Mode},
+    admit::{Action, Denial, Mode, blocklist::suggest::Refused},
     context::Context,
 };
 
@@ -39,6 +39,8 @@ pub struct Observer {
     pub(super) security: Arc<SecurityLog>,
     in_flight: InFlight,
     pub(super) metrics: Metrics,
+    /// Where refused clients are counted, once the blocklist is there.
+    pub(super) refused: OnceLock<Arc<Refused>>,
     started: Instant,
 }
 
@@ -62,6 +64,7 @@ impl Observer {
             node,
             in_flight,
             metrics,
+            refused: OnceLock::new(),
             started: clock::now(),
         }))
     }
@@ -76,6 +79,11 @@ impl Observer {
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// From now on counts clients whose messages the way in refuses, as candidates for the blocklist.
+    pub fn count_refused(&self, refused: &Arc<Refused>) {
+        self.refused.get_or_init(|| Arc::clone(refused));
     }
 
     /// Counts a request in until the guard is dropped.

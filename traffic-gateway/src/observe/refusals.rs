@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use gatehouse_shared::clock;
+
 use super::{
     Observer,
     access_log::Entry,
@@ -16,6 +18,9 @@ use crate::{
 impl Refusals for Observer {
     fn refused(&self, refusal: &Refusal<'_>) {
         self.metrics.request(None, refusal.reason.status, Some(refusal.reason), Duration::ZERO);
+        if let Some(refused) = self.refused.get() {
+            refused.count(refusal.connection.source.ip(), refusal.reason, clock::now());
+        }
         let (asked, is_http_1_0) = asked(refusal.head);
         let protocol = protocol(refusal.connection, is_http_1_0);
         self.security.write(&security_record(&self.node, refusal, asked, protocol));

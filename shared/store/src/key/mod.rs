@@ -2,9 +2,10 @@
 //!
 //! | key | type | life | owner |
 //! |---|---|---|---|
-//! | `gh:e:block` | hash: entry id → record | for ever | edge |
-//! | `gh:e:block:log` | stream of changes, capped | for ever | edge |
-//! | `gh:e:limit:{NAME}:WINDOW` | hash: node → count | two windows | edge |
+//! | `gh:e:{block}` | hash: network → record, `@head` | for ever | edge |
+//! | `gh:e:{block}:log` | stream of changes, capped | for ever | edge |
+//! | `gh:e:limit:{NAME}:WINDOW` | hash: `KEY@PROCESS` → count, `KEY` → sum | two windows | edge |
+//! | `gh:e:cut` | hash: route → record | a day after its end | edge |
 //! | `gh:e:nodes` | sorted set: node → heartbeat | for ever | edge |
 //! | `gh:b:catalog` | string: current revision | for ever | business |
 //! | `gh:b:catalog:REV` | string: document and HMAC | the last N revisions | business |

@@ -4,8 +4,8 @@ use super::*;
 
 fn every_key() -> Vec<(Key, &'static str)> {
     vec![
-        (Key::block(), "gh:e:block"),
-        (Key::block_log(), "gh:e:block:log"),
+        (Key::block(), "gh:e:{block}"),
+        (Key::block_log(), "gh:e:{block}:log"),
         (Key::limit("per-client", 28_333).unwrap(), "gh:e:limit:{per-client}:28333"),
         (Key::edge_nodes(), "gh:e:nodes"),
         (Key::catalog(), "gh:b:catalog"),
@@ -32,6 +32,7 @@ fn keys_have_the_documented_names() {
 #[test]
 fn windows_of_one_counter_share_their_place() {
     assert_eq!(Key::limit("a", 1).unwrap().hash_tag(), Key::limit("a", 2).unwrap().hash_tag());
+    assert_eq!(Key::block().hash_tag(), Key::block_log().hash_tag());
     let quota = |window| Key::quota("daily", "shop", window).unwrap();
     assert_eq!(quota(1).hash_tag(), quota(2).hash_tag());
     assert_eq!(quota(1).hash_tag(), "daily:shop");

@@ -6,44 +6,15 @@
 use std::{error::Error, sync::Arc};
 
 use async_trait::async_trait;
-use gatehouse_shared::limit::{Delta, FleetLimit, Key};
+use gatehouse_shared::limit::{Delta, FleetLimit};
+pub use gatehouse_store::limit::{Heard, LimitCounts, Told};
 
 use super::{Limits, rule::Rule};
 
 /// Most keys told in one exchange, of all limits together; the others wait for the next, those first that have waited longest.
 pub const TOLD_MAX: usize = 4_096;
 
-/// What this node has admitted under one key of one limit in one window.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
-    /// The limit.
-    pub limit: Arc<str>,
-    /// The number of the window since 1970.
-    pub window: u64,
-    /// When the window ends, Unix milliseconds: nobody asks for it any more a window later.
-    pub window_end_unix_ms: u64,
-    /// The key; the same on every node.
-    pub key: Key,
-    /// All that this node has admitted in the window: a total, so that telling twice does no harm.
-    pub total: u32,
-}
-
-/// What came back.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Heard {
-    /// Nodes that take part, this one included.
-    pub live_nodes: u32,
-    /// What all others together have admitted, for each [`Told`] in order.
-    pub others: Vec<u64>,
-}
-
 /// Where edges meet.
-///
-/// With Redis one exchange is one pipelined call. A limit and window are one hash, `gh:e:limit:{NAME}:WINDOW`, with a field for
-/// each key and node, `KEY:NODE` (the key in hexadecimal), so that nodes never write the same field and a repeated command does
-/// no harm: `HSET` of this node's total, `HMGET` of the same key for the nodes that were alive at the exchange before, `PEXPIREAT`
-/// two windows after the end; and once for all, `ZADD` of this node's heartbeat to `gh:e:nodes` and `ZRANGEBYSCORE` of the live
-/// ones.
 #[async_trait]
 pub trait Exchange: Send + Sync {
     /// Tells the others and hears what they have told. It must end by itself within about 100 ms, for nothing is told meanwhile.
@@ -58,6 +29,14 @@ pub trait Exchange: Send + Sync {
 #[derive(Debug, thiserror::Error)]
 #[error("the exchange of limits failed")]
 pub struct ExchangeError(#[source] pub Box<dyn Error + Send + Sync>);
+
+/// In Redis, with one round trip.
+#[async_trait]
+impl Exchange for LimitCounts {
+    async fn exchange(&self, told: &[Told]) -> Result<Heard, ExchangeError> {
+        LimitCounts::exchange(self, told).await.map_err(|error| ExchangeError(error.into()))
+    }
+}
 
 impl Limits {
     /// Whether there are limits of the fleet.

@@ -1,0 +1,38 @@
+//! The body of a call, bounded.
+
+use bytes::{Bytes, BytesMut};
+use gatehouse_shared::problem;
+use http::header;
+use pingora::protocols::http::ServerSession;
+use serde::de::DeserializeOwned;
+
+use super::answer::Answer;
+
+/// Longest body.
+pub(super) const LONGEST: usize = 1 << 20;
+
+/// Reads the body; an answer where it is too long.
+pub(super) async fn read(session: &mut ServerSession) -> pingora::Result<Result<Bytes, Answer>> {
+    let head = session.req_header();
+    let stated = head.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if stated.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > LONGEST)) {
+        return Ok(Err(Answer::problem(&problem::ADMIN_BODY_TOO_LARGE)));
+    }
+    if head.headers.contains_key(header::EXPECT) {
+        session.write_continue_response().await?;
+    }
+    let mut body = BytesMut::new();
+    while let Some(part) = session.read_request_body().await? {
+        if body.len() + part.len() > LONGEST {
+            return Ok(Err(Answer::problem(&problem::ADMIN_BODY_TOO_LARGE)));
+        }
+        body.extend_from_slice(&part);
+    }
+    Ok(Ok(body.freeze()))
+}
+
+/// A body of JSON.
+pub(super) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Answer> {
+    serde_json::from_slice(body)
+        .map_err(|error| Answer::problem_about(&problem::ADMIN_REQUEST_INVALID, Some(&format!("the body: {error}"))))
+}
