@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
@@ -62,7 +62,8 @@ pub(crate) fn measure(settings: &Settings, directory: &Path, report: &mut Report
         edges += 1;
         let name = format!("list_edge_{edges}");
         let next = Next::Service(address);
-        gatehouse::edge_with_list(&name, settings, directory, next, HandOff::H2c, AccessLog::Off, list)
+        let more = list.map_or_else(String::new, gatehouse::denying);
+        gatehouse::edge_with(&name, settings, directory, next, HandOff::H2c, AccessLog::Off, &more)
     };
     compare("", &mut edge, &files.ours, report)?;
     let mut haproxy = |list: Option<&Path>| {
@@ -114,6 +115,25 @@ fn started(
     Ok((seconds, settled_memory(&server.child)?))
 }
 
+/// The list as Gatehouse reads it, written to a file in `directory`.
+///
+/// # Errors
+///
+/// It cannot be written.
+pub(crate) fn list_file(directory: &Path) -> anyhow::Result<PathBuf> {
+    Ok(Files::write(directory, &networks())?.ours)
+}
+
+/// Whether a server turns away who is on the list, and nobody else.
+///
+/// # Errors
+///
+/// It does not answer, or obeys the list wrongly.
+pub(crate) fn check_obeyed(server: SocketAddr) -> anyhow::Result<()> {
+    ensure!(is_served(server, SERVED)? && !is_served(server, DENIED)?, "the list is not obeyed");
+    Ok(())
+}
+
 /// Whether a client at this address gets the answer of the service.
 fn is_served(server: SocketAddr, client: Ipv4Addr) -> anyhow::Result<bool> {
     use socket2::{Domain, Socket, Type};
@@ -137,9 +157,9 @@ fn is_served(server: SocketAddr, client: Ipv4Addr) -> anyhow::Result<bool> {
 
 /// The list in the words of each server.
 struct Files {
-    ours: std::path::PathBuf,
-    haproxy: std::path::PathBuf,
-    nginx: std::path::PathBuf,
+    ours: PathBuf,
+    haproxy: PathBuf,
+    nginx: PathBuf,
 }
 
 impl Files {
