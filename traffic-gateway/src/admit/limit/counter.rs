@@ -87,6 +87,7 @@ impl Counter {
     }
 
     /// Asks whether one more may pass, and counts it if so.
+    #[inline]
     pub(crate) fn admit(&self, key: Key, client: IpAddr, at: Moment) -> (Decision, Counted) {
         let decision = match &self.own {
             Meter::Node(limit) => limit.admit(key, 1, at.now),
