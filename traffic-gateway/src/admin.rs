@@ -128,13 +128,13 @@ impl Admin {
             "/livez" | "/readyz" | "/metrics" | "/policy" => Some("GET, HEAD"),
             _ => blocklist::methods(path),
         };
-        if !allowed.unwrap_or("GET, HEAD").split(", ").any(|method| method == head.method.as_str()) {
-            return Err(Answer::not_allowed(allowed.unwrap_or("GET, HEAD")));
+        let Some(allowed) = allowed else { return Err(Answer::problem(&problem::ADMIN_NOT_FOUND)) };
+        if !allowed.split(", ").any(|method| method == head.method.as_str()) {
+            return Err(Answer::not_allowed(allowed));
         }
         let role = match path {
             "/livez" | "/readyz" => return Ok(None),
             "/metrics" | "/policy" => Role::Read,
-            _ if allowed.is_none() => return Err(Answer::problem(&problem::ADMIN_NOT_FOUND)),
             _ => blocklist::role(&head.method),
         };
         let token = text_of(head, &header::AUTHORIZATION);
