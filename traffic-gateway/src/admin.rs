@@ -6,7 +6,7 @@
 //! | `/readyz` | none | 200 while it wants traffic: a configuration is loaded and it does not drain; never depends on tier two |
 //! | `/metrics` | `read` | Prometheus text |
 //! | `/policy` | `read` | the generation, its lists, routes, clusters and their nodes, the last failed reload, as JSON |
-//! | `/blocklist…` | `read`, `operate` | see [`blocklist`] |
+//! | `/blocklist…` | `read`, `operate` | see `admin/blocklist` |
 //!
 //! It is a Pingora service, so that its socket is passed on at an upgrade like the others. One request a connection, which
 //! takes ten seconds at most, a body of 1 MiB at most, few connections at once. The Host must be this listener (or one of `admin_hosts`),
