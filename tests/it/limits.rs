@@ -121,7 +121,9 @@ async fn cc_refuses_a_client_that_hammers_one_path() -> Passed {
 
 #[tokio::test]
 async fn a_ban_holds_for_everything_and_outlives_a_reload() -> Passed {
-    let limit = "[[limit]]\nname = \"floods\"\nkey = [\"client\"]\nrate = \"3/1h\"\naction = \"ban\"\nban = \"1h\"\n\
+    // None is handed on, so that it stays this node's own.
+    let limit = "[limits]\nbans_per_second = 0\n\
+                 [[limit]]\nname = \"floods\"\nkey = [\"client\"]\nrate = \"3/1h\"\naction = \"ban\"\nban = \"1h\"\n\
                  match = { paths = [\"/products\"] }\n";
     let mut site = Site::plan().edge(limit).start().await?;
     let target = client(&site, 1);

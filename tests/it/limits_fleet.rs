@@ -1,12 +1,14 @@
 //! Limits that several edges keep together through a real Redis: what all of them admit is the limit, wherever clients go,
 //! and nobody notices when Redis dies.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use gatehouse_shared::clock;
 use gatehouse_tests::client::Target;
 use gatehouse_tests::redis::RedisServer;
 use gatehouse_tests::site::Site;
+use gatehouse_tests::site::node::Node;
 use gatehouse_tests::until::{SOON, until};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
@@ -85,5 +87,39 @@ async fn three_edges_admit_the_limit_together_with_redis_and_not_much_more_witho
     assert!(windows.iter().all(|admitted| *admitted <= LIMIT * 11 / 10), "{windows:?}");
     // Without Redis each keeps its third, of which two edges can use 120 and 200 at most.
     assert!(windows[3] >= LIMIT / 3, "{windows:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_ban_of_one_edge_becomes_an_entry_of_the_blocklist_that_all_obey() -> Passed {
+    let directory = tempfile::tempdir()?;
+    let redis = RedisServer::start(directory.path()).await?;
+    let settings = format!(
+        "[store]\nkind = \"redis\"\nurls = [\"{}\"]\n\
+         [[limit]]\nname = \"floods\"\nkey = [\"client\"]\nrate = \"3/1h\"\naction = \"ban\"\nban = \"1h\"\n",
+        redis.url()
+    );
+    let site = Site::plan().edges(2).edge(settings).start().await?;
+    let [first, second] = &site.edges[..] else { unreachable!("two edges were planned") };
+    let flood = IpAddr::from([127, 0, 1, 7]);
+    let at = |edge: &Node| -> anyhow::Result<Target> { Ok(Target::plain(edge.address()?).from(flood)) };
+    let mut statuses = Vec::new();
+    for _ in 0..4 {
+        statuses.push(at(first)?.get("/products").await?.status.as_u16());
+    }
+    assert_eq!(statuses, [200, 200, 200, 429]);
+    let edge = at(second)?;
+    until("the other edge to turn the client away", SOON, async || edge.get("/products").await.is_err().then_some(()))
+        .await?;
+    assert_eq!(Target::plain(second.address()?).get("/products").await?.status, 200, "another client");
+    until("the entry to be listed", SOON, async || {
+        let listed = first.command(&["block", "list"]).ok()?;
+        let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+        (listed.starts_with("127.0.1.7\t") && listed.contains("\tlimit:floods\t")).then_some(())
+    })
+    .await?;
+    let removed = second.command(&["block", "remove", "127.0.1.7"])?;
+    assert!(removed.status.success(), "{}", String::from_utf8_lossy(&removed.stderr));
+    until("the other edge to serve the client again", SOON, async || edge.get("/products").await.ok()).await?;
     Ok(())
 }

@@ -34,6 +34,7 @@ mod answer;
 mod security_log;
 mod hop;
 mod failover;
+mod routes;
 mod balance;
 mod balance_services;
 mod lifecycle;

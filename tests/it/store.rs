@@ -3,9 +3,13 @@
 mod blocks;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use gatehouse_shared::config::{Positions, Sources};
+use gatehouse_shared::limit;
+use gatehouse_store::cut::RedisCuts;
+use gatehouse_store::limit::{LimitCounts, Told};
 use gatehouse_store::{Batch, Command, Config, Key, Redis, RedisSettings, Settings, StoreError};
 use gatehouse_tests::certificate::Authority;
 use gatehouse_tests::redis::RedisServer;
@@ -121,8 +125,20 @@ fn configured(directory: &Path, table: &str) -> anyhow::Result<Redis> {
 async fn an_edge_user_reaches_its_own_keys_only() -> Passed {
     let directory = tempfile::tempdir()?;
     let server = RedisServer::start(directory.path()).await?;
-    let rights =
-        ["ACL", "SETUSER", "edge", "on", ">secret", "~gh:e:*", "-@all", "+@read", "+@write", "+@connection", "+eval"];
+    let rights = [
+        "ACL",
+        "SETUSER",
+        "edge",
+        "on",
+        ">secret",
+        "~gh:e:*",
+        "-@all",
+        "+@read",
+        "+@write",
+        "+@connection",
+        "+eval",
+        "+time",
+    ];
     assert!(server.command(&rights).await?.starts_with("+OK"));
     std::fs::write(directory.path().join("password"), "secret\n")?;
     let table = "kind = \"redis\"\nurls = [\"URL\"]\nusername = \"edge\"\npassword = { file = \"password\" }";
@@ -130,6 +146,12 @@ async fn an_edge_user_reaches_its_own_keys_only() -> Passed {
     assert_eq!(ping(&redis).await, Ok(0));
     let refused = redis.one::<u64>(Command::on("EXISTS", &Key::bloom())).await;
     assert!(matches!(&refused, Err(StoreError::Refused(why)) if why.contains("NoPerm")), "{refused:?}");
+    // What limits and stopped routes need, too.
+    let redis = Arc::new(redis);
+    let told = Told { limit: "a".into(), window: 1, window_end_unix_ms: 2_000, key: limit::Key::default(), total: 3 };
+    let heard = LimitCounts::new(Arc::clone(&redis), "edge-1").exchange(&[told]).await?;
+    assert_eq!((heard.live_nodes, heard.others), (1, vec![0]));
+    assert_eq!(RedisCuts::new(Arc::clone(&redis)).exchange(&[], 1).await?, []);
     blocks::the_whole_life(redis).await?;
     Ok(())
 }
@@ -189,6 +211,12 @@ async fn a_cluster_takes_a_batch_whose_keys_have_many_places() -> Passed {
     for window in 0..20_u64 {
         assert_eq!((replies.take::<u64>()?, replies.take::<u64>()?), (1, window));
     }
+    // What limits and stopped routes need, too.
+    let redis = Arc::new(redis);
+    let told = Told { limit: "a".into(), window: 1, window_end_unix_ms: 2_000, key: limit::Key::default(), total: 3 };
+    let heard = LimitCounts::new(Arc::clone(&redis), "edge-1").exchange(&[told]).await?;
+    assert_eq!((heard.live_nodes, heard.others), (1, vec![0]));
+    assert_eq!(RedisCuts::new(Arc::clone(&redis)).exchange(&[], 1).await?, []);
     blocks::the_whole_life(redis).await?;
     Ok(())
 }

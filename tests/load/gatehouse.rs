@@ -54,27 +54,29 @@ pub(crate) fn edge(
     hand_off: HandOff,
     log: AccessLog,
 ) -> anyhow::Result<Server> {
-    edge_with_list(name, settings, directory, next, hand_off, log, None)
+    edge_with(name, settings, directory, next, hand_off, log, "")
 }
 
-/// An edge that turns away whom a list file names, where one is given.
+/// What has an edge turn away whom a list file names.
+pub(crate) fn denying(file: &Path) -> String {
+    format!("[[access.list]]\nname = \"denied\"\nfiles = [\"{}\"]\n", file.display())
+}
+
+/// An edge with `more` in its configuration.
 ///
 /// # Errors
 ///
 /// It does not start.
-pub(crate) fn edge_with_list(
+pub(crate) fn edge_with(
     name: &str,
     settings: &Settings,
     directory: &Path,
     next: Next,
     hand_off: HandOff,
     log: AccessLog,
-    list: Option<&Path>,
+    more: &str,
 ) -> anyhow::Result<Server> {
     let place = Place::new(directory, name)?;
-    let list = list.map_or_else(String::new, |file| {
-        format!("[[access.list]]\nname = \"denied\"\nfiles = [\"{}\"]\n", file.display())
-    });
     let (node, probed) = match next {
         Next::Service(node) => (node, false),
         Next::Business(node) => (node, true),
@@ -100,7 +102,7 @@ protocol = "{protocol}"
 probe = {{ enabled = {probed} }}
 [access_log]
 sink = "{sink}"
-{list}"#,
+{more}"#,
         state = place.state.display(),
         protocol = hand_off.name(),
         sink = place.sink(log),

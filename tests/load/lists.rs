@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
@@ -32,6 +32,8 @@ const NETWORKS: usize = 1_000_000;
 const LOOKUPS: usize = 2_000_000;
 /// Starts of each server, with the list and without.
 const STARTS: usize = 5;
+/// Rounds of look-ups.
+const ROUNDS: usize = 11;
 /// A client on the list.
 const DENIED: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 66);
 /// A client that is not.
@@ -60,7 +62,8 @@ pub(crate) fn measure(settings: &Settings, directory: &Path, report: &mut Report
         edges += 1;
         let name = format!("list_edge_{edges}");
         let next = Next::Service(address);
-        gatehouse::edge_with_list(&name, settings, directory, next, HandOff::H2c, AccessLog::Off, list)
+        let more = list.map_or_else(String::new, gatehouse::denying);
+        gatehouse::edge_with(&name, settings, directory, next, HandOff::H2c, AccessLog::Off, &more)
     };
     compare("", &mut edge, &files.ours, report)?;
     let mut haproxy = |list: Option<&Path>| {
@@ -112,6 +115,25 @@ fn started(
     Ok((seconds, settled_memory(&server.child)?))
 }
 
+/// The list as Gatehouse reads it, written to a file in `directory`.
+///
+/// # Errors
+///
+/// It cannot be written.
+pub(crate) fn list_file(directory: &Path) -> anyhow::Result<PathBuf> {
+    Ok(Files::write(directory, &networks())?.ours)
+}
+
+/// Whether a server turns away who is on the list, and nobody else.
+///
+/// # Errors
+///
+/// It does not answer, or obeys the list wrongly.
+pub(crate) fn check_obeyed(server: SocketAddr) -> anyhow::Result<()> {
+    ensure!(is_served(server, SERVED)? && !is_served(server, DENIED)?, "the list is not obeyed");
+    Ok(())
+}
+
 /// Whether a client at this address gets the answer of the service.
 fn is_served(server: SocketAddr, client: Ipv4Addr) -> anyhow::Result<bool> {
     use socket2::{Domain, Socket, Type};
@@ -135,9 +157,9 @@ fn is_served(server: SocketAddr, client: Ipv4Addr) -> anyhow::Result<bool> {
 
 /// The list in the words of each server.
 struct Files {
-    ours: std::path::PathBuf,
-    haproxy: std::path::PathBuf,
-    nginx: std::path::PathBuf,
+    ours: PathBuf,
+    haproxy: PathBuf,
+    nginx: PathBuf,
 }
 
 impl Files {
@@ -236,7 +258,7 @@ fn lookup_nanoseconds(networks: &[(Ipv4Addr, u8)]) -> anyhow::Result<f64> {
         addresses.swap(last, random.below(last + 1));
     }
     let mut rounds = Vec::new();
-    for _ in 0..STARTS {
+    for _ in 0..ROUNDS {
         let (begin, mut hits) = (clock::now(), 0);
         for address in &addresses {
             hits += usize::from(set.find(*address, 0).is_some());

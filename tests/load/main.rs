@@ -6,7 +6,7 @@
 //! figure: the run then fails.
 //!
 //! Files in reading order: [`settings`], the tools that make load ([`load`]), the processes ([`child`], [`service`], [`proxies`],
-//! [`gatehouse`]), what is measured ([`subject`], [`rounds`], [`idle`], [`short`], [`sweep`], [`lists`]) and what is printed ([`report`]).
+//! [`gatehouse`], [`guarded`]), what is measured ([`subject`], [`rounds`], [`idle`], [`short`], [`sweep`], [`lists`]) and what is printed ([`report`]).
 
 mod settings;
 mod load;
@@ -14,6 +14,7 @@ mod child;
 mod service;
 mod proxies;
 mod gatehouse;
+mod guarded;
 mod subject;
 mod rounds;
 mod idle;

@@ -72,6 +72,7 @@ impl Report {
                 ("edge_vs_bare_pingora_http1", "edge_http1", "bare_pingora_http1"),
                 ("edge_vs_bare_pingora_h2c", "edge_h2c", "bare_pingora_h2c"),
                 ("edge_vs_bare_pingora_log_off", "edge_http1_log_off", "bare_pingora_http1"),
+                ("guarded_edge_vs_bare_pingora", "guarded_edge", "bare_pingora_h2c"),
                 ("edge_vs_nginx", "edge_http1", "nginx"),
                 ("edge_vs_haproxy", "edge_http1", "haproxy"),
                 ("business_vs_bare_hyper", &business, &bare_hyper),

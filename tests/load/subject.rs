@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::gatehouse::{self, AccessLog, Next};
+use crate::guarded;
 use crate::load::{Load, Outcome, Tool};
 use crate::proxies::{self, Server};
 use crate::service::Service;
@@ -121,6 +122,8 @@ impl Field {
         field.add(settings, "edge_http1_log_off", Caller::Client, |name| {
             gatehouse::edge(name, settings, directory, Next::Service(address), HandOff::Http1, AccessLog::Off)
         })?;
+        field
+            .add(settings, "guarded_edge", Caller::Client, |name| guarded::edge(name, settings, directory, address))?;
         for accept in HandOff::ALL {
             field.add(settings, &format!("bare_hyper_{}", accept.name()), Caller::Edge(accept), |name| {
                 proxies::reference(name, settings, directory, address, &["hyper", "--accept", accept.name()])

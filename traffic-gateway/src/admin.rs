@@ -6,6 +6,7 @@
 //! | `/readyz` | none | 200 while it wants traffic: a configuration is loaded and it does not drain; never depends on tier two |
 //! | `/metrics` | `read` | Prometheus text |
 //! | `/policy` | `read` | the generation, its lists, routes, clusters and their nodes, the last failed reload, as JSON |
+//! | `/routes…` | `read`, `operate` | see `admin/routes` |
 //! | `/blocklist…` | `read`, `operate` | see `admin/blocklist` |
 //!
 //! It is a Pingora service, so that its socket is passed on at an upgrade like the others. One request a connection, which
@@ -16,6 +17,7 @@ mod answer;
 mod blocklist;
 mod body;
 mod query;
+mod routes;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -43,7 +45,11 @@ use pingora::{
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use crate::{admit::blocklist::Keeper, observe::Observer, policy::Policy};
+use crate::{
+    admit::{blocklist::Keeper, cut},
+    observe::Observer,
+    policy::Policy,
+};
 use answer::Answer;
 
 /// Connections served at once; more are closed unanswered.
@@ -60,8 +66,17 @@ pub struct Admin {
     shutdown: Shutdown,
     in_flight: InFlight,
     observer: Arc<Observer>,
-    keeper: Arc<Keeper>,
+    keepers: Keepers,
     room: Semaphore,
+}
+
+/// What can be changed here.
+#[derive(Debug, Clone)]
+pub struct Keepers {
+    /// The dynamic blocklist.
+    pub blocklist: Arc<Keeper>,
+    /// Stopped routes.
+    pub cuts: Arc<cut::Keeper>,
 }
 
 impl Admin {
@@ -74,9 +89,9 @@ impl Admin {
         shutdown: Shutdown,
         in_flight: InFlight,
         observer: Arc<Observer>,
-        keeper: Arc<Keeper>,
+        keepers: Keepers,
     ) -> Self {
-        Self { live, tokens, ports, shutdown, in_flight, observer, keeper, room: Semaphore::new(MOST_CONNECTIONS) }
+        Self { live, tokens, ports, shutdown, in_flight, observer, keepers, room: Semaphore::new(MOST_CONNECTIONS) }
     }
 
     async fn answer(&self, session: &mut ServerSession) -> pingora::Result<Answer> {
@@ -98,8 +113,19 @@ impl Admin {
             Err(refused) => return Ok(refused),
         };
         let (head, policy) = (session.req_header(), self.live.current());
+        if routes::methods(head.uri.path()).is_some() {
+            let call = routes::Call {
+                keeper: &self.keepers.cuts,
+                policy: &policy.value,
+                path: head.uri.path(),
+                who: &who,
+                from: peer_of(session),
+                body: &body,
+            };
+            return Ok(routes::serve(&call, &head.method).await);
+        }
         let call = blocklist::Call {
-            keeper: &self.keeper,
+            keeper: &self.keepers.blocklist,
             policy: &policy.value,
             method: &head.method,
             path: head.uri.path(),
@@ -126,7 +152,7 @@ impl Admin {
         let path = head.uri.path();
         let allowed = match path {
             "/livez" | "/readyz" | "/metrics" | "/policy" => Some("GET, HEAD"),
-            _ => blocklist::methods(path),
+            _ => blocklist::methods(path).or_else(|| routes::methods(path)),
         };
         let Some(allowed) = allowed else { return Err(Answer::problem(&problem::ADMIN_NOT_FOUND)) };
         if !allowed.split(", ").any(|method| method == head.method.as_str()) {
@@ -171,8 +197,8 @@ impl Admin {
             "in_flight": self.in_flight.count(),
             "listeners": self.ports.listeners,
             "admin": self.ports.admin,
-            "blocklist": self.keeper.status(),
-            "audit": self.keeper.audit().head(),
+            "blocklist": self.keepers.blocklist.status(),
+            "audit": self.keepers.blocklist.audit().head(),
             "lists": policy.admission.access().map_or(&[][..], |access| access.overviews()),
             "routes": policy.routes.all().iter().map(|route| json!({
                 "name": route.name,

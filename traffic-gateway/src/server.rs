@@ -37,9 +37,10 @@ use crate::{
         entrance::{Bound, CurrentPolicy, Entrance, socket_buffers},
         guard::Connections,
     },
-    admin::Admin,
+    admin::{Admin, Keepers},
     admit::{
         blocklist::{Following, Keeper, OpenError},
+        cut,
         limit::{
             self,
             fleet::{Exchange, LimitCounts},
@@ -132,6 +133,7 @@ pub fn run(dir: &Path, start: Start) -> Result<(), StartError> {
     // Waits for the sockets of the old process and ends this one when none come.
     server.bootstrap();
     let keeper = open_blocklist(&policy.value, &observer)?;
+    let cuts = open_cuts(&policy.value, &keeper)?;
     let proxy = Arc::new(http_proxy(&server.configuration, Gateway::new(Arc::clone(&observer), leaving.clone())));
     let entrance = Entrance::new(
         proxy,
@@ -149,7 +151,7 @@ pub fn run(dir: &Path, start: Start) -> Result<(), StartError> {
         shutdown.clone(),
         in_flight.clone(),
         Arc::clone(&observer),
-        Arc::clone(&keeper),
+        Keepers { blocklist: Arc::clone(&keeper), cuts: Arc::clone(&cuts) },
     );
     server.add_service(Listening::new("admin", admin_service, vec![admin], L4BufferSettings::default().read(0), 1));
     server.add_service(background_service("probes", Prober::new(Arc::clone(&live))));
@@ -157,6 +159,7 @@ pub fn run(dir: &Path, start: Start) -> Result<(), StartError> {
     server.add_service(background_service("limits", limit::keeper::Keeper::new(Arc::clone(&live), exchange)));
     server.add_service(background_service("follow", Follower::new(Arc::clone(&live), Arc::clone(&observer))));
 
+    server.add_service(background_service("cuts", cut::Following(cuts)));
     server.add_service(background_service("blocklist", Following::new(keeper, Arc::clone(&live))));
 
     let watcher = watch::watch(Arc::clone(&live), Timing::default())
@@ -196,6 +199,13 @@ fn open_blocklist(policy: &Policy, observer: &Observer) -> Result<Arc<Keeper>, S
     let keeper = Keeper::open(mirror, &policy.store, &policy.process.state_dir, &policy.node)?;
     observer.metrics().watch_blocklist(&keeper)?;
     Ok(keeper)
+}
+
+/// Opens what is known of stopped routes, which every generation of the policy looks into.
+fn open_cuts(policy: &Policy, blocklist: &Arc<Keeper>) -> Result<Arc<cut::Keeper>, StartError> {
+    let cuts = policy.admission.cuts().map(Arc::clone).unwrap_or_default();
+    cut::Keeper::open(cuts, Arc::clone(blocklist), &policy.process.state_dir, &policy.node)
+        .map_err(|source| StartError::Io { doing: "read the stopped routes", source })
 }
 
 /// Where limits of the fleet are exchanged: in the Redis of the blocklist, if there is one.

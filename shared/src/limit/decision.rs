@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::telemetry::access_log::push_number;
+
 /// What a limit says about a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -30,7 +32,9 @@ impl Decision {
     /// `"name";r=12;t=30`, with what remains and the seconds until the whole limit is available, rounded up.
     #[must_use]
     pub fn field(&self, name: &str) -> String {
-        format!("\"{name}\";r={};t={}", self.remaining, self.reset_seconds())
+        let mut field = String::new();
+        push_field(&mut field, name, self.remaining, self.reset_seconds());
+        field
     }
 
     /// Seconds until the whole limit is available again, rounded up.
@@ -38,6 +42,16 @@ impl Decision {
     pub fn reset_seconds(&self) -> u64 {
         whole_seconds(self.reset_after)
     }
+}
+
+/// Appends what [`Decision::field`] is for these numbers.
+pub fn push_field(out: &mut String, name: &str, remaining: u64, reset_seconds: u64) {
+    out.push('"');
+    out.push_str(name);
+    out.push_str("\";r=");
+    push_number(out, remaining);
+    out.push_str(";t=");
+    push_number(out, reset_seconds);
 }
 
 /// The member of the field `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10 section 3): `"name";q=100;w=60`,

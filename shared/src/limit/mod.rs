@@ -71,7 +71,7 @@ mod fleet;
 
 pub use concurrency::{ConcurrencyLimit, Permit, Refused};
 pub use config::{Algorithm, ConcurrencyConfig, FleetConfig, RateLimitConfig};
-pub use decision::Decision;
+pub use decision::{Decision, push_field};
 pub use fleet::{Delta, FleetLimit};
 pub use key::{Key, KeyBuilder, KeyHasher};
 pub use rate_limit::RateLimit;

@@ -115,6 +115,7 @@ impl RateLimit {
     /// # Errors
     /// The table is full of keys in use and this one is new: it is counted nowhere, and should be counted as part of
     /// something larger, such as the network of the client.
+    #[inline]
     pub fn admit(&self, key: Key, cost: u32, now: Instant) -> Result<Decision, Full> {
         with_meters!(&self.meters, meters => meters.apply(key, cost, Mode::Take, now))
     }
@@ -192,6 +193,7 @@ impl<M: Meter> Metered<M> {
         Self { epoch: self.epoch, table: Arc::clone(&self.table), generation }
     }
 
+    #[inline]
     fn apply(&self, key: Key, cost: u32, mode: Mode, now: Instant) -> Result<Decision, Full> {
         let now = self.epoch.nanos(now);
         let apply = |meter: &mut M, rule: &M::Rule| meter.apply(rule, cost, mode, now);
@@ -221,6 +223,7 @@ impl<M: Meter> Metered<M> {
         self.table.change(key, |meter| *meter = M::default());
     }
 
+    #[inline]
     fn decision(&self, reading: Reading, now: u64) -> Decision {
         let after = |time: u64| Duration::from_nanos(time.saturating_sub(now));
         Decision {

@@ -396,6 +396,9 @@ catalogue! {
         ADMIN_ROUTE_MISSING = "admin_route_missing", 404, "No such route",
             "No route of the running configuration has this name.",
             "`traffic-gateway route list` shows the names.";
+        ADMIN_ROUTE_NOT_STOPPED = "admin_route_not_stopped", 409, "Route not stopped",
+            "The route serves already.",
+            "`traffic-gateway route list` shows which routes are stopped.";
         BLOCK_LIST_FULL = "block_list_full", 507, "Blocklist full",
             "There are as many entries as there may be.",
             "Remove some, block larger networks, or use a list file.";

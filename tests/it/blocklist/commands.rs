@@ -78,11 +78,24 @@ async fn who_is_refused_most_is_suggested_until_it_is_blocked() -> Passed {
         }
     }
     let (code, out, _) = text_of(edge, &["block", "suggest"])?;
-    let expected = "203.0.113.1\t7\turl_denied\n2001:db8::/64\t5\turl_denied\n203.0.113.2\t3\turl_denied\n";
+    let expected = "203.0.113.1\t7 refused\turl_denied\n2001:db8::/64\t5 refused\turl_denied\n\
+                    203.0.113.2\t3 refused\turl_denied\n";
     assert_eq!((code, out.as_str()), (0, expected));
     assert_eq!(text_of(edge, &["block", "add", "203.0.113.1", "--for", "1h"])?.0, 0);
     let (_, out, _) = text_of(edge, &["block", "suggest", "--limit", "1"])?;
-    assert_eq!(out, "2001:db8::/64\t5\turl_denied\n");
+    assert_eq!(out, "2001:db8::/64\t5 refused\turl_denied\n");
+    // A network that opens many connections, none of which brings anybody who logs in; fewer are nobody's concern.
+    for number in 0..120 {
+        let crawler = Target::plain(edge.address()?).from(IpAddr::from([127, 7, 7, number]));
+        assert_eq!(crawler.get("/products").await?.status, 200);
+        if number < 50 {
+            let visitor = Target::plain(edge.address()?).from(IpAddr::from([127, 8, 8, number]));
+            assert_eq!(visitor.get("/products").await?.status, 200);
+        }
+    }
+    let (_, out, _) = text_of(edge, &["block", "suggest"])?;
+    assert!(out.lines().any(|line| line == "127.7.7.0/24\t120 connections\tnobody has logged in"), "{out}");
+    assert!(!out.contains("127.8.8.0/24"), "{out}");
     Ok(())
 }
 

@@ -27,8 +27,8 @@ async fn blocks() -> anyhow::Result<(tempfile::TempDir, RedisServer, RedisBlocks
 }
 
 /// Adds, follows, replaces, removes, lists and forgets.
-pub(super) async fn the_whole_life(redis: Redis) -> anyhow::Result<()> {
-    let blocks = RedisBlocks::new(Arc::new(redis));
+pub(super) async fn the_whole_life(redis: Arc<Redis>) -> anyhow::Result<()> {
+    let blocks = RedisBlocks::new(redis);
     assert_eq!(blocks.follow(&Head::default()).await?, Followed::Nothing);
     let added = blocks.write(&[(record(1, 5, Some("a")), Expected::Absent)], 0).await?;
     let first = Record { revision: 1, ..record(1, 5, Some("a")) };
@@ -53,7 +53,7 @@ pub(super) async fn the_whole_life(redis: Redis) -> anyhow::Result<()> {
 async fn changes_are_made_followed_and_forgotten() -> Passed {
     let directory = tempfile::tempdir()?;
     let server = RedisServer::start(directory.path()).await?;
-    Ok(the_whole_life(connect(&server)?).await?)
+    Ok(the_whole_life(Arc::new(connect(&server)?)).await?)
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use gatehouse_shared::clock;
@@ -39,18 +39,31 @@ pub struct Connection {
     /// Whether HTTP/2 is spoken here.
     pub is_http2: bool,
     pub(super) requests: AtomicU64,
+    pub(super) has_logged_in: AtomicBool,
 }
 
 impl Connection {
     /// The same connection, now that its first bytes have turned out to be HTTP/2.
     pub(super) fn speaking_http2(&self) -> Self {
-        Self { is_http2: true, tls: self.tls.clone(), requests: AtomicU64::new(self.requests()), ..*self }
+        Self {
+            is_http2: true,
+            tls: self.tls.clone(),
+            requests: AtomicU64::new(self.requests()),
+            has_logged_in: AtomicBool::default(),
+            ..*self
+        }
     }
 
     /// Requests begun on this connection so far.
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a call on this connection had good credentials; true the first time.
+    #[must_use]
+    pub fn is_first_login(&self) -> bool {
+        !self.has_logged_in.load(Ordering::Relaxed) && !self.has_logged_in.swap(true, Ordering::Relaxed)
     }
 
     /// Whether the client came over TLS.

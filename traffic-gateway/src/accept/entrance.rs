@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -182,7 +182,8 @@ where
         }
         let source = connection.source.ip();
         if !bounds.trusted_proxies.contains(source)
-            && let Err(denial) = policy.value.admission.check_connection(source, clock::unix_ms())
+            && let Err(denial) =
+                policy.value.admission.check_connection(source, connection.accepted_at, clock::unix_ms())
         {
             self.refusals.turned_away(&connection, &denial);
             return;
@@ -248,6 +249,7 @@ where
             accepted_at: clock::now(),
             is_http2: false,
             requests: AtomicU64::new(0),
+            has_logged_in: AtomicBool::new(false),
         };
         Some((connection, bound))
     }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::OnceLock;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use gatehouse_shared::clock;
 use http::HeaderMap;
@@ -38,6 +38,7 @@ pub(crate) fn connection(peer: SocketAddr) -> Connection {
         accepted_at: clock::now(),
         is_http2: false,
         requests: AtomicU64::new(1),
+        has_logged_in: AtomicBool::default(),
     }
 }
 

@@ -17,8 +17,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::answer::Answer;
+use super::blocklist::say_reach;
 use super::body;
-use crate::admit::blocklist::{Actor, Reach};
+use crate::admit::blocklist::Actor;
 use crate::admit::cut::{CutError, Keeper};
 use crate::policy::Policy;
 
@@ -88,9 +89,8 @@ fn routes(call: &Call<'_>) -> Answer {
     let now = clock::unix_ms() / 1_000;
     let stopped = |name: &str| call.keeper.cuts().of(name).filter(|cut| cut.counts_at(now)).map(|cut| shown(&cut));
     let routes = call.policy.routes.all().iter();
-    let routes = routes.map(|route| {
-        json!({ "name": route.name, "cluster": route.cluster.name, "stopped": stopped(&route.name) })
-    });
+    let routes = routes
+        .map(|route| json!({ "name": route.name, "cluster": route.cluster.name, "stopped": stopped(&route.name) }));
     Answer::json(&json!({ "routes": routes.collect::<Vec<_>>() }))
 }
 
@@ -127,16 +127,16 @@ async fn change(call: &Call<'_>, wanted: Cut) -> Result<Answer, Answer> {
         CutError::NotCut => Answer::problem(&problem::ADMIN_ROUTE_NOT_STOPPED),
         CutError::Full => invalid("as many routes as there may be are stopped already"),
         CutError::Disk(_) | CutError::Audit(_) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "a route was not stopped or started as it should");
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "a route was not stopped or started as it should"
+            );
             Answer::problem_about(&problem::INTERNAL_ERROR, Some(&error.to_string()))
         }
     })?;
-    let (reach, problem) = match &reach {
-        Reach::Fleet => ("fleet", None),
-        Reach::Alone => ("node", None),
-        Reach::NodeOnly(error) => ("node_only", Some(error)),
-    };
-    Ok(Answer::json(&json!({ "route": cut.route, "stopped": shown(&cut), "reach": reach, "problem": problem })))
+    let mut answer = json!({ "route": cut.route, "stopped": shown(&cut) });
+    let status = say_reach(&mut answer, &reach, 200);
+    Ok(Answer::json_with(status, &answer))
 }
 
 fn must_exist(call: &Call<'_>, name: &str) -> Result<(), Answer> {
@@ -153,7 +153,7 @@ fn shown(cut: &Cut) -> Value {
     }
     json!({
         "percent": cut.percent,
-        "until": clock::rfc3339_seconds(cut.until),
+        "until": clock::rfc3339(cut.until.saturating_mul(1_000)),
         "reason": cut.reason,
         "owner": cut.owner,
         "by": cut.by,

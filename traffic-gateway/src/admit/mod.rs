@@ -5,13 +5,14 @@
 //! [`Denial`]: answered by [`crate::answer`], written to the security log by [`crate::observe`]. The order is a security
 //! property and therefore code: [`Admission::check`].
 
-pub mod blocklist;
-pub mod access;
 pub mod stage;
 pub mod view;
 pub mod guard;
 pub mod denial;
 pub mod protocol;
+pub mod blocklist;
+pub mod access;
+pub mod cut;
 pub mod limit;
 pub mod destination;
 
@@ -33,6 +34,7 @@ use gatehouse_shared::{
 
 use access::Access;
 use blocklist::Blocklist;
+use cut::{CutOff, Cuts};
 use destination::Destination;
 use limit::{Bans, Limits, keeper::ExchangeTotals};
 use protocol::Protocol;
@@ -45,6 +47,7 @@ pub struct Admission {
     protocol: Guard<Protocol>,
     blocklist: Guard<Blocklist>,
     access: Guard<Access>,
+    cut: Guard<CutOff>,
     limit: Guard<Limits>,
     destination: Guard<Destination>,
     bans: Arc<Bans>,
@@ -60,6 +63,7 @@ impl Default for Admission {
             protocol: Guard::new(Protocol, Mode::Enforce),
             blocklist: Guard::new(Blocklist::default(), Mode::Enforce),
             access: Guard::new(None, Mode::Enforce),
+            cut: Guard::new(CutOff::default(), Mode::Enforce),
             limit: Guard::new(None, Mode::Enforce),
             destination: Guard::new(Destination, Mode::Enforce),
             bans: Arc::default(),
@@ -88,6 +92,7 @@ impl Admission {
         let access = Guard::new(access.filter(|access| !access.is_empty()), Mode::Enforce);
         let blocklist = before.and_then(Self::blocklist).cloned().unwrap_or_default();
         let blocklist = Guard::new(blocklist, Mode::Enforce);
+        let cut = before.and_then(|before| before.cut.stage()).cloned().unwrap_or_default();
         let bans = before.map(|before| Arc::clone(&before.bans)).unwrap_or_default();
         let limits_before = before.and_then(|before| before.limit.stage());
         let limits = Limits::compile(config, limits_before, &bans, sources, positions, clock::now());
@@ -95,6 +100,7 @@ impl Admission {
         errors.into_result(Self {
             blocklist,
             access,
+            cut: Guard::new(cut, Mode::Enforce),
             limit: Guard::new(limits, Mode::Enforce),
             bans,
             bans_per_second: config.limits.bans_per_second,
@@ -105,16 +111,22 @@ impl Admission {
     }
 
     /// Whether a connection of this client is served at all, asked as soon as the client is known and before anything of TLS
-    /// or HTTP is read; at `unix_ms`.
+    /// or HTTP is read; at `now`, which is `unix_ms`.
     ///
     /// # Errors
     ///
     /// The denial for the security log; the connection is closed without an answer.
-    pub fn check_connection(&self, client: IpAddr, unix_ms: u64) -> Result<(), Denial> {
+    pub fn check_connection(&self, client: IpAddr, now: Instant, unix_ms: u64) -> Result<(), Denial> {
         if let Some(denial) = self.blocklist().and_then(|blocklist| blocklist.refuses(client, unix_ms)) {
             return Err(denial);
         }
-        self.access.stage().and_then(|access| access.refuses_connection(client, unix_ms)).map_or(Ok(()), Err)
+        if let Some(denial) = self.access.stage().and_then(|access| access.refuses_connection(client, unix_ms)) {
+            return Err(denial);
+        }
+        if let Some(blocklist) = self.blocklist() {
+            blocklist.crawlers().connected(client, now);
+        }
+        Ok(())
     }
 
     /// The dynamic blocklist, the same in every generation of a process.
@@ -127,6 +139,12 @@ impl Admission {
     #[must_use]
     pub fn access(&self) -> Option<&Access> {
         self.access.stage()
+    }
+
+    /// Which routes are stopped, the same in every generation of a process.
+    #[must_use]
+    pub fn cuts(&self) -> Option<&Arc<Cuts>> {
+        self.cut.stage().map(CutOff::cuts)
     }
 
     /// The limits, where there are any.
@@ -169,6 +187,7 @@ impl Admission {
         self.protocol.check(request, now, verdicts, &mut admitted)?;
         self.blocklist.check(request, now, verdicts, &mut admitted)?;
         self.access.check(request, now, verdicts, &mut admitted)?;
+        self.cut.check(request, now, verdicts, &mut admitted)?;
         if !admitted.is_trusted {
             self.limit.check(request, now, verdicts, &mut admitted)?;
         }
@@ -181,6 +200,7 @@ impl Admission {
         self.protocol.finish(ended, now);
         self.blocklist.finish(ended, now);
         self.access.finish(ended, now);
+        self.cut.finish(ended, now);
         self.limit.finish(ended, now);
         self.destination.finish(ended, now);
     }

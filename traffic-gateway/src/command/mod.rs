@@ -7,6 +7,7 @@ mod upgrade;
 mod token;
 mod call;
 mod block;
+mod route;
 mod audit;
 mod reference;
 
@@ -16,6 +17,9 @@ use clap::{Args, Subcommand};
 
 /// Exit code of an invalid configuration or a wrong use (`EX_USAGE`).
 const INVALID: u8 = 64;
+
+/// Exit code of a change that counts on this node, but not yet on the others.
+const THIS_NODE_ONLY: u8 = 3;
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -32,6 +36,8 @@ pub enum Command {
     Token(token::Arguments),
     /// Change and show the dynamic blocklist
     Block(block::Arguments),
+    /// Stop and start routes at once
+    Route(route::Arguments),
     /// Check the audit log
     Audit(audit::Arguments),
     /// Print a generated reference page
@@ -58,6 +64,7 @@ impl Command {
             Self::Upgrade(config) => upgrade::run(&config.dir),
             Self::Token(arguments) => token::run(&arguments),
             Self::Block(arguments) => block::run(&arguments),
+            Self::Route(arguments) => route::run(&arguments),
             Self::Audit(arguments) => audit::run(&arguments),
             Self::Reference(arguments) => reference::run(&arguments),
         }

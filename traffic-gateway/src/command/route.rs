@@ -9,8 +9,8 @@ use gatehouse_shared::admin::Role;
 use gatehouse_shared::config::HumanDuration;
 use serde_json::{Value, json};
 
-use super::call::{Call, CallError, Node, THIS_NODE_ONLY, explained};
-use super::{ConfigDir, fail, print, refuse};
+use super::call::{Call, CallError, Node, explained};
+use super::{ConfigDir, THIS_NODE_ONLY, fail, print, refuse};
 
 /// Arguments of `route`.
 #[derive(Debug, Args)]
@@ -108,11 +108,15 @@ fn change(at: &Where, path: &'static str, body: &Value) -> Result<ExitCode, Rout
     let route = shown(&said("/route"));
     let text = match said("/stopped") {
         Value::Null => format!("{route} serves again\n"),
-        _ => format!("{route} is stopped for {} % of clients until {}\n", said("/stopped/percent"), shown(&said("/stopped/until"))),
+        _ => format!(
+            "{route} is stopped for {} % of clients until {}\n",
+            said("/stopped/percent"),
+            shown(&said("/stopped/until"))
+        ),
     };
     let code = print(&text);
-    if said("/reach") == "node_only" {
-        eprintln!("traffic-gateway: on this node only, the others follow when Redis is back: {}", shown(&said("/problem")));
+    if let Some(warning) = said("/warning").as_str() {
+        eprintln!("traffic-gateway: {warning}");
         return Ok(ExitCode::from(THIS_NODE_ONLY));
     }
     Ok(code)

@@ -166,7 +166,7 @@ fn changed(done: &Done, status: u16) -> Answer {
 }
 
 /// Says who obeys the change; 202 where that is not everybody yet.
-fn say_reach(answer: &mut Value, reach: &Reach, status: u16) -> u16 {
+pub(in crate::admin) fn say_reach(answer: &mut Value, reach: &Reach, status: u16) -> u16 {
     let (reach, warning, status) = match reach {
         Reach::Fleet => ("fleet", None, status),
         Reach::Alone => ("node", None, status),

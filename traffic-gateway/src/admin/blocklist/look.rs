@@ -104,14 +104,21 @@ pub(super) fn suggest(call: &Call<'_>) -> Result<Answer, Answer> {
     let is_free = |network: &Network| {
         blocked.find(network.as_ipnet().addr(), now).is_none() && overlapped(call.policy, *network, now).is_none()
     };
+    let crawlers = blocklist.crawlers().most(clock::now()).into_iter();
+    let crawlers = crawlers.filter(|candidate| is_free(&candidate.network)).take(most).map(
+        |candidate| json!({ "network": candidate.network, "connections": candidate.count, "error": candidate.error }),
+    );
     let refused = blocklist.refused().most(clock::now()).into_iter();
     let candidates = refused.filter(|candidate| is_free(&candidate.network)).take(most).map(|candidate| {
         json!({
             "network": candidate.network,
-            "refusals": candidate.refusals,
+            "refusals": candidate.count,
             "error": candidate.error,
-            "reason": candidate.reason,
+            "reason": candidate.note,
         })
     });
-    Ok(Answer::json(&json!({ "candidates": candidates.collect::<Vec<_>>() })))
+    Ok(Answer::json(&json!({
+        "candidates": candidates.collect::<Vec<_>>(),
+        "crawlers": crawlers.collect::<Vec<_>>(),
+    })))
 }

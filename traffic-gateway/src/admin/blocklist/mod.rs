@@ -25,8 +25,10 @@ use gatehouse_shared::problem;
 use http::Method;
 
 use super::answer::Answer;
+
 use crate::admit::blocklist::{Actor, Keeper};
 use crate::policy::Policy;
+pub(super) use change::say_reach;
 
 /// One call.
 pub(super) struct Call<'a> {

@@ -13,13 +13,13 @@ pub mod suggest;
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
-use gatehouse_shared::{cidr, problem};
+use gatehouse_shared::{cidr, hop::Auth, problem};
 
 pub use fleet::Following;
 pub use keeper::{Actor, ChangeError, Changed, Done, Keeper, OpenError, Reach, Wanted};
 pub use mirror::{Mirror, Page};
 pub use overlap::overlapped;
-use suggest::Refused;
+use suggest::{Crawlers, Refused};
 
 use super::{Denial, Ended, Entry, Evidence, RequestView, Source, Stage, Verdict};
 
@@ -28,6 +28,7 @@ use super::{Denial, Ended, Entry, Evidence, RequestView, Source, Stage, Verdict}
 pub struct Blocklist {
     mirror: Arc<Mirror>,
     refused: Arc<Refused>,
+    crawlers: Arc<Crawlers>,
 }
 
 impl Blocklist {
@@ -41,6 +42,12 @@ impl Blocklist {
     #[must_use]
     pub fn refused(&self) -> &Arc<Refused> {
         &self.refused
+    }
+
+    /// Who connects often and never logs in.
+    #[must_use]
+    pub fn crawlers(&self) -> &Crawlers {
+        &self.crawlers
     }
 
     /// Why a client is turned away at `unix_ms`; `None` where it is not.
@@ -62,6 +69,9 @@ impl Stage for Blocklist {
     fn finish(&self, ended: &Ended<'_>, now: Instant) {
         if let (Some(reason), Some(_)) = (ended.reason, ended.refused) {
             self.refused.count(ended.client.ip(), reason, now);
+        }
+        if ended.auth == Some(Auth::App) && ended.connection.is_first_login() {
+            self.crawlers.logged_in(ended.client.ip(), now);
         }
     }
 }

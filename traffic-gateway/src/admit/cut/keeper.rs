@@ -141,12 +141,13 @@ impl Keeper {
         let _turn = self.turn.lock().await;
         let now = clock::unix_ms() / 1_000;
         match redis.exchange(&self.cuts.all(), now).await {
-            Ok(heard) if self.cuts.merge(heard, now) => {
-                if let Err(error) = self.write(self.cuts.all()).await {
+            Ok(heard) => {
+                if self.cuts.merge(heard, now)
+                    && let Err(error) = self.write(self.cuts.all()).await
+                {
                     tracing::error!(file = %self.path.display(), %error, "stopped routes are not written to the disk");
                 }
             }
-            Ok(_) => {}
             Err(error) => tracing::debug!(%error, "stopped routes not exchanged"),
         }
     }
@@ -170,7 +171,8 @@ impl BackgroundService for Following {
         let Some(redis) = &self.0.redis else { return };
         while !*shutdown.borrow() {
             self.0.look(redis).await;
-            let pause = Duration::from_millis(fastrand::u64(BETWEEN_MS));
+            let spread = clock::unix_ms() % (BETWEEN_MS.end - BETWEEN_MS.start);
+            let pause = Duration::from_millis(BETWEEN_MS.start + spread);
             tokio::select! {
                 () = sleep(pause) => {}
                 changed = shutdown.changed() => if changed.is_err() { return },

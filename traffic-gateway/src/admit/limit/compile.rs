@@ -9,7 +9,7 @@ use gatehouse_shared::{
 use ring::digest::{Context, SHA256};
 
 use super::{
-    Limits,
+    Limits, ToldRules,
     ban::Bans,
     condition::{Condition, Credentials},
     config::{CcConfig, Count, LimitAction, LimitConfig, Scope, Settings},
@@ -57,7 +57,7 @@ pub(super) fn compile(
     let surroundings = Surroundings { settings, routes, before, positions, now };
     let mut written: Vec<(LimitConfig, String)> =
         config.limit.iter().enumerate().map(|(index, limit)| (limit.clone(), format!("limit[{index}]"))).collect();
-    if let Some(cc) = &config.cc {
+    if let Some(cc) = config.cc.as_ref().filter(|cc| errors.collect(check_cc(cc, positions)).is_some()) {
         written.extend(short_form(cc).into_iter().map(|limit| (limit, "cc".to_owned())));
     }
     if written.len() > LIMITS_MAX {
@@ -80,6 +80,7 @@ pub(super) fn compile(
     let has_fleet = specs.iter().any(|spec: &KeySpec| spec.is_fleet);
     let hasher = KeyHasher::of_process();
     errors.into_result(Some(Limits {
+        told: ToldRules::of(&rules),
         rules: rules.into(),
         specs: specs.into(),
         credentials,
@@ -96,6 +97,18 @@ fn check_settings(settings: &Settings, positions: &Positions) -> Result<(), Conf
     }
     if !(1..=1_000).contains(&settings.nodes) {
         errors.push(positions.error("limits.nodes", "nodes must be 1 to 1000", None));
+    }
+    errors.into_result(())
+}
+
+/// Checks the short form where it is written; the limits that it stands for are written nowhere.
+fn check_cc(cc: &CcConfig, positions: &Positions) -> Result<(), ConfigErrors> {
+    let mut errors = ConfigErrors::new();
+    for (field, rate) in [("rate", Some(cc.rate)), ("client_rate", cc.client_rate)] {
+        if rate.is_some_and(|rate| !(1..=u32::MAX.into()).contains(&rate.count) || rate.per > LONGEST.get()) {
+            let message = format!("{field} must be 1 to 4294967295 in at most 366d");
+            errors.push(positions.error(&format!("cc.{field}"), message, None));
+        }
     }
     errors.into_result(())
 }

@@ -41,7 +41,7 @@ pub struct LimitConfig {
     /// What is counted.
     #[serde(default)]
     pub count: Count,
-    /// Which statuses are counted with `count = "client_errors"`. Default: 400 to 498 and 499 when a service sent it.
+    /// Which statuses are counted with `count = "client_errors"`. Default: all of 4xx, but not that a client has left.
     #[serde(default)]
     #[schemars(example = [401, 403])]
     pub statuses: Vec<u16>,

@@ -87,6 +87,7 @@ impl Counter {
     }
 
     /// Asks whether one more may pass, and counts it if so.
+    #[inline]
     pub(crate) fn admit(&self, key: Key, client: IpAddr, at: Moment) -> (Decision, Counted) {
         let decision = match &self.own {
             Meter::Node(limit) => limit.admit(key, 1, at.now),
@@ -130,6 +131,7 @@ impl Counter {
         }
     }
 
+    #[inline]
     fn or_by_network(
         &self,
         decision: Result<Decision, Full>,
@@ -138,10 +140,19 @@ impl Counter {
     ) -> (Decision, Counted) {
         match decision {
             Ok(decision) => (decision, Counted::Own),
-            Err(Full) => match ask(&self.by_network, self.network(client)) {
-                Ok(decision) => (decision, Counted::Network),
-                Err(Full) => (PASSED, Counted::Nowhere),
-            },
+            Err(Full) => self.by_network(client, ask),
+        }
+    }
+
+    #[cold]
+    fn by_network(
+        &self,
+        client: IpAddr,
+        ask: impl FnOnce(&RateLimit, Key) -> Result<Decision, Full>,
+    ) -> (Decision, Counted) {
+        match ask(&self.by_network, self.network(client)) {
+            Ok(decision) => (decision, Counted::Network),
+            Err(Full) => (PASSED, Counted::Nowhere),
         }
     }
 

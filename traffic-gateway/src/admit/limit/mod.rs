@@ -32,7 +32,7 @@ use std::{
 use gatehouse_shared::{
     config::{ConfigErrors, Positions, Sources},
     hop::Auth,
-    limit::{Key, KeyHasher, Usage},
+    limit::{Decision, Key, KeyHasher, Usage},
     problem,
 };
 use http::HeaderValue;
@@ -43,9 +43,9 @@ pub use receipt::Receipt;
 use super::{Denial, Ended, Evidence, Mode, RequestView, Source, Stage, Verdict};
 use condition::Credentials;
 use config::{Count, Only};
-use counter::{Counted, Moment};
+use counter::Moment;
 use part::KeySpec;
-use receipt::Met;
+use receipt::{Met, TOLD_MAX};
 use rule::{Answer, Breach, Rule, Totals};
 
 /// Keys of one request that are kept; further ones are made again for every limit.
@@ -61,6 +61,17 @@ pub struct Limits {
     hasher: KeyHasher,
     fleet_hasher: KeyHasher,
     bans: Arc<Bans>,
+    told: ToldRules,
+}
+
+/// The limits that clients are told about.
+#[derive(Debug)]
+struct ToldRules {
+    count: usize,
+    /// `RateLimit-Policy` about all of them, unless they are more than are told at a time.
+    policy: Option<HeaderValue>,
+    /// About how long `RateLimit` is.
+    field_length: usize,
 }
 
 /// How a limit stands.
@@ -104,18 +115,28 @@ impl Limits {
     /// has met and its client is told about; `None` when there are none.
     #[must_use]
     pub fn fields(&self, receipt: &Receipt) -> Option<(HeaderValue, HeaderValue)> {
-        let mut told = receipt.told().filter_map(|met| Some((met, self.rules.get(usize::from(met.limit))?)));
-        let (first, rule) = told.next()?;
-        let mut standing = String::with_capacity(48);
-        first.write_field(&mut standing, &rule.name);
-        let mut policy = rule.counter.policy_field().to_owned();
-        for (met, rule) in told {
-            standing.push_str(", ");
+        let mut standing = String::new();
+        let mut count = 0;
+        for met in receipt.told() {
+            let rule = self.rules.get(usize::from(met.limit))?;
+            if count == 0 {
+                standing.reserve(self.told.field_length);
+            } else {
+                standing.push_str(", ");
+            }
             met.write_field(&mut standing, &rule.name);
-            policy.push_str(", ");
-            policy.push_str(rule.counter.policy_field());
+            count += 1;
         }
-        Some((HeaderValue::try_from(standing).ok()?, HeaderValue::try_from(policy).ok()?))
+        let policy = match &self.told.policy {
+            _ if count == 0 => return None,
+            // Each limit is met once at most: these are all.
+            Some(all) if count == self.told.count => all.clone(),
+            _ => {
+                let met = receipt.told().filter_map(|met| self.rules.get(usize::from(met.limit)));
+                HeaderValue::try_from(policies(met)).ok()?
+            }
+        };
+        Some((HeaderValue::try_from(standing).ok()?, policy))
     }
 
     /// How each limit stands, for metrics.
@@ -141,39 +162,59 @@ impl Limits {
         hasher.key().bytes(&key.to_bytes()).bytes(b"tried").finish()
     }
 
-    /// Asks one limit. The denial when it refuses and is to be obeyed.
-    fn ask(&self, index: usize, rule: &Rule, met: Met, asking: &Asking<'_>, walk: &mut Walk) -> Option<Denial> {
+    /// Asks the limit at `index` about a key; `is_tried`: the request brings credentials to a limit on those that do not. The
+    /// denial when it refuses and is to be obeyed.
+    fn ask(
+        &self,
+        (index, rule): (usize, &Rule),
+        key: Key,
+        is_tried: bool,
+        asking: &Asking<'_>,
+        walk: &mut Walk,
+    ) -> Option<Denial> {
         let request = asking.request;
-        let key = if met.is_tried { self.tried_key(rule, met.key) } else { met.key };
-        let (decision, answer) = rule.ask(key, met.is_tried, request.client(), walk.at);
-        let limit = u16::try_from(index).unwrap_or(u16::MAX);
-        let mut met = Met { limit, is_told: rule.is_told && !met.is_tried, ..met };
-        let denial = match answer {
+        let asked_by = if is_tried { self.tried_key(rule, key) } else { key };
+        let (decision, answer) = rule.ask(asked_by, is_tried, request.client(), walk.at);
+        let mut denial = None;
+        let counted = match answer {
             Answer::Pass(counted) => {
-                met.counted = counted;
                 Rule::tally(&rule.totals.admitted);
-                None
+                counted
             }
             Answer::Wait(counted, time) => {
-                met.counted = Some(counted);
                 walk.delay = walk.delay.max(time);
                 Rule::tally(&rule.totals.delayed);
-                None
+                Some(counted)
             }
             Answer::Over => {
-                let enforced = rule.mode == Mode::Enforce;
-                Rule::tally(if enforced { &rule.totals.refused } else { &rule.totals.observed });
-                if let (Breach::Ban(time), true) = (rule.action, enforced) {
-                    let until = walk.at.unix_ms.saturating_add(millis(time));
-                    self.bans.ban(request.client(), until, &rule.name, walk.at.unix_ms);
-                }
-                self.specs
-                    .get(rule.spec)
-                    .and_then(|spec| request.judge(rule.mode, rule.denial(spec, &decision, request)))
+                denial = self.over(rule, &decision, request);
+                None
             }
         };
-        walk.receipt.add(met, &decision);
+        let is_told = rule.is_told && !is_tried;
+        walk.receipt.met.push(Met {
+            limit: u16::try_from(index).unwrap_or(u16::MAX),
+            key,
+            counted,
+            is_tried,
+            is_told,
+            remaining: decision.remaining,
+            reset_seconds: if is_told { decision.reset_seconds() } else { 0 },
+        });
         denial
+    }
+
+    /// A request is above a limit: what becomes of it.
+    #[cold]
+    fn over(&self, rule: &Rule, decision: &Decision, request: &RequestView<'_>) -> Option<Denial> {
+        let is_enforced = rule.mode == Mode::Enforce;
+        Rule::tally(if is_enforced { &rule.totals.refused } else { &rule.totals.observed });
+        if let (Breach::Ban(time), true) = (rule.action, is_enforced) {
+            let until = request.unix_ms().saturating_add(millis(time));
+            self.bans.ban(request.client(), until, &rule.name, request.unix_ms());
+        }
+        let spec = self.specs.get(rule.spec)?;
+        request.judge(rule.mode, rule.denial(spec, decision, request))
     }
 
     /// Has the limits before forget a request that goes no further.
@@ -197,6 +238,21 @@ impl Limits {
     }
 }
 
+impl ToldRules {
+    fn of(rules: &[Rule]) -> Self {
+        let told = || rules.iter().filter(|rule| rule.is_told);
+        let count = told().count();
+        let policy = (1..=TOLD_MAX).contains(&count).then(|| HeaderValue::try_from(policies(told())).ok()).flatten();
+        let field_length = told().take(TOLD_MAX).map(|rule| rule.name.len() + 24).sum();
+        Self { count, policy, field_length }
+    }
+}
+
+/// The value of `RateLimit-Policy` about these limits.
+fn policies<'a>(rules: impl Iterator<Item = &'a Rule>) -> String {
+    rules.map(|rule| rule.counter.policy_field()).collect::<Vec<_>>().join(", ")
+}
+
 /// What comes together while limits are asked.
 struct Walk {
     at: Moment,
@@ -209,8 +265,9 @@ impl Asking<'_> {
         *self.has_credentials.get_or_init(|| self.limits.credentials.are_in(self.request))
     }
 
-    /// What a limit is to be asked, if it covers the request.
-    fn of(&mut self, rule: &Rule) -> Option<Met> {
+    /// The key that a limit is to be asked about, if it covers the request; and whether this brings credentials to a limit on
+    /// those that do not.
+    fn of(&mut self, rule: &Rule) -> Option<(Key, bool)> {
         if !rule.condition.covers(self.request) {
             return None;
         }
@@ -220,8 +277,7 @@ impl Asking<'_> {
             Some(Only::Authenticated) if self.has_credentials() => false,
             Some(Only::Authenticated) => return None,
         };
-        let key = self.key(rule.spec)?;
-        Some(Met { limit: 0, key, counted: None, is_tried, is_told: false, remaining: 0, reset_seconds: 0 })
+        Some((self.key(rule.spec)?, is_tried))
     }
 
     fn key(&mut self, spec: usize) -> Option<Key> {
@@ -250,8 +306,11 @@ impl Stage for Limits {
         let mut asking = Asking { limits: self, request, has_credentials: OnceCell::new(), keys: [None; KEPT_KEYS] };
         let mut refused = None;
         for (index, rule) in self.rules.iter().enumerate() {
-            let Some(met) = asking.of(rule) else { continue };
-            refused = self.ask(index, rule, met, &asking, &mut walk);
+            let Some((key, is_tried)) = asking.of(rule) else { continue };
+            if walk.receipt.met.capacity() == 0 {
+                walk.receipt.met.reserve_exact(self.rules.len());
+            }
+            refused = self.ask((index, rule), key, is_tried, &asking, &mut walk);
             if refused.is_some() {
                 self.give_back(request, &mut walk);
                 break;
@@ -288,10 +347,10 @@ impl Stage for Limits {
             };
             if cost > 0 {
                 let client = ended.client.ip();
-                // What it says is for the next request.
-                let (_decision, _counted): (_, Counted) = rule.counter.charge(met.key, client, cost, at);
+                // What they say is for the next request.
+                let _said = rule.counter.charge(met.key, client, cost, at);
                 if met.is_tried {
-                    let (_decision, _counted) = rule.counter.charge(self.tried_key(rule, met.key), client, cost, at);
+                    let _said = rule.counter.charge(self.tried_key(rule, met.key), client, cost, at);
                 }
             }
         }

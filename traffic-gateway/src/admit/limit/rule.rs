@@ -79,6 +79,7 @@ impl Rule {
 
     /// Judges a request. `is_tried`: it brings credentials to a limit on those that do not, and is counted when tier two finds
     /// them wrong.
+    #[inline]
     pub(super) fn ask(&self, key: Key, is_tried: bool, client: IpAddr, at: Moment) -> (Decision, Answer) {
         if is_tried || self.count == Count::ClientErrors {
             let decision = self.counter.peek(key, client, at);

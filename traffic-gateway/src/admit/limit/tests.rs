@@ -312,6 +312,12 @@ fn every_mistake_is_reported_at_once() {
 }
 
 #[test]
+fn a_mistake_in_the_short_form_is_named_where_it_stands() {
+    let errors = compile_at("[cc]\nrate = \"1/60\"\nclient_rate = \"0/60\"\n", None, &Arc::default(), clock::now());
+    assert_eq!(errors.unwrap_err(), "edge.toml:3:15: client_rate must be 1 to 4294967295 in at most 366d");
+}
+
+#[test]
 fn without_limits_there_is_no_stage() {
     assert!(compile_at("[limits]\nheaders = true\n", None, &Arc::default(), clock::now()).unwrap().is_none());
 }

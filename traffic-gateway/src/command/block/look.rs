@@ -93,13 +93,17 @@ pub(super) fn history(history: &History) -> Result<ExitCode, BlockError> {
 pub(super) fn suggest(suggest: &Suggest) -> Result<ExitCode, BlockError> {
     let answer = json(&get(&suggest.at, "/blocklist/suggest", vec![("limit", suggest.limit.to_string())])?);
     let mut text = String::new();
+    let count = |candidate: &Value, name: &str| match part(candidate, "/error").as_u64() {
+        None | Some(0) => part(candidate, name).to_string(),
+        Some(error) => format!("{} (at most {error} too high)", part(candidate, name)),
+    };
     for candidate in items(&answer, "/candidates") {
-        let error = match part(candidate, "/error").as_u64() {
-            None | Some(0) => String::new(),
-            Some(error) => format!(" (at most {error} too high)"),
-        };
-        let refusals = format!("{}{error}", part(candidate, "/refusals"));
+        let refusals = format!("{} refused", count(candidate, "/refusals"));
         line(&mut text, &[shown(part(candidate, "/network")), refusals, shown(part(candidate, "/reason"))]);
+    }
+    for candidate in items(&answer, "/crawlers") {
+        let connections = format!("{} connections", count(candidate, "/connections"));
+        line(&mut text, &[shown(part(candidate, "/network")), connections, "nobody has logged in".to_owned()]);
     }
     Ok(print(&text))
 }

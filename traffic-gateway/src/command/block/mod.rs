@@ -12,10 +12,7 @@ use gatehouse_shared::cidr::Network;
 use serde_json::Value;
 
 use super::call::{Answer, Call, CallError, Node, explained};
-use super::{ConfigDir, fail, refuse};
-
-/// Exit code of a change that counts on this node, but not yet on the others.
-const THIS_NODE_ONLY: u8 = 3;
+use super::{ConfigDir, THIS_NODE_ONLY, fail, refuse};
 
 /// Arguments of `block`.
 #[derive(Debug, Args)]
@@ -38,7 +35,7 @@ enum Action {
     Export(Where),
     /// Show the last changes: time, by, node, network, what
     History(look::History),
-    /// Show who is refused most and not blocked: network, refusals (at most so many too high), last reason
+    /// Show who is refused most, and who connects most without logging in: network, how often, why
     Suggest(look::Suggest),
 }
 
