@@ -188,3 +188,53 @@ async fn one_node_needs_no_redis_and_keeps_its_list_over_a_restart() -> Passed {
     assert!(is_blocked(&site.edges[0], "203.0.113.7").await? && !is_blocked(&site.edges[0], "203.0.113.8").await?);
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_longer_than_the_log_of_changes_reaches_the_others() -> Passed {
+    let (_directory, _redis, site) = fleet(2).await?;
+    let operate = site.edges[0].admin_as("operate")?;
+    let lines: String = (0..12_000_u32).map(|n| format!("64.{}.{}.1\n", n / 250, n % 250)).collect();
+    let start = Instant::now();
+    let answer = operate.call(Method::POST, "/blocklist/import?for=1h", &[], lines).await?;
+    assert_eq!(answer.json()?["added"], 12_000, "{}", answer.text());
+    let imported = start.elapsed();
+    let other = site.edges[1].admin()?;
+    until("12,000 entries", SOON, async || {
+        let page = other.get("/blocklist?limit=1").await.ok()?.json().ok()?;
+        (page["total"] == 12_000).then_some(())
+    })
+    .await?;
+    eprintln!("12,000 entries: imported in {imported:?}, known to the other node after {:?}", start.elapsed());
+    for edge in &site.edges {
+        until("the revision", SOON, async || status(edge).await.ok().filter(|status| status["revision"] == 12_000))
+            .await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upgrade_keeps_the_list_and_the_chain_of_the_audit_log() -> Passed {
+    let site = Site::plan().edge(TRUSTING).start().await?;
+    let edge = &site.edges[0];
+    assert_eq!(add(edge, "203.0.113.1", json!({ "for": "1h" })).await?.status, 201);
+    let before = edge.serving_pid();
+    edge.upgrade().await?;
+    until("the new process", SOON, async || (edge.serving_pid() != before).then_some(())).await?;
+    assert!(is_blocked(edge, "203.0.113.1").await?);
+    assert_eq!(add(edge, "203.0.113.2", json!({ "for": "1h" })).await?.status, 201);
+    // For some seconds both processes listen; whichever was told, the new one knows.
+    let started = edge.serving_pid();
+    until("the end of the old process", SOON, async || is_gone(before).then_some(())).await?;
+    assert_eq!(edge.serving_pid(), started);
+    assert_eq!(networks(edge).await?, ["203.0.113.1", "203.0.113.2"]);
+    let verified = edge.command(&["audit", "verify"])?;
+    let text = String::from_utf8_lossy(&verified.stdout).into_owned();
+    assert!(text.starts_with("in order: 2 lines"), "{text} {}", String::from_utf8_lossy(&verified.stderr));
+    Ok(())
+}
+
+/// Whether a process has ended, be it waited for or not.
+fn is_gone(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    status.rsplit(')').next().is_none_or(|rest| rest.is_empty() || rest.trim_start().starts_with('Z'))
+}

@@ -13,6 +13,7 @@ use gatehouse_store::limit::{LimitCounts, Told};
 use gatehouse_store::{Batch, Command, Config, Key, Redis, RedisSettings, Settings, StoreError};
 use gatehouse_tests::certificate::Authority;
 use gatehouse_tests::redis::RedisServer;
+use gatehouse_tests::site::Site;
 use gatehouse_tests::until::{SOON, until};
 use tokio::time::Instant;
 
@@ -238,5 +239,19 @@ async fn sentinels_say_who_the_master_is() -> Passed {
     assert_eq!(ping(&redis).await, Ok(0));
     drop(server);
     assert!(ping(&redis).await.is_err());
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_business_tier_says_that_it_does_not_use_redis() -> Passed {
+    let site = Site::plan().start().await?;
+    let node = &site.business[0];
+    let mut settings = node.settings.clone();
+    settings.overlay("[store]\nkind = \"redis\"\nurls = [\"redis://127.0.0.1\"]\n")?;
+    node.write("business.toml", &settings.to_string())?;
+    let output = node.command(&["check"])?;
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(64));
+    assert!(text.contains("only the edge uses Redis"), "{text}");
     Ok(())
 }

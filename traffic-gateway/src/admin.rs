@@ -6,8 +6,8 @@
 //! | `/readyz` | none | 200 while it wants traffic: a configuration is loaded and it does not drain; never depends on tier two |
 //! | `/metrics` | `read` | Prometheus text |
 //! | `/policy` | `read` | the generation, its lists, routes, clusters and their nodes, the last failed reload, as JSON |
-//! | `/routes…` | `read`, `operate` | see [`routes`] |
-//! | `/blocklist…` | `read`, `operate` | see [`blocklist`] |
+//! | `/routes…` | `read`, `operate` | see `admin/routes` |
+//! | `/blocklist…` | `read`, `operate` | see `admin/blocklist` |
 //!
 //! It is a Pingora service, so that its socket is passed on at an upgrade like the others. One request a connection, which
 //! takes ten seconds at most, a body of 1 MiB at most, few connections at once. The Host must be this listener (or one of `admin_hosts`),
@@ -154,13 +154,13 @@ impl Admin {
             "/livez" | "/readyz" | "/metrics" | "/policy" => Some("GET, HEAD"),
             _ => blocklist::methods(path).or_else(|| routes::methods(path)),
         };
-        if !allowed.unwrap_or("GET, HEAD").split(", ").any(|method| method == head.method.as_str()) {
-            return Err(Answer::not_allowed(allowed.unwrap_or("GET, HEAD")));
+        let Some(allowed) = allowed else { return Err(Answer::problem(&problem::ADMIN_NOT_FOUND)) };
+        if !allowed.split(", ").any(|method| method == head.method.as_str()) {
+            return Err(Answer::not_allowed(allowed));
         }
         let role = match path {
             "/livez" | "/readyz" => return Ok(None),
             "/metrics" | "/policy" => Role::Read,
-            _ if allowed.is_none() => return Err(Answer::problem(&problem::ADMIN_NOT_FOUND)),
             _ => blocklist::role(&head.method),
         };
         let token = text_of(head, &header::AUTHORIZATION);

@@ -1,7 +1,7 @@
 //! Who changed what, when and why: an append-only file that shows when somebody has edited it.
 //!
 //! Each change is a line of JSON in `audit.jsonl` that ends with the SHA-256 of everything before it in the line, and names
-//! the hash of the line before: a line that was changed, removed, added or moved does not fit ([`verify`]). The line is on
+//! the hash of the line before: a line that was changed, removed, added or moved does not fit ([`verify()`]). The line is on
 //! the disk before whoever made the change hears of it. `audit.head` holds number and hash of the last line, so that lines
 //! cut off at the end show as well.
 //!

@@ -6,8 +6,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use gatehouse_shared::cidr::Network;
@@ -19,6 +19,8 @@ use super::{Head, Record};
 
 /// Outdated lines that are no reason to write the file anew.
 const FEW: usize = 1_000;
+/// How often the file may be replaced between opening and locking it.
+const REPLACED_MAX: usize = 10;
 /// Only the owner reads it: reasons and tickets are nobody else's business.
 const PERMISSIONS: u32 = 0o600;
 
@@ -41,12 +43,17 @@ enum Line {
     Record(Record),
 }
 
-/// The file.
+/// The file. The two processes of an upgrade write to it for a while, one after the other: each takes a lock for a write and
+/// reads what the other has written ([`BlockFile::news`]).
 #[derive(Debug)]
 pub struct BlockFile {
     path: PathBuf,
     file: File,
     lines: usize,
+    /// Bytes that are known.
+    known: u64,
+    /// Records that somebody else has written.
+    news: Vec<Record>,
 }
 
 impl BlockFile {
@@ -55,20 +62,17 @@ impl BlockFile {
     /// # Errors
     /// It cannot be read or written.
     pub fn open(path: &Path) -> io::Result<(Self, Kept)> {
-        let text = match fs::read(path) {
-            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(error),
-        };
-        let (kept, damaged) = read(&text);
+        let file = reopen(path)?;
+        let mut opened = Self { path: path.to_owned(), file, lines: 0, known: 0, news: Vec::new() };
+        let (kept, damaged) = opened.locked(Self::read_on)?;
         if damaged > 0 {
             let mut copy = path.as_os_str().to_owned();
             copy.push(format!(".damaged-{}", clock::unix_ms()));
             fs::copy(path, &copy)?;
             tracing::error!(file = %path.display(), lines = damaged, "unreadable lines of the blocklist are left out");
+            opened.rewrite(&kept)?;
         }
-        write_whole(path, &kept)?;
-        Ok((Self { path: path.to_owned(), file: reopen(path)?, lines: kept.records.len() + 1 }, kept))
+        Ok((opened, kept))
     }
 
     /// Appends records and flushes them to the disk.
@@ -76,14 +80,12 @@ impl BlockFile {
     /// # Errors
     /// They may be on the disk or not.
     pub fn append(&mut self, records: &[Record]) -> io::Result<()> {
-        let mut text = Vec::new();
-        for record in records {
-            write_line(&mut text, &Line::Record(record.clone()))?;
-        }
-        self.file.write_all(&text)?;
-        self.file.sync_data()?;
-        self.lines += records.len();
-        Ok(())
+        let lines: Vec<Line> = records.iter().cloned().map(Line::Record).collect();
+        self.locked(|file| {
+            file.catch_up()?;
+            file.write(&lines)?;
+            file.file.sync_data()
+        })
     }
 
     /// Notes up to where the shared list is contained; after a crash it may be an older note that is there.
@@ -91,10 +93,23 @@ impl BlockFile {
     /// # Errors
     /// It cannot be written.
     pub fn note(&mut self, head: &Head, synced_unix_ms: u64) -> io::Result<()> {
-        let mut text = Vec::new();
-        write_line(&mut text, &Line::State { head: head.clone(), synced_unix_ms })?;
-        self.lines += 1;
-        self.file.write_all(&text)
+        let line = Line::State { head: head.clone(), synced_unix_ms };
+        self.locked(|file| {
+            file.catch_up()?;
+            file.write(&[line])
+        })
+    }
+
+    /// Records that another process has written since the last call.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn news(&mut self) -> io::Result<Vec<Record>> {
+        let (there, ours) = (fs::metadata(&self.path)?, self.file.metadata()?);
+        if there.ino() != ours.ino() || there.len() != self.known {
+            self.locked(Self::catch_up)?;
+        }
+        Ok(std::mem::take(&mut self.news))
     }
 
     /// Whether so many lines are outdated that [`BlockFile::rewrite`] is due, where `live` records count.
@@ -108,18 +123,73 @@ impl BlockFile {
     /// # Errors
     /// The old file is still there.
     pub fn rewrite(&mut self, kept: &Kept) -> io::Result<()> {
-        write_whole(&self.path, kept)?;
-        self.file = reopen(&self.path)?;
-        self.lines = kept.records.len() + 1;
+        let since = self.locked(|file| {
+            file.catch_up()?;
+            write_whole(&file.path, kept)?;
+            Ok(file.news.clone())
+        })?;
+        (self.file, self.lines, self.known) = (reopen(&self.path)?, kept.records.len() + 1, 0);
+        self.known = self.file.metadata()?.len();
+        // What the other process has written is not among what is kept.
+        if since.is_empty() { Ok(()) } else { self.append(&since) }
+    }
+
+    /// Does something while no other process writes, with the file that is in place.
+    fn locked<T>(&mut self, work: impl FnOnce(&mut Self) -> io::Result<T>) -> io::Result<T> {
+        self.file.lock()?;
+        for _replaced in 0..REPLACED_MAX {
+            if fs::metadata(&self.path)?.ino() == self.file.metadata()?.ino() {
+                break;
+            }
+            (self.file, self.lines, self.known) = (reopen(&self.path)?, 0, 0);
+            self.file.lock()?;
+        }
+        let done = work(self);
+        // Closing it would unlock it, too.
+        self.file.unlock()?;
+        done
+    }
+
+    /// Takes note of what another process has written.
+    fn catch_up(&mut self) -> io::Result<()> {
+        let (kept, _damaged) = self.read_on()?;
+        self.news.extend(kept.records.into_values());
+        Ok(())
+    }
+
+    /// Reads what is not known yet, and how many lines of it say nothing. What a crash has cut off at the end was not
+    /// acknowledged and is removed.
+    fn read_on(&mut self) -> io::Result<(Kept, usize)> {
+        let mut bytes = Vec::new();
+        self.file.seek(SeekFrom::Start(self.known))?;
+        self.file.read_to_end(&mut bytes)?;
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let text = String::from_utf8_lossy(bytes.get(..whole).unwrap_or_default());
+        let read = read(&text);
+        self.lines += text.lines().count();
+        self.known += u64::try_from(whole).unwrap_or(0);
+        if whole < bytes.len() {
+            self.file.set_len(self.known)?;
+        }
+        Ok(read)
+    }
+
+    fn write(&mut self, lines: &[Line]) -> io::Result<()> {
+        let mut text = Vec::new();
+        for line in lines {
+            write_line(&mut text, line)?;
+        }
+        self.file.write_all(&text)?;
+        self.lines += lines.len();
+        self.known = self.file.metadata()?.len();
         Ok(())
     }
 }
 
-/// What the lines say, and how many say nothing. The last one may be cut off: it was not acknowledged.
+/// What the lines say, and how many say nothing.
 fn read(text: &str) -> (Kept, usize) {
     let (mut kept, mut damaged) = (Kept::default(), 0);
-    let whole = text.rfind('\n').and_then(|end| text.get(..end)).unwrap_or_default();
-    for line in whole.lines() {
+    for line in text.lines() {
         match serde_json::from_str(line) {
             Ok(Line::Record(record)) => {
                 kept.records.insert(record.network, record);
@@ -147,7 +217,7 @@ fn write_line(text: &mut Vec<u8>, line: &Line) -> io::Result<()> {
 }
 
 fn reopen(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(PERMISSIONS).open(path)
+    OpenOptions::new().read(true).append(true).create(true).mode(PERMISSIONS).open(path)
 }
 
 #[cfg(test)]
@@ -190,6 +260,29 @@ mod tests {
         let (_file, kept) = BlockFile::open(&path).unwrap();
         assert_eq!(kept.records.len(), 1);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn two_processes_hear_of_each_other_also_when_one_writes_the_file_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("blocklist.jsonl");
+        let (mut old, mut kept) = BlockFile::open(&path).unwrap();
+        old.append(&[record("192.0.2.1", 1)]).unwrap();
+        let (mut new, known) = BlockFile::open(&path).unwrap();
+        assert_eq!(known.records.len(), 1);
+        old.append(&[record("192.0.2.2", 2)]).unwrap();
+        assert_eq!(new.news().unwrap(), [record("192.0.2.2", 2)]);
+        assert_eq!((new.news().unwrap(), old.news().unwrap()), (vec![], vec![]));
+        new.append(&[record("192.0.2.3", 3)]).unwrap();
+        old.append(&[record("192.0.2.4", 4)]).unwrap();
+        kept.records.extend((1..4).map(|n| record(&format!("192.0.2.{n}"), n)).map(|record| (record.network, record)));
+        new.rewrite(&kept).unwrap();
+        old.append(&[record("192.0.2.5", 5)]).unwrap();
+        assert_eq!(new.news().unwrap(), [record("192.0.2.4", 4), record("192.0.2.5", 5)]);
+        assert!(old.news().unwrap().contains(&record("192.0.2.3", 3)));
+        drop((old, new));
+        let (_file, all) = BlockFile::open(&path).unwrap();
+        assert_eq!(all.records.values().map(|record| record.stamp).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
     }
 
     #[test]

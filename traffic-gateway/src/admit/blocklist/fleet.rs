@@ -9,7 +9,9 @@ use gatehouse_shared::cidr::Network;
 use gatehouse_shared::clock;
 use gatehouse_shared::live::Live;
 use gatehouse_store::StoreError;
-use gatehouse_store::block::{Entry, Expected, Followed, Kept, Record, RedisBlocks, TOMBSTONE_LIFE, Written};
+use gatehouse_store::block::{
+    BlockFile, Entry, Expected, Followed, Kept, Record, RedisBlocks, TOMBSTONE_LIFE, Written,
+};
 use pingora::{server::ShutdownWatch, services::background::BackgroundService};
 use tokio::time::sleep;
 
@@ -86,6 +88,7 @@ impl Keeper {
     /// One look at Redis, and what is due besides.
     pub async fn look(&self) {
         let mut writer = self.writer.lock().await;
+        self.hear_of_the_other_process(&mut writer).await;
         if let Some(redis) = &self.redis {
             match self.follow(redis, &mut writer).await {
                 Ok(()) => writer.synced_unix_ms = clock::unix_ms(),
@@ -101,6 +104,18 @@ impl Keeper {
             if compacting.await.is_err() {
                 tracing::error!("compacting the blocklist panicked");
             }
+        }
+    }
+
+    /// Takes over what the other process of an upgrade was told while both listened.
+    async fn hear_of_the_other_process(&self, writer: &mut Writer) {
+        match self.with_file(BlockFile::news).await {
+            Ok(records) => {
+                self.mirror.apply(&records);
+                let is_pending = |record: &&Record| self.redis.is_some() && record.revision == 0;
+                writer.pending.extend(records.iter().filter(is_pending).map(|record| record.network));
+            }
+            Err(error) => tracing::error!(%error, "the blocklist cannot be read"),
         }
     }
 
@@ -180,8 +195,10 @@ impl Keeper {
 
     /// Takes records over, in force first: the disk may wait.
     async fn take(&self, writer: &mut Writer, records: &[Record]) {
-        self.mirror.apply(records);
-        for record in records {
+        let is_news = |record: &&Record| self.mirror.get(record.network).as_ref() != Some(*record);
+        let news: Vec<Record> = records.iter().filter(is_news).cloned().collect();
+        self.mirror.apply(&news);
+        for record in &news {
             let Some(known) = self.mirror.get(record.network) else { continue };
             // Somebody who had not heard of our change has brought an older one back.
             if known.stamp > record.stamp && known.revision < record.revision {
@@ -190,7 +207,7 @@ impl Keeper {
                 writer.pending.remove(&record.network);
             }
         }
-        if let Err(error) = self.append(records).await {
+        if let Err(error) = self.append(&news).await {
             tracing::error!(%error, "the blocklist is not written to the disk");
         }
     }

@@ -390,10 +390,10 @@ impl Keeper {
     }
 
     /// Does something with the file on a thread that may wait for the disk.
-    pub(super) async fn with_file(
+    pub(super) async fn with_file<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut BlockFile) -> io::Result<()> + Send + 'static,
-    ) -> io::Result<()> {
+        work: impl FnOnce(&mut BlockFile) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
         let file = Arc::clone(&self.file);
         let working =
             tokio::task::spawn_blocking(move || work(&mut file.lock().unwrap_or_else(PoisonError::into_inner)));
