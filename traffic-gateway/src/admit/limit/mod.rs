@@ -1,6 +1,6 @@
 //! How much may each client, route, … do? Limits and bans.
 //!
-//! A [`rule::Rule`] is one limit and one counter. A request meets every limit whose `match` covers it, in the order of the
+//! A `rule::Rule` is one limit and one counter. A request meets every limit whose `match` covers it, in the order of the
 //! configuration, those that ban first; the first that refuses has the last word. Keys are made once for a request, however
 //! many limits count by the same.
 //!
