@@ -106,6 +106,14 @@ async fn counts_survive_a_reload() -> Passed {
 }
 
 #[tokio::test]
+async fn an_allowed_network_is_not_limited() -> Passed {
+    let site = Site::plan().edge(TWO.to_owned() + "[access.allow]\nnetworks = [\"127.0.1.1\"]\n").start().await?;
+    assert_eq!(statuses(&client(&site, 1), "/products", 5).await?, [200; 5]);
+    assert_eq!(statuses(&client(&site, 2), "/products", 3).await?, [200, 200, 429]);
+    Ok(())
+}
+
+#[tokio::test]
 async fn cc_refuses_a_client_that_hammers_one_path() -> Passed {
     let site = Site::plan().edge("[cc]\nrate = \"5/60\"\n").start().await?;
     let hammer = client(&site, 1);

@@ -21,11 +21,7 @@ pub use guard::{Admitted, Guard};
 pub use stage::{Ended, Stage, Verdict};
 pub use view::RequestView;
 
-use std::{
-    net::IpAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use gatehouse_shared::{
     clock,
@@ -36,7 +32,7 @@ use access::Access;
 use blocklist::Blocklist;
 use cut::{CutOff, Cuts};
 use destination::Destination;
-use limit::{Bans, Limits, keeper::ExchangeTotals};
+use limit::{Limits, Upkeep};
 use protocol::Protocol;
 
 use crate::{config::Config, observe::verdicts::Verdicts};
@@ -50,10 +46,7 @@ pub struct Admission {
     cut: Guard<CutOff>,
     limit: Guard<Limits>,
     destination: Guard<Destination>,
-    bans: Arc<Bans>,
-    bans_per_second: u32,
-    exchanges: Arc<ExchangeTotals>,
-    exchange_every: Duration,
+    upkeep: Upkeep,
 }
 
 impl Default for Admission {
@@ -66,10 +59,7 @@ impl Default for Admission {
             cut: Guard::new(CutOff::default(), Mode::Enforce),
             limit: Guard::new(None, Mode::Enforce),
             destination: Guard::new(Destination, Mode::Enforce),
-            bans: Arc::default(),
-            bans_per_second: 0,
-            exchanges: Arc::default(),
-            exchange_every: limit::config::Settings::default().exchange_every.get(),
+            upkeep: Upkeep::default(),
         }
     }
 }
@@ -93,19 +83,16 @@ impl Admission {
         let blocklist = before.and_then(Self::blocklist).cloned().unwrap_or_default();
         let blocklist = Guard::new(blocklist, Mode::Enforce);
         let cut = before.and_then(|before| before.cut.stage()).cloned().unwrap_or_default();
-        let bans = before.map(|before| Arc::clone(&before.bans)).unwrap_or_default();
+        let upkeep = Upkeep::new(&config.limits, before.map(|before| &before.upkeep));
         let limits_before = before.and_then(|before| before.limit.stage());
-        let limits = Limits::compile(config, limits_before, &bans, sources, positions, clock::now());
+        let limits = Limits::compile(config, limits_before, upkeep.bans(), sources, positions, clock::now());
         let limits = errors.collect(limits).flatten();
         errors.into_result(Self {
             blocklist,
             access,
             cut: Guard::new(cut, Mode::Enforce),
             limit: Guard::new(limits, Mode::Enforce),
-            bans,
-            bans_per_second: config.limits.bans_per_second,
-            exchanges: before.map(|before| Arc::clone(&before.exchanges)).unwrap_or_default(),
-            exchange_every: config.limits.exchange_every.get(),
+            upkeep,
             ..Self::default()
         })
     }
@@ -153,28 +140,10 @@ impl Admission {
         self.limit.stage()
     }
 
-    /// Whom limits have banned; the same from the start of the process to its end.
+    /// What limits need beside requests.
     #[must_use]
-    pub fn bans(&self) -> &Arc<Bans> {
-        &self.bans
-    }
-
-    /// Exchanges of limits of the fleet; the same from the start of the process to its end.
-    #[must_use]
-    pub fn exchanges(&self) -> &ExchangeTotals {
-        &self.exchanges
-    }
-
-    /// How often limits of the fleet are exchanged.
-    #[must_use]
-    pub fn exchange_every(&self) -> Duration {
-        self.exchange_every
-    }
-
-    /// Takes the bans that may be handed on to the fleet now; see [`Bans::drain`].
-    #[must_use]
-    pub fn drain_bans(&self, unix_ms: u64) -> Vec<limit::Ban> {
-        self.bans.drain(usize::try_from(self.bans_per_second).unwrap_or(usize::MAX), unix_ms)
+    pub fn upkeep(&self) -> &Upkeep {
+        &self.upkeep
     }
 
     /// Asks every stage in order; the first that refuses has the last word.

@@ -5,11 +5,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::Args;
 use gatehouse_shared::admin::Role;
 use gatehouse_shared::config::{self, ConfigErrors, Sources};
 use gatehouse_shared::process::Ports;
 use serde_json::Value;
 
+use super::ConfigDir;
 use crate::config::{Config, FILE};
 
 /// Longest wait for a connection, and for each piece of the answer: longer than the listener takes for anything.
@@ -35,6 +37,26 @@ pub(super) enum CallError {
     /// It answers with something that is not HTTP.
     #[error("the node at {0} answers with something that is not HTTP")]
     Answer(SocketAddr),
+}
+
+/// Which node is called, and as whom.
+#[derive(Debug, Args)]
+pub(super) struct Where {
+    #[command(flatten)]
+    config: ConfigDir,
+    /// File with the admin token [default: admin-token-ROLE in the state directory]
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+impl Where {
+    /// The node that runs with the configuration, called with the token of the file, or that of `role`.
+    ///
+    /// # Errors
+    /// No such node, or no token.
+    pub(super) fn node(&self, role: Role) -> Result<Node, CallError> {
+        Node::find(&self.config.dir, self.token_file.as_deref(), role)
+    }
 }
 
 /// The admin listener of a running node.

@@ -1,7 +1,6 @@
 //! `route`: stops and starts routes of the fleet at once.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -9,8 +8,8 @@ use gatehouse_shared::admin::Role;
 use gatehouse_shared::config::HumanDuration;
 use serde_json::{Value, json};
 
-use super::call::{Call, CallError, Node, explained};
-use super::{ConfigDir, THIS_NODE_ONLY, fail, print, refuse};
+use super::call::{Call, CallError, Where, explained};
+use super::{THIS_NODE_ONLY, fail, print, refuse};
 
 /// Arguments of `route`.
 #[derive(Debug, Args)]
@@ -55,16 +54,6 @@ struct Start {
     route: String,
     #[command(flatten)]
     at: Where,
-}
-
-/// Which node is called, and as whom.
-#[derive(Debug, Args)]
-struct Where {
-    #[command(flatten)]
-    config: ConfigDir,
-    /// File with the admin token [default: admin-token-ROLE in the state directory]
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
 }
 
 /// Why a command has not done what it should.
@@ -141,7 +130,7 @@ fn list(at: &Where) -> Result<ExitCode, RouteError> {
 }
 
 fn call_node(at: &Where, role: Role, call: &Call<'_>) -> Result<Value, RouteError> {
-    let answer = Node::find(&at.config.dir, at.token_file.as_deref(), role)?.call(call)?;
+    let answer = at.node(role)?.call(call)?;
     if !(200..300).contains(&answer.status) {
         return Err(RouteError::Refused(explained(&answer)));
     }

@@ -66,10 +66,10 @@ impl LimitMetrics {
     }
 
     pub(super) fn show(&self, admission: &Admission) {
-        let bans = admission.bans().totals();
+        let bans = admission.upkeep().bans().totals();
         mirror(&self.banned, bans.banned);
         mirror(&self.dropped, bans.dropped);
-        let exchanges = admission.exchanges();
+        let exchanges = admission.upkeep().exchanges();
         for (result, total) in [("done", &exchanges.done), ("failed", &exchanges.failed)] {
             mirror(&self.exchanges.with_label_values(&[result]), total.load(Ordering::Relaxed));
         }

@@ -43,7 +43,7 @@ pub(super) async fn remove(call: &Call<'_>) -> Result<Answer, Answer> {
     let network = query.get("network").ok_or_else(|| invalid("say which \"network\""))?;
     let network: Network = network.parse().map_err(|error| invalid(format!("{error}")))?;
     // A client that a limit has banned is no entry yet while it waits to become one.
-    let lifted = call.policy.admission.bans().lift(&network);
+    let lifted = call.policy.admission.upkeep().bans().lift(&network);
     if !call.keeper.mirror().get(network).is_some_and(|known| known.counts_at(clock::unix_ms() / 1_000)) {
         return lift(call, network, lifted);
     }

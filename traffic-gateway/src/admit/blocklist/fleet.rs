@@ -47,7 +47,7 @@ impl Following {
         let generation = self.live.current();
         let policy = &generation.value;
         let now_ms = clock::unix_ms();
-        for ban in policy.admission.drain_bans(now_ms) {
+        for ban in policy.admission.upkeep().drain_bans(now_ms) {
             if overlapped(policy, ban.client, now_ms / 1_000).is_some() {
                 continue;
             }
@@ -63,7 +63,7 @@ impl Following {
                     continue;
                 }
             }
-            policy.admission.bans().lift(&ban.client);
+            policy.admission.upkeep().bans().lift(&ban.client);
         }
     }
 }

@@ -49,7 +49,7 @@ impl Keeper {
 
     /// One exchange, if there is anything to exchange.
     async fn exchange(&self, policy: &Generation<Policy>) {
-        let totals = policy.value.admission.exchanges();
+        let totals = policy.value.admission.upkeep().exchanges();
         let limits = policy.value.admission.limits().filter(|limits| limits.has_fleet());
         let (Some(exchange), Some(limits)) = (&self.exchange, limits) else { return };
         let told = limits.tell();
@@ -89,7 +89,7 @@ impl BackgroundService for Keeper {
         let mut reclaim_at = self.clock.now() + RECLAIM_EVERY;
         while !*shutdown.borrow() {
             let policy = self.live.current();
-            tokio::time::sleep(policy.value.admission.exchange_every()).await;
+            tokio::time::sleep(policy.value.admission.upkeep().exchange_every()).await;
             self.exchange(&policy).await;
             if self.clock.now() >= reclaim_at {
                 self.reclaim(&policy.value);
@@ -156,7 +156,7 @@ mod tests {
         let said = exchange.1.lock().unwrap();
         let totals: Vec<Vec<u32>> = said.iter().map(|told| told.iter().map(|told| told.total).collect()).collect();
         assert_eq!(totals, [[2], [2], [2]], "an answer of another length counts as none");
-        let exchanges = policy.value.admission.exchanges();
+        let exchanges = policy.value.admission.upkeep().exchanges();
         assert_eq!((exchanges.done.load(Ordering::Relaxed), exchanges.failed.load(Ordering::Relaxed)), (1, 2));
         assert!(matches!(ask(), crate::admit::Verdict::Deny(_)), "the others have used up the rest");
     }

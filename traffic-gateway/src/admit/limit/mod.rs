@@ -22,6 +22,7 @@ pub mod ban;
 pub mod fleet;
 pub mod keeper;
 mod compile;
+mod upkeep;
 
 use std::{
     cell::OnceCell,
@@ -39,6 +40,7 @@ use http::HeaderValue;
 
 pub use ban::{Ban, Bans};
 pub use receipt::Receipt;
+pub use upkeep::Upkeep;
 
 use super::{Denial, Ended, Evidence, Mode, RequestView, Source, Stage, Verdict};
 use condition::Credentials;

@@ -3,7 +3,6 @@
 mod change;
 mod look;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -11,8 +10,8 @@ use gatehouse_shared::admin::Role;
 use gatehouse_shared::cidr::Network;
 use serde_json::Value;
 
-use super::call::{Answer, Call, CallError, Node, explained};
-use super::{ConfigDir, THIS_NODE_ONLY, fail, refuse};
+use super::call::{Answer, Call, CallError, Where, explained};
+use super::{THIS_NODE_ONLY, fail, refuse};
 
 /// Arguments of `block`.
 #[derive(Debug, Args)]
@@ -37,22 +36,6 @@ enum Action {
     History(look::History),
     /// Show who is refused most, and who connects most without logging in: network, how often, why
     Suggest(look::Suggest),
-}
-
-/// Which node is called, and as whom.
-#[derive(Debug, Args)]
-struct Where {
-    #[command(flatten)]
-    config: ConfigDir,
-    /// File with the admin token [default: admin-token-ROLE in the state directory]
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
-}
-
-impl Where {
-    fn node(&self, role: Role) -> Result<Node, CallError> {
-        Node::find(&self.config.dir, self.token_file.as_deref(), role)
-    }
 }
 
 /// Why a command has not done what it should.
