@@ -211,6 +211,6 @@ mod tests {
         }
         let each = (clock::now() - start) / ROUNDS;
         println!("admission of a clean request: {each:?}");
-        assert!(each < Duration::from_micros(5));
+        assert!(each < std::time::Duration::from_micros(5));
     }
 }
