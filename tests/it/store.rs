@@ -86,7 +86,7 @@ async fn a_killed_redis_costs_no_waiting_and_is_found_again() -> Passed {
         refused += usize::from(ping(&redis).await.is_err());
     }
     assert_eq!(refused, 1_000);
-    assert!(start.elapsed() < Duration::from_secs(1), "{:?} for 1,000 calls", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?} for 1,000 calls", start.elapsed());
     assert!(!redis.status().is_up && redis.status().failures_total < 100, "{:?}", redis.status());
     server.restart().await?;
     until("an answer", SOON, async || ping(&redis).await.ok()).await?;
@@ -104,7 +104,7 @@ async fn a_paused_redis_costs_one_timeout_and_is_found_again() -> Passed {
     let start = Instant::now();
     let lost = ping(&redis).await;
     assert!(matches!(lost, Err(StoreError::Lost(_))), "{lost:?}");
-    assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     assert!(matches!(ping(&redis).await, Err(StoreError::Away(_))), "the breaker is open");
     server.resume()?;
     until("an answer", SOON, async || ping(&redis).await.ok()).await?;
