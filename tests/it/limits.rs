@@ -279,7 +279,6 @@ async fn send(balancer: &Target, address: Ipv4Addr, count: usize) -> anyhow::Res
 
 /// 20,000 clients in all: most come once, some ask for 80 % of the limit, a few for four times of it.
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::print_stdout, reason = "the figure is worth knowing")]
 async fn a_distributed_flood_hurts_no_innocent() -> Passed {
     const NEW: u32 = 19_500;
     const INNOCENT: u32 = 400;
