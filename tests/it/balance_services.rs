@@ -89,14 +89,14 @@ async fn an_endpoint_that_answers_with_errors_is_left_out_where_they_count() -> 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_authority_stays_at_home_in_the_services_too() -> Passed {
-    // The bound of destination_hash is one request where next to nothing is in flight, so its calls come one by one.
-    for (strategy, clients) in [("locality", 4), ("locality_replicated", 4), ("destination_hash", 1)] {
+    // One by one: what is under way at the same time may be spread, by the definition of each.
+    for strategy in ["locality", "locality_replicated", "destination_hash"] {
         let site = Site::plan().services(3).start().await?;
         let catalog = catalog(&site, |_| String::new(), &format!("strategy = \"{strategy}\""));
         site.business[0].rewrite("catalog.toml", &catalog).await?;
         for shop in 0..6 {
             let target = site.target().authority(&format!("shop-{shop}.test"));
-            let report = Load::new(target, clients, 1_000, "/products").total(20).start().finish().await;
+            let report = Load::new(target, 1, 1_000, "/products").total(20).start().finish().await;
             assert_eq!(report.by_service().values().copied().collect::<Vec<_>>(), [20], "{strategy}: {report:?}");
         }
     }

@@ -121,6 +121,15 @@ fn configured(directory: &Path, table: &str) -> anyhow::Result<Redis> {
     Redis::new(&settings).map_err(anyhow::Error::msg)
 }
 
+/// What limits and stopped routes do with Redis.
+async fn limits_and_stopped_routes(redis: &Arc<Redis>) -> anyhow::Result<()> {
+    let told = Told { limit: "a".into(), window: 1, window_end_unix_ms: 2_000, key: limit::Key::default(), total: 3 };
+    let heard = LimitCounts::new(Arc::clone(redis), "edge-1").exchange(&[told]).await?;
+    assert_eq!((heard.live_nodes, heard.others), (1, vec![0]));
+    assert_eq!(RedisCuts::new(Arc::clone(redis)).exchange(&[], 1).await?, []);
+    Ok(())
+}
+
 #[tokio::test]
 async fn an_edge_user_reaches_its_own_keys_only() -> Passed {
     let directory = tempfile::tempdir()?;
@@ -146,12 +155,8 @@ async fn an_edge_user_reaches_its_own_keys_only() -> Passed {
     assert_eq!(ping(&redis).await, Ok(0));
     let refused = redis.one::<u64>(Command::on("EXISTS", &Key::bloom())).await;
     assert!(matches!(&refused, Err(StoreError::Refused(why)) if why.contains("NoPerm")), "{refused:?}");
-    // What limits and stopped routes need, too.
     let redis = Arc::new(redis);
-    let told = Told { limit: "a".into(), window: 1, window_end_unix_ms: 2_000, key: limit::Key::default(), total: 3 };
-    let heard = LimitCounts::new(Arc::clone(&redis), "edge-1").exchange(&[told]).await?;
-    assert_eq!((heard.live_nodes, heard.others), (1, vec![0]));
-    assert_eq!(RedisCuts::new(Arc::clone(&redis)).exchange(&[], 1).await?, []);
+    limits_and_stopped_routes(&redis).await?;
     blocks::the_whole_life(redis).await?;
     Ok(())
 }
@@ -211,12 +216,8 @@ async fn a_cluster_takes_a_batch_whose_keys_have_many_places() -> Passed {
     for window in 0..20_u64 {
         assert_eq!((replies.take::<u64>()?, replies.take::<u64>()?), (1, window));
     }
-    // What limits and stopped routes need, too.
     let redis = Arc::new(redis);
-    let told = Told { limit: "a".into(), window: 1, window_end_unix_ms: 2_000, key: limit::Key::default(), total: 3 };
-    let heard = LimitCounts::new(Arc::clone(&redis), "edge-1").exchange(&[told]).await?;
-    assert_eq!((heard.live_nodes, heard.others), (1, vec![0]));
-    assert_eq!(RedisCuts::new(Arc::clone(&redis)).exchange(&[], 1).await?, []);
+    limits_and_stopped_routes(&redis).await?;
     blocks::the_whole_life(redis).await?;
     Ok(())
 }
