@@ -28,7 +28,7 @@ const MOST_KNOWN: usize = 65_536;
 #[derive(Debug, Default)]
 pub struct Often {
     /// Held for one count.
-    periods: Mutex<Periods>,
+    periods: Mutex<Periods<Period>>,
 }
 
 /// Clients that are refused.
@@ -39,25 +39,19 @@ pub struct Refused(Often);
 #[derive(Debug, Default)]
 pub struct Crawlers {
     connections: Often,
-    /// Held for one entry, once for each connection on which somebody has logged in.
-    known: Mutex<Known>,
+    /// Who has logged in of late. When there are too many, further ones are not remembered, and may look like crawlers until the
+    /// period ends: what is found here are candidates, which somebody looks at. Held for one entry, once for each connection
+    /// on which somebody has logged in.
+    known: Mutex<Periods<HashSet<Network>>>,
 }
 
-/// Who has logged in of late. When there are too many, further ones are not remembered, and may look like crawlers until the
-/// period ends: what is found here are candidates, which somebody looks at.
+/// What is noted in the current period, and in the one before.
 #[derive(Debug, Default)]
-struct Known {
-    since: Option<Instant>,
-    current: HashSet<Network>,
-    before: HashSet<Network>,
-}
-
-#[derive(Debug, Default)]
-struct Periods {
+struct Periods<T> {
     /// When the current one began.
     since: Option<Instant>,
-    current: Period,
-    before: Period,
+    current: T,
+    before: T,
 }
 
 /// The counts of one period.
@@ -132,20 +126,6 @@ impl Crawlers {
     }
 }
 
-impl Known {
-    fn roll(&mut self, now: Instant) {
-        let since = *self.since.get_or_insert(now);
-        let age = now.saturating_duration_since(since);
-        if age >= PERIOD {
-            self.before = std::mem::take(&mut self.current);
-            if age >= 2 * PERIOD {
-                self.before.clear();
-            }
-            self.since = Some(now);
-        }
-    }
-}
-
 /// The network of a client as crawlers have them: a /24, or a /48 of IPv6.
 fn wide(client: IpAddr) -> Network {
     around(client, 24, 48)
@@ -179,14 +159,14 @@ impl Often {
     }
 }
 
-impl Periods {
+impl<T: Default> Periods<T> {
     fn roll(&mut self, now: Instant) {
         let since = *self.since.get_or_insert(now);
         let age = now.saturating_duration_since(since);
         if age >= PERIOD {
             self.before = std::mem::take(&mut self.current);
             if age >= 2 * PERIOD {
-                self.before = Period::default();
+                self.before = T::default();
             }
             self.since = Some(now);
         }
