@@ -4,4 +4,24 @@
 //! that a verdict never waits for anything. The edge holds one transaction for each request in its context and feeds it
 //! head, body and answer as they pass.
 //!
-//! There are no rules yet: until they come, the edge admits requests without asking this crate.
+//! In reading order:
+//!
+//! 1. [`seclang`] and [`list`] read rules as people write them.
+//! 2. [`rules`] compiles them.
+//! 3. [`body`] reads request bodies into named values.
+//! 4. [`transaction`] runs the rules over a request: [`transform`] prepares a value, [`operator`] judges it, with the
+//!    help of [`sqli`], [`xss`], [`decode`] and [`detect`].
+
+pub mod seclang;
+pub mod list;
+pub mod rules;
+pub mod body;
+pub mod transaction;
+pub mod transform;
+pub mod operator;
+pub mod sqli;
+pub mod xss;
+pub mod decode;
+pub mod detect;
+
+pub use rules::RuleSet;

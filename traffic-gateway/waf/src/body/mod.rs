@@ -1,0 +1,1 @@
+//! Request bodies: read piece by piece into named values, bounded everywhere.

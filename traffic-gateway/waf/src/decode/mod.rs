@@ -1,0 +1,1 @@
+//! Decoding of a value to a fixed point.

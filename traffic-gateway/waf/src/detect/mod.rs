@@ -1,0 +1,1 @@
+//! Grammars of attacks: each judges one decoded value in its place.

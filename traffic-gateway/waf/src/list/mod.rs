@@ -1,0 +1,1 @@
+//! Plain lists: one regular expression a line, a file per target.

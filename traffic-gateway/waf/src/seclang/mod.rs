@@ -1,0 +1,3 @@
+//! SecLang, the language of rules.
+
+pub mod ast;

@@ -1,0 +1,1 @@
+//! `@detectSQLi`: tokens of SQL, folded into a fingerprint.

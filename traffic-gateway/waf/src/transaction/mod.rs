@@ -1,0 +1,1 @@
+//! One request and its answer, seen by the rules in five phases.
