@@ -5,7 +5,6 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use gatehouse_tests::client::{Raw, Target, empty};
 use gatehouse_tests::site::Site;
-use gatehouse_tests::until::{SOON, until};
 use http::Method;
 
 use crate::Passed;
@@ -131,12 +130,8 @@ async fn metrics_count_what_happened() -> Passed {
     }
     for (node, tier) in [(&site.edges[0], "edge"), (&site.business[0], "business")] {
         let admin = node.admin()?;
-        // A request is counted when its last byte was handed over, which its client may see a little earlier.
-        let metrics = until(format!("{} to have counted all", node.name), SOON, async || {
-            let metrics = admin.metrics().await.ok()?;
-            (metrics.sum(&format!("gatehouse_{tier}_requests_total"), &[]) >= 7.0).then_some(metrics)
-        })
-        .await?;
+        admin.counted(&format!("gatehouse_{tier}_requests_total"), &[], 7.0..).await?;
+        let metrics = admin.metrics().await?;
         let generation = metrics.sum("gatehouse_config_generation", &[]);
         assert_eq!(generation, node.admin()?.generation().await? as f64);
         assert!(metrics.sum("gatehouse_process_resident_memory_bytes", &[]) > 1e6);

@@ -1,6 +1,8 @@
 //! The admin listener of a node.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
+use std::ops::RangeBounds;
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
@@ -10,6 +12,7 @@ use serde_json::Value;
 
 use crate::client::{Answer, Target, empty, full};
 use crate::metrics::Metrics;
+use crate::until::{SOON, until};
 
 /// The admin listener of one node, with the token of one role.
 #[derive(Debug, Clone)]
@@ -97,6 +100,26 @@ impl Admin {
             bail!("/metrics answered {}: {}", answer.status, answer.text());
         }
         Ok(Metrics::parse(&answer.text()))
+    }
+
+    /// Waits until the metric `name` with `labels` sums up to something within `wanted`, and returns it.
+    ///
+    /// A request is counted when its last byte was handed over, which its client may see a little earlier.
+    ///
+    /// # Errors
+    /// It never did; the message says what it was last.
+    pub async fn counted(
+        &self,
+        name: &str,
+        labels: &[(&str, &str)],
+        wanted: impl RangeBounds<f64>,
+    ) -> anyhow::Result<f64> {
+        let last = Cell::new(f64::NAN);
+        let count = until(format!("{name} {labels:?} to count"), SOON, async || {
+            last.set(self.metrics().await.ok()?.sum(name, labels));
+            wanted.contains(&last.get()).then(|| last.get())
+        });
+        count.await.with_context(|| format!("it was {} last", last.get()))
     }
 
     /// Whether the node says it is ready.
