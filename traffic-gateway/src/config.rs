@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use crate::{
     accept,
-    admit::{self, limit},
+    admit::{self, limit, waf},
     answer, balance,
     observe::security_log,
 };
@@ -40,6 +40,9 @@ pub struct Config {
     /// Who and what is let through or turned away by name; see docs/LISTS.md.
     #[serde(default)]
     pub access: admit::access::Config,
+    /// Rules that look into requests and answers; see docs/WAF.md.
+    #[serde(default)]
+    pub waf: waf::Config,
     /// What a client is told whose request this gate answers itself. Browsers get an HTML page, everyone else a problem
     /// document; see docs/DENIALS.md.
     #[serde(default)]

@@ -23,7 +23,11 @@ use pingora::{Error, http::ResponseHeader, proxy::Session};
 
 use crate::{
     accept::{Arrival, Body, Bounds, Connection},
-    admit::{Admitted, Denial, Ended, limit::Receipt},
+    admit::{
+        Admitted, Denial, Ended,
+        limit::Receipt,
+        waf::{self, Inspection},
+    },
     balance::{Attempt, Route},
     forward::request::unindexed,
     observe::{Observer, Recorded},
@@ -55,6 +59,8 @@ pub struct Context {
     pub admitted: Admitted,
     /// What the limits said of it.
     pub receipt: Receipt,
+    /// What the rules know of it; `None` where they do not look.
+    pub inspection: Option<Box<Inspection>>,
     /// When its head was judged; good enough for whatever follows without waiting.
     pub now: Instant,
     /// When the wait for the head of the response ends.
@@ -124,6 +130,7 @@ impl Context {
             route: None,
             admitted: Admitted::default(),
             receipt: Receipt::default(),
+            inspection: None,
             now,
             deadline: now,
             attempt: Attempt::default(),
@@ -207,6 +214,7 @@ impl Context {
     /// Writes the access record and counts the request; only the first call does.
     pub fn record(&mut self, session: Option<&mut Session>) {
         if let Some(in_flight) = self.in_flight.take() {
+            self.conclude();
             let observer = Arc::clone(&self.observer);
             if let Some(recorded) = observer.record(self, session) {
                 self.finish(&recorded);
@@ -217,6 +225,21 @@ impl Context {
 }
 
 impl Context {
+    /// Asks the rules what they have found.
+    fn conclude(&mut self) {
+        let (Some(inspection), Some(arrival)) = (self.inspection.take(), self.arrival.as_deref()) else { return };
+        let took = clock::now().saturating_duration_since(arrival.received_at);
+        let observed_before = self.outcome.observed.len();
+        inspection.conclude(took, self.outcome.denied.as_mut(), &mut self.outcome.observed);
+        let verdicts = self.observer.metrics().verdicts();
+        for denial in self.outcome.observed.iter().skip(observed_before) {
+            verdicts.count(waf::NAME, "observe", denial.reason);
+        }
+        if let Some(denial) = self.outcome.denied.as_ref().filter(|denial| denial.stage == Some(waf::NAME)) {
+            verdicts.count(waf::NAME, "deny", denial.reason);
+        }
+    }
+
     /// Tells the stages of admission how the request ended.
     fn finish(&self, recorded: &Recorded) {
         let Some(arrival) = self.arrival.as_deref() else { return };

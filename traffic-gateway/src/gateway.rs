@@ -1,6 +1,6 @@
 //! Pingora's hooks in the order in which a request meets them; each calls a step and nothing else.
 
-use std::{any::Any, os::fd::RawFd, sync::Arc};
+use std::{any::Any, os::fd::RawFd, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -92,8 +92,10 @@ impl ProxyHttp for Gateway {
                     session.as_mut().write_continue_response().await?;
                     context.continued();
                 }
-                forward::collect::collect(session, context).await?;
-                return Ok(false);
+                match forward::collect::collect(session, context).await? {
+                    Ok(()) => return Ok(false),
+                    Err(denial) => denial,
+                }
             }
             Err(denial) => denial,
         };
@@ -101,7 +103,8 @@ impl ProxyHttp for Gateway {
         Ok(true)
     }
 
-    /// Notes the end of a body; and the bound on HTTP/2 bodies that state no length (those of HTTP/1 are bounded by the wire).
+    /// Holds a body back until the rules have seen it, and notes its end; and the bound on HTTP/2 bodies that state no length
+    /// (those of HTTP/1 are bounded by the wire).
     async fn request_body_filter(
         &self,
         session: &mut Session,
@@ -110,12 +113,16 @@ impl ProxyHttp for Gateway {
         context: &mut Self::CTX,
     ) -> Result<()> {
         let is_end = is_end || body.is_none();
+        if let Some(arrival) = context.arrival.as_deref() {
+            arrival.bound_body(session, is_end)?;
+        }
+        forward::request::hold(context, body, is_end).await?;
         if is_end && context.has_body() {
             let now = clock::now();
             context.outcome.body_handed_on = Some(now);
             context.attempt.body_sent(now);
         }
-        context.arrival.as_deref().map_or(Ok(()), |arrival| arrival.bound_body(session, is_end))
+        Ok(())
     }
 
     async fn upstream_peer(&self, _session: &mut Session, context: &mut Self::CTX) -> Result<Box<HttpPeer>> {
@@ -161,6 +168,7 @@ impl ProxyHttp for Gateway {
         context: &mut Self::CTX,
     ) -> Result<()> {
         forward::response::receive(context, head)?;
+        forward::response::judge(context, head)?;
         if let Some(arrival) = context.arrival.as_deref() {
             arrival.answered();
         }
@@ -169,6 +177,18 @@ impl ProxyHttp for Gateway {
             session.set_keepalive(None);
         }
         Ok(())
+    }
+
+    /// Shows the answer to the rules, where they look at answers.
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        is_end: bool,
+        context: &mut Self::CTX,
+    ) -> Result<Option<Duration>> {
+        forward::response::see(context, body.as_ref(), is_end)?;
+        Ok(None)
     }
 
     fn upstream_response_trailer_filter(
@@ -232,10 +252,12 @@ impl Gateway {
         let (client, route) = (context.client, context.route.as_deref());
         let view = RequestView::new(message, headers, &arrival.connection, client, route, context.started_unix_ms);
         let admitted = policy.admission.check(&view, context.now, self.observer.metrics().verdicts());
+        let (inspection, judged) = policy.admission.inspect(&view, &admitted, context.request_id.as_str());
+        context.inspection = inspection;
         context.receipt = view.take_receipt();
         context.outcome.observed = view.into_observed();
         context.admitted = admitted?;
-        Ok(())
+        judged
     }
 }
 

@@ -259,6 +259,20 @@ catalogue! {
             "The path and query fit a pattern on a deny list.",
             "Ask the operators with the request id; operators: the security log names list, file and line.";
     }
+    "Rules (edge)" {
+        WAF_DENIED = "waf_denied", 403, "Request refused",
+            "The rules found an attack in the request; a rule can choose another status.",
+            "Ask the operators with the request id; operators: the security log names the rules and what they matched, see docs/WAF.md.";
+        WAF_ANSWER_DENIED = "waf_answer_denied", 403, "Answer withheld",
+            "The rules found something in the answer that must not leave the site.",
+            "Operators: the security log names the rules; see `answers` of `[waf]`.";
+        WAF_BODY_TOO_LARGE = "waf_body_too_large", 413, "Body too large to be inspected",
+            "The body is of a type that rules look at, and longer than what may wait for their verdict.",
+            "Send less; operators: see `max` and `beyond` of `[waf.body]`, and `waf` of the route.";
+        WAF_MEMORY_FULL = "waf_memory_full", 503, "Too many bodies at once",
+            "There is no memory left for bodies that wait for their verdict.",
+            "Try again later; operators: see `held_max` of `[waf.body]`.";
+    }
     "Limits (edge)" {
         RATE_LIMIT_EXCEEDED = "rate_limit_exceeded", 429, "Too many requests",
             "More was asked for in a time than a limit allows; the security log names the limit.",

@@ -54,12 +54,13 @@ pub fn all() -> impl Iterator<Item = &'static Reason> {
 /// `detail` is shown to the client: it may name what the client sent, never anything internal.
 #[must_use]
 pub fn json(reason: &Reason, request_id: &str, detail: Option<&str>) -> Vec<u8> {
-    json_with(reason, request_id, detail, std::iter::empty::<(&str, &str)>())
+    json_with(reason, reason.status, request_id, detail, std::iter::empty::<(&str, &str)>())
 }
 
-/// The same with further members (RFC 9457, section 3.2); their names must be none of those above.
+/// The same with another status and further members (RFC 9457, section 3.2); their names must be none of those above.
 pub fn json_with<N: AsRef<str>, V: AsRef<str>>(
     reason: &Reason,
+    status: u16,
     request_id: &str,
     detail: Option<&str>,
     members: impl IntoIterator<Item = (N, V)>,
@@ -70,7 +71,7 @@ pub fn json_with<N: AsRef<str>, V: AsRef<str>>(
     body.push_str("\",\"title\":");
     push_json_string(&mut body, reason.title.as_bytes());
     body.push_str(",\"status\":");
-    push_number(&mut body, u64::from(reason.status));
+    push_number(&mut body, u64::from(status));
     if let Some(detail) = detail {
         body.push_str(",\"detail\":");
         push_json_string(&mut body, detail.as_bytes());

@@ -99,6 +99,7 @@ impl<G> Entrance<G> {
         let request_id = RequestId::new(unix_ms);
         let facts = Facts {
             reason,
+            status: reason.status,
             detail: None,
             request_id: request_id.as_str(),
             client: connection.source.ip(),

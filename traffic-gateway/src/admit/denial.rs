@@ -1,6 +1,6 @@
 //! Why a request goes no further, what its client is told, and what the security log says about it.
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU16, sync::Arc, time::Duration};
 
 use gatehouse_shared::problem::Reason;
 use http::{HeaderName, HeaderValue};
@@ -16,6 +16,8 @@ pub const MATCHED_MAX: usize = 256;
 pub struct Denial {
     /// Code, status and texts.
     pub reason: &'static Reason,
+    /// The status of the answer, where it is not that of the reason.
+    pub status: Option<NonZeroU16>,
     /// What is particular about this case; the client reads it, so it never says anything about the inside.
     pub detail: Option<String>,
     /// When it is worth trying again.
@@ -67,6 +69,36 @@ pub struct Evidence {
     pub entry: Option<Entry>,
     /// The value that matched.
     pub matched: Option<Matched>,
+    /// What the rules of the WAF found.
+    pub findings: Option<Box<Findings>>,
+}
+
+/// What the rules of the WAF found in a request or its answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Findings {
+    /// The anomaly score, and from which on it is too much; `None` where one rule refused by itself.
+    pub score: Option<(u32, u32)>,
+    /// The rules that matched, in their order.
+    pub rules: Vec<Finding>,
+}
+
+/// One rule that matched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Its number.
+    pub id: u32,
+    /// Its message.
+    pub message: Box<str>,
+    /// What it adds to the score.
+    pub score: u32,
+    /// 0 (emergency) to 7 (debug), as in syslog.
+    pub severity: Option<u8>,
+    /// Its tags.
+    pub tags: Vec<Box<str>>,
+    /// The file it stands in, and the line.
+    pub place: (Arc<str>, u32),
+    /// What it matched.
+    pub matched: Matched,
 }
 
 /// The kind of thing that matched; its name is the key in the security log.
@@ -110,10 +142,20 @@ pub struct Matched {
     pub length: usize,
 }
 
+impl Matched {
+    /// The first [`MATCHED_MAX`] bytes of a value.
+    #[must_use]
+    pub fn new(what: impl Into<Box<str>>, value: &[u8]) -> Self {
+        let kept = value.get(..MATCHED_MAX).unwrap_or(value);
+        Self { what: what.into(), value: kept.into(), length: value.len() }
+    }
+}
+
 impl From<&'static Reason> for Denial {
     fn from(reason: &'static Reason) -> Self {
         Self {
             reason,
+            status: None,
             detail: None,
             retry_after: None,
             action: None,
@@ -133,6 +175,12 @@ impl Denial {
         self
     }
 
+    /// The status of its answer, if it gets one.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.status.map_or(self.reason.status, NonZeroU16::get)
+    }
+
     /// The same, with what led to it.
     #[must_use]
     pub fn because_of(mut self, evidence: Evidence) -> Self {
@@ -145,7 +193,7 @@ impl Evidence {
     /// A rule, list or limit of this name.
     #[must_use]
     pub fn new(source: Source, name: impl Into<Arc<str>>) -> Self {
-        Self { source, name: name.into(), entry: None, matched: None }
+        Self { source, name: name.into(), entry: None, matched: None, findings: None }
     }
 
     /// The same, with the entry that matched.
@@ -158,9 +206,14 @@ impl Evidence {
     /// The same, with the value that matched; for values that are secrets there is [`Evidence::matched_secret`].
     #[must_use]
     pub fn matched(mut self, what: impl Into<Box<str>>, value: impl AsRef<[u8]>) -> Self {
-        let value = value.as_ref();
-        let kept = value.get(..MATCHED_MAX).unwrap_or(value);
-        self.matched = Some(Matched { what: what.into(), value: kept.into(), length: value.len() });
+        self.matched = Some(Matched::new(what, value.as_ref()));
+        self
+    }
+
+    /// The same, with what the rules found.
+    #[must_use]
+    pub fn findings(mut self, findings: Findings) -> Self {
+        self.findings = Some(Box::new(findings));
         self
     }
 

@@ -4,6 +4,9 @@
 //! shows; the [`Guard`] around each counts its verdicts and takes the effect from denials in observe mode. A refusal is a
 //! [`Denial`]: answered by [`crate::answer`], written to the security log by [`crate::observe`]. The order is a security
 //! property and therefore code: [`Admission::check`].
+//!
+//! The rules of the [`waf`] are no stage: they go on looking at the body and at the answer. What they know of a request is an
+//! [`Inspection`](waf::Inspection) that travels with it.
 
 pub mod stage;
 pub mod view;
@@ -15,8 +18,9 @@ pub mod access;
 pub mod cut;
 pub mod limit;
 pub mod destination;
+pub mod waf;
 
-pub use denial::{Action, Denial, Entry, Evidence, Matched, Mode, Source};
+pub use denial::{Action, Denial, Entry, Evidence, Finding, Findings, Matched, Mode, Source};
 pub use guard::{Admitted, Guard};
 pub use stage::{Ended, Stage, Verdict};
 pub use view::RequestView;
@@ -34,6 +38,7 @@ use cut::{CutOff, Cuts};
 use destination::Destination;
 use limit::{Limits, Upkeep};
 use protocol::Protocol;
+use waf::{Inspection, Waf};
 
 use crate::{config::Config, observe::verdicts::Verdicts};
 
@@ -46,6 +51,7 @@ pub struct Admission {
     cut: Guard<CutOff>,
     limit: Guard<Limits>,
     destination: Guard<Destination>,
+    waf: Option<Arc<Waf>>,
     upkeep: Upkeep,
 }
 
@@ -59,6 +65,7 @@ impl Default for Admission {
             cut: Guard::new(CutOff::default(), Mode::Enforce),
             limit: Guard::new(None, Mode::Enforce),
             destination: Guard::new(Destination, Mode::Enforce),
+            waf: None,
             upkeep: Upkeep::default(),
         }
     }
@@ -87,11 +94,14 @@ impl Admission {
         let limits_before = before.and_then(|before| before.limit.stage());
         let limits = Limits::compile(config, limits_before, upkeep.bans(), sources, positions, clock::now());
         let limits = errors.collect(limits).flatten();
+        let waf = Waf::compile(config, before.and_then(|before| before.waf.as_deref()), sources, positions);
+        let waf = errors.collect(waf).flatten().map(Arc::new);
         errors.into_result(Self {
             blocklist,
             access,
             cut: Guard::new(cut, Mode::Enforce),
             limit: Guard::new(limits, Mode::Enforce),
+            waf,
             upkeep,
             ..Self::default()
         })
@@ -140,6 +150,12 @@ impl Admission {
         self.limit.stage()
     }
 
+    /// The rules, where there are any.
+    #[must_use]
+    pub fn waf(&self) -> Option<&Arc<Waf>> {
+        self.waf.as_ref()
+    }
+
     /// What limits need beside requests.
     #[must_use]
     pub fn upkeep(&self) -> &Upkeep {
@@ -162,6 +178,21 @@ impl Admission {
         }
         self.destination.check(request, now, verdicts, &mut admitted)?;
         Ok(admitted)
+    }
+
+    /// Shows the head of an admitted request to the rules, unless it may skip them. What they know of it goes with the request.
+    pub fn inspect(
+        &self,
+        request: &RequestView<'_>,
+        admitted: &Result<Admitted, Denial>,
+        request_id: &str,
+    ) -> (Option<Box<Inspection>>, Result<(), Denial>) {
+        match (&self.waf, admitted) {
+            (Some(waf), Ok(admitted)) if !admitted.is_trusted && !admitted.skips_waf => {
+                waf.inspect(request, request_id)
+            }
+            _ => (None, Ok(())),
+        }
     }
 
     /// A request has ended: tells every stage.

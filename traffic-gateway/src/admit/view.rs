@@ -112,6 +112,12 @@ impl<'a> RequestView<'a> {
         self.client.ip()
     }
 
+    /// The same with its port, which is 0 where a proxy did not tell it.
+    #[must_use]
+    pub fn client_address(&self) -> SocketAddr {
+        self.client
+    }
+
     /// The other end of the socket, or whom the PROXY protocol names.
     #[must_use]
     pub fn peer(&self) -> IpAddr {

@@ -151,7 +151,7 @@ impl Answer {
                 let members = self.members.iter().map(|(name, value)| (name, value.render(facts)));
                 Written::Page {
                     content_type: problem::CONTENT_TYPE,
-                    body: problem::json_with(facts.reason, facts.request_id, facts.detail, members),
+                    body: problem::json_with(facts.reason, facts.status, facts.request_id, facts.detail, members),
                 }
             }
         }

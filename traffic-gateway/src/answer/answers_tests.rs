@@ -29,6 +29,7 @@ fn compile(text: &str, files: &[(&str, &str)]) -> Result<Answers, String> {
 fn facts(reason: &'static Reason) -> Facts<'static> {
     Facts {
         reason,
+        status: reason.status,
         detail: Some("say <please> & \"thank you\""),
         request_id: ID,
         client: [192, 0, 2, 1].into(),

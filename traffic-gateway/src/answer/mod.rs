@@ -65,7 +65,7 @@ pub async fn deny(session: &mut Session, context: &mut Context, mut denial: Deni
             (head, Bytes::new())
         }
         Written::Page { content_type, body } => {
-            let mut head = ResponseHeader::build_no_case(denial.reason.status, Some(FIELDS + denial.headers.len()))?;
+            let mut head = ResponseHeader::build_no_case(denial.status(), Some(FIELDS + denial.headers.len()))?;
             head.insert_header(header::CONTENT_TYPE, content_type)?;
             (head, Bytes::from(body))
         }
@@ -88,6 +88,7 @@ pub async fn deny(session: &mut Session, context: &mut Context, mut denial: Deni
 fn write(session: &Session, context: &Context, denial: &Denial) -> Written {
     let facts = Facts {
         reason: denial.reason,
+        status: denial.status(),
         detail: denial.detail.as_deref(),
         request_id: context.request_id.as_str(),
         client: context.client.ip(),

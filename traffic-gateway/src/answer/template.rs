@@ -13,6 +13,8 @@ use gatehouse_shared::{clock, config::nearest, problem::Reason, telemetry::acces
 pub struct Facts<'a> {
     /// Why the request was refused.
     pub reason: &'static Reason,
+    /// The status of the answer.
+    pub status: u16,
     /// What is particular about this case.
     pub detail: Option<&'a str>,
     /// The request id.
@@ -172,7 +174,7 @@ impl Value {
     fn push(self, out: &mut String, facts: &Facts<'_>) {
         match self {
             Self::RequestId => out.push_str(facts.request_id),
-            Self::Status => out.push_str(&facts.reason.status.to_string()),
+            Self::Status => out.push_str(&facts.status.to_string()),
             Self::Title => out.push_str(facts.reason.title),
             Self::Code => out.push_str(facts.reason.code),
             Self::Detail => out.push_str(facts.detail.unwrap_or_default()),
@@ -213,6 +215,7 @@ mod tests {
     fn facts(detail: &str) -> Facts<'_> {
         Facts {
             reason: &problem::ROUTE_NOT_FOUND,
+            status: 404,
             detail: Some(detail),
             request_id: "0193c1d2a8f07b6e5d4c3b2a19080706",
             client: [192, 0, 2, 1].into(),

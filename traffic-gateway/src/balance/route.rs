@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Cluster;
-use crate::observe::metrics::RouteCell;
+use crate::{admit::waf, observe::metrics::RouteCell};
 
 /// One `[[route]]`: requests that match it go to its cluster.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -29,6 +29,9 @@ pub struct Config {
     /// Longest wait for the head of the response, and for each following piece of it. Uploads have their own bounds.
     #[serde(default = "default_timeout")]
     pub timeout: HumanDuration,
+    /// What the rules of `[waf]` do here.
+    #[serde(default)]
+    pub waf: waf::config::RouteConfig,
 }
 
 fn root() -> String {
@@ -48,6 +51,8 @@ pub struct Route {
     pub cluster: Arc<Cluster>,
     /// Longest wait for the response, see [`Config::timeout`].
     pub timeout: Duration,
+    /// What the rules do here.
+    pub waf: waf::config::RouteConfig,
     /// Its counters.
     pub metrics: RouteCell,
     prefix: Box<str>,
@@ -95,6 +100,7 @@ impl Table {
                 name: name_of(config),
                 cluster: Arc::clone(cluster),
                 timeout: config.timeout.get(),
+                waf: config.waf.clone(),
                 metrics: RouteCell::default(),
                 prefix: config.path_prefix.trim_end_matches('/').into(),
             });

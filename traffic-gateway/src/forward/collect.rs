@@ -6,28 +6,34 @@
 
 use pingora::{Result, proxy::Session};
 
-use crate::{accept::Body, context::Context};
+use crate::{accept::Body, admit::Denial, context::Context};
 
 /// Longest body that is collected, in bytes: what Pingora keeps for a second attempt, and sends on from there.
 const COLLECTED_MAX: u64 = 64 * 1024;
 
-/// Reads the body of a request to its end if it is short.
+/// Reads the body of a request to its end if it is short, and asks the rules about it.
 ///
 /// # Errors
 ///
-/// The client sent something malformed, was too slow, or left.
-pub async fn collect(session: &mut Session, context: &Context) -> Result<()> {
-    let Some(arrival) = context.arrival.as_deref() else { return Ok(()) };
+/// The client sent something malformed, was too slow, or left; inside, the rules refuse it.
+pub async fn collect(session: &mut Session, context: &mut Context) -> Result<Result<(), Denial>> {
+    let Some(arrival) = context.arrival.as_deref() else { return Ok(Ok(())) };
     if !matches!(arrival.message.body, Body::Length(length) if length <= COLLECTED_MAX) {
-        return Ok(());
+        return Ok(Ok(()));
     }
     session.as_mut().enable_retry_buffering();
     while !session.as_mut().is_body_done() {
         let piece = session.as_mut().read_request_body().await.map_err(|error| error.into_down())?;
         arrival.bound_body(session, piece.is_none())?;
-        if piece.is_none() {
-            break;
+        let Some(piece) = piece else { break };
+        if let Some(inspection) = context.inspection.as_deref_mut()
+            && let Err(denial) = inspection.see(&piece)
+        {
+            return Ok(Err(denial));
         }
     }
-    Ok(())
+    match context.inspection.as_deref_mut() {
+        Some(inspection) => Ok(inspection.judge_body().await),
+        None => Ok(Ok(())),
+    }
 }

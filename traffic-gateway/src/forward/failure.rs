@@ -36,7 +36,7 @@ pub async fn render(context: &mut Context, session: &mut Session, error: &Error)
         return closed(0);
     };
     session.set_keepalive(None);
-    let status = denial.reason.status;
+    let status = denial.status();
     if let Err(error) = answer::deny(session, context, denial).await {
         tracing::debug!(%error, "client gone before the page was written");
         return closed(0);

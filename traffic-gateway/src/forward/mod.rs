@@ -8,3 +8,6 @@ pub mod request;
 pub mod retry;
 pub mod response;
 pub mod failure;
+
+/// What the hooks call an exchange that the rules refuse after its head was handed on.
+const REFUSED: pingora::ErrorType = pingora::ErrorType::new("refused by the rules");

@@ -8,6 +8,7 @@
 
 use std::{borrow::Cow, time::Duration};
 
+use bytes::Bytes;
 use gatehouse_shared::{
     clock,
     hop::{self, Hop, Scheme},
@@ -15,7 +16,8 @@ use gatehouse_shared::{
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pingora::{Error, ErrorType, OkOrErr, OrErr, Result, http::RequestHeader};
 
-use crate::{accept::Message, context::Context, policy::Policy};
+use super::REFUSED;
+use crate::{accept::Message, admit::waf::Inspection, context::Context, policy::Policy};
 
 const HOP: HeaderName = HeaderName::from_static("x-gatehouse-hop");
 /// The W3C trace context.
@@ -31,6 +33,9 @@ const OWN_HEADERS: usize = 3;
 ///
 /// The deadline has passed, or the request never came through [`crate::accept`], which cannot happen.
 pub fn prepare(context: &mut Context, head: &mut RequestHeader) -> Result<()> {
+    if let Some(inspection) = context.inspection.as_deref_mut().filter(|_| !context.attempt.is_fresh()) {
+        inspection.restart();
+    }
     let arrival = context.arrival.as_deref().or_err(ErrorType::InternalError, "request without arrival")?;
     // A reading of the clock costs as much as a header.
     let (now, unix_ms) = match context.attempt.is_fresh() {
@@ -42,7 +47,8 @@ pub fn prepare(context: &mut Context, head: &mut RequestHeader) -> Result<()> {
         return Error::e_explain(ErrorType::ReadTimedout, "deadline passed before the request was handed on");
     }
     let message = &arrival.message;
-    let hop = signed_hop(context, &arrival.policy.value, message, left, unix_ms)?;
+    let policy = &arrival.policy.value;
+    let hop = signed_hop(context, policy, message, left, unix_ms)?;
     // Without the map of original spellings, which Pingora would otherwise keep in step with every change below.
     let blank = RequestHeader::from(http::Request::new(()).into_parts().0);
     let mut parts: http::request::Parts = std::mem::replace(head, blank).into();
@@ -53,6 +59,10 @@ pub fn prepare(context: &mut Context, head: &mut RequestHeader) -> Result<()> {
     if headers.get(header::HOST).is_none_or(|host| host.as_bytes() != message.authority().as_bytes()) {
         headers.insert(header::HOST, value_of(message.authority())?);
     }
+    if policy.admission.waf().is_some_and(|waf| waf.looks_at_answers()) {
+        // What is packed cannot be looked at.
+        headers.remove(header::ACCEPT_ENCODING);
+    }
     if let Some(trace) = &context.trace {
         headers.insert(TRACEPARENT, unindexed(value_of(trace.to_header().as_str())?));
     } else {
@@ -61,6 +71,18 @@ pub fn prepare(context: &mut Context, head: &mut RequestHeader) -> Result<()> {
     }
     *head = RequestHeader::from(parts);
     Ok(())
+}
+
+/// Lets of a piece of the body go on what the rules have judged.
+///
+/// # Errors
+///
+/// They refuse the request; the denial waits in the context to be answered.
+pub async fn hold(context: &mut Context, body: &mut Option<Bytes>, is_end: bool) -> Result<()> {
+    let Some(inspection) = context.inspection.as_deref_mut() else { return Ok(()) };
+    let Err(denial) = inspection.filter(body, is_end).await else { return Ok(()) };
+    context.outcome.denial = Some(denial);
+    Err(Error::new_down(REFUSED))
 }
 
 fn signed_hop(
@@ -83,7 +105,7 @@ fn signed_hop(
         path: message.canonical_path(),
         left,
         edge: &policy.node,
-        held: false,
+        held: context.inspection.as_deref().is_some_and(Inspection::holds_body),
     };
     let text = policy.hop.sign(&hop, message.method.as_str(), message.authority(), &target_of(message), unix_ms);
     HeaderValue::try_from(text).map(unindexed).or_err(ErrorType::InternalError, "hop is not a header value")

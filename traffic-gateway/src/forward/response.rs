@@ -3,6 +3,7 @@
 use std::{any::Any, time::Duration};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use gatehouse_shared::{
     balance::Outcome,
     clock,
@@ -10,12 +11,17 @@ use gatehouse_shared::{
 };
 use http::{HeaderMap, HeaderName, Version, header};
 use pingora::{
-    Result,
+    Error, Result,
     http::ResponseHeader,
     modules::http::{HttpModule, HttpModuleBuilder, Module},
 };
 
-use crate::{answer::REQUEST_ID, context::Context};
+use super::REFUSED;
+use crate::{
+    admit::{Action, Denial},
+    answer::REQUEST_ID,
+    context::Context,
+};
 
 const RESULT: HeaderName = HeaderName::from_static(hop::RESULT_HEADER);
 
@@ -44,6 +50,33 @@ pub fn receive(context: &mut Context, head: &mut ResponseHeader) -> Result<()> {
     }
     context.tell_limits(head);
     head.insert_header(REQUEST_ID, context.id_value())
+}
+
+/// Shows the head of an answer to the rules.
+///
+/// # Errors
+///
+/// They refuse it; the denial waits in the context to be answered instead.
+pub fn judge(context: &mut Context, head: &ResponseHeader) -> Result<()> {
+    let Some(inspection) = context.inspection.as_deref_mut() else { return Ok(()) };
+    if head.status.is_informational() {
+        return Ok(());
+    }
+    let Err(denial) = inspection.judge_answer_head(head.status, &head.headers) else { return Ok(()) };
+    context.outcome.denial = Some(denial);
+    Err(Error::explain(REFUSED, "the rules refuse the head of the answer").into_in())
+}
+
+/// Shows a piece of an answer's body to the rules.
+///
+/// # Errors
+///
+/// They refuse it: the answer breaks off.
+pub fn see(context: &mut Context, piece: Option<&Bytes>, is_end: bool) -> Result<()> {
+    let Some(inspection) = context.inspection.as_deref_mut() else { return Ok(()) };
+    let Err(denial) = inspection.see_answer(piece, is_end) else { return Ok(()) };
+    context.outcome.denied = Some(Denial { action: Some(Action::Drop), ..denial });
+    Err(Error::explain(REFUSED, "the rules refuse the body of the answer").into_in())
 }
 
 /// Whether the client's HTTP/1 connection must end with this answer, and the answer say so.

@@ -23,7 +23,10 @@ use gatehouse_shared::{
     },
 };
 
-use super::{blocklist_metrics::BlocklistMetrics, limits::LimitMetrics, security_log::SecurityLog, verdicts::Verdicts};
+use super::{
+    blocklist_metrics::BlocklistMetrics, limits::LimitMetrics, security_log::SecurityLog, verdicts::Verdicts,
+    waf_metrics::WafMetrics,
+};
 use crate::{
     accept::guard::Connections,
     admit::blocklist::Keeper,
@@ -149,9 +152,11 @@ impl Metrics {
         });
         let nodes = NodeMetrics::declare(catalogue)?;
         let limits = LimitMetrics::declare(catalogue)?;
+        let waf = WafMetrics::declare(catalogue)?;
         let live = Arc::clone(live);
         catalogue.on_render(move || {
             limits.show(&live.current().value.admission);
+            waf.show(&live.current().value.admission);
             for cluster in &live.current().value.clusters {
                 nodes.show(cluster);
             }

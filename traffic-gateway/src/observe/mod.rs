@@ -6,6 +6,7 @@ pub mod metrics;
 mod blocklist_metrics;
 pub mod verdicts;
 mod limits;
+mod waf_metrics;
 mod observer;
 mod refusals;
 

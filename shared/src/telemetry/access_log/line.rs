@@ -97,12 +97,20 @@ impl Line {
         self.enclose(['{', '}'], fill);
     }
 
-    /// Appends a list of one object with the fields that `fill` appends.
-    pub fn list_of_one(&mut self, key: &'static str, fill: impl FnOnce(&mut Self)) {
+    /// Appends a list of objects: one for each of `items`, with the fields that `fill` appends for it.
+    pub fn objects<T>(
+        &mut self,
+        key: &'static str,
+        items: impl IntoIterator<Item = T>,
+        mut fill: impl FnMut(&mut Self, T),
+    ) {
         self.key(key);
-        self.0.push('[');
-        self.enclose(['{', '}'], fill);
-        self.0.push(']');
+        self.enclose(['[', ']'], |line| {
+            for item in items {
+                line.0.push(',');
+                line.enclose(['{', '}'], |line| fill(line, item));
+            }
+        });
     }
 
     /// Appends a list of texts.
@@ -309,14 +317,14 @@ mod tests {
             line.utf8("id", "a");
             line.object("request", |line| line.literal("http_version", "1.1"));
             line.object("nothing", |_| {});
-            line.list_of_one("messages", |line| line.texts("tags", ["x", "y\"z"]));
+            line.objects("messages", [["x", "y\"z"], ["", ""]], |line, tags| line.texts("tags", tags));
             line.texts("none", [""; 0]);
         });
         line.time("@timestamp", 1_798_761_599_001);
         assert_eq!(
             line.end(),
             "{\"transaction\":{\"id\":\"a\",\"request\":{\"http_version\":1.1},\"nothing\":{},\
-             \"messages\":[{\"tags\":[\"x\",\"y\\\"z\"]}],\"none\":[]},\"@timestamp\":\"2026-12-31T23:59:59.001Z\"}"
+             \"messages\":[{\"tags\":[\"x\",\"y\\\"z\"]},{\"tags\":[\"\",\"\"]}],\"none\":[]},\"@timestamp\":\"2026-12-31T23:59:59.001Z\"}"
         );
         assert_eq!(Line::bare().end(), "{}");
     }

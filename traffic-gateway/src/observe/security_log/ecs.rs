@@ -34,6 +34,9 @@ pub(super) fn line(record: &Record<'_>) -> String {
             line.utf8("category", evidence.source.name());
             line.utf8("ruleset", record.stage);
             line.optional_utf8("id", evidence.entry.as_ref().map(|entry| &*entry.text));
+            if let Some(findings) = &evidence.findings {
+                line.texts("uuid", findings.rules.iter().map(|finding| finding.id.to_string()));
+            }
         });
     }
     if let Some(trace_id) = record.trace_id {

@@ -3,7 +3,7 @@
 use gatehouse_shared::telemetry::access_log::Line;
 
 use super::record::{Record, TARGET_MAX};
-use crate::admit::{Entry, Evidence};
+use crate::admit::{Entry, Evidence, Finding};
 
 /// The line, without its line feed.
 pub(super) fn line(record: &Record<'_>) -> String {
@@ -60,6 +60,34 @@ pub(super) fn push_evidence(line: &mut Line, evidence: &Evidence) {
             line.number("matched_bytes", matched.length as u64);
         }
     }
+    if let Some(findings) = &evidence.findings {
+        if let Some((score, threshold)) = findings.score {
+            line.number("score", u64::from(score));
+            line.number("threshold", u64::from(threshold));
+        }
+        line.objects("rules", &findings.rules, push_finding);
+    }
+}
+
+fn push_finding(line: &mut Line, finding: &Finding) {
+    line.number("id", u64::from(finding.id));
+    line.utf8("message", &finding.message);
+    line.number("score", u64::from(finding.score));
+    line.optional_utf8("severity", finding.severity.map(severity_name));
+    line.texts("tags", &finding.tags);
+    line.utf8("file", &finding.place.0);
+    line.number("line", u64::from(finding.place.1));
+    line.utf8("matched_in", &finding.matched.what);
+    line.text("matched", &finding.matched.value);
+    if finding.matched.length > finding.matched.value.len() {
+        line.number("matched_bytes", finding.matched.length as u64);
+    }
+}
+
+/// The names of syslog's severities, which rules use.
+fn severity_name(severity: u8) -> &'static str {
+    const NAMES: [&str; 8] = ["emergency", "alert", "critical", "error", "warning", "notice", "info", "debug"];
+    NAMES.get(usize::from(severity)).copied().unwrap_or("debug")
 }
 
 fn push_entry(line: &mut Line, entry: &Entry) {

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use gatehouse_shared::{clock, telemetry::access_log::Line};
 
 use super::{gatehouse::push_rest, record::Record};
-use crate::admit::{Evidence, Mode};
+use crate::admit::{Evidence, Finding, Mode};
 
 /// What libmodsecurity calls the severity of a critical finding.
 const CRITICAL: &str = "2";
@@ -39,10 +39,13 @@ pub(super) fn line(record: &Record<'_>) -> String {
             );
             line.texts("components", [""; 0]);
         });
-        line.list_of_one("messages", |line| {
-            line.utf8("message", record.reason.title);
-            line.object("details", |line| push_details(line, record));
-        });
+        match record.evidence.and_then(|evidence| evidence.findings.as_deref()) {
+            Some(findings) => line.objects("messages", &findings.rules, push_finding),
+            None => line.objects("messages", [record], |line, record| {
+                line.utf8("message", record.reason.title);
+                line.object("details", |line| push_details(line, record));
+            }),
+        }
     });
     push_rest(&mut line, record);
     line.end()
@@ -92,6 +95,25 @@ fn push_details(line: &mut Line, record: &Record<'_>) {
     line.texts("tags", ["gatehouse", record.stage]);
     line.utf8("maturity", "0");
     line.utf8("accuracy", "0");
+}
+
+/// A rule of the WAF, in the fields that rules have there.
+fn push_finding(line: &mut Line, finding: &Finding) {
+    line.utf8("message", &finding.message);
+    line.object("details", |line| {
+        line.utf8("match", &format!("Matched rule `{}' against `{}'", finding.id, finding.matched.what));
+        line.utf8("reference", "");
+        line.utf8("ruleId", &finding.id.to_string());
+        line.utf8("file", &finding.place.0);
+        line.utf8("lineNumber", &finding.place.1.to_string());
+        line.text("data", &finding.matched.value);
+        line.utf8("severity", &finding.severity.map(|severity| severity.to_string()).unwrap_or_default());
+        line.utf8("ver", "");
+        line.utf8("rev", "");
+        line.texts("tags", &finding.tags);
+        line.utf8("maturity", "0");
+        line.utf8("accuracy", "0");
+    });
 }
 
 fn what_matched(evidence: &Evidence) -> String {

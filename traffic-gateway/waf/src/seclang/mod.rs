@@ -38,6 +38,7 @@ mod directive;
 mod check;
 mod loader;
 mod print;
+mod append;
 #[cfg(test)]
 mod tests;
 

@@ -1,0 +1,206 @@
+//! From `[waf]` and the files it names to rules that run.
+
+use std::{path::Path, sync::Arc};
+
+use gatehouse_shared::config::{ConfigError, ConfigErrors, Positions, Sources};
+use gatehouse_waf::{
+    RuleSet,
+    body::Limits,
+    list::{self, ListAction, ListOptions},
+    rules::{CompileError, Options},
+    seclang::{
+        self, Warning,
+        ast::{Program, Toggle},
+        diagnostic::Error,
+    },
+    transaction::Pool,
+};
+
+use super::{
+    Kept, Totals, Waf,
+    budget::Budget,
+    config::{Answers, Config, ListCheck, ListConfig},
+    files::{Read, RuleFiles},
+};
+
+/// Transactions whose buffers wait to be used again: about as many as there are requests with a body under way at a time on one
+/// node; others allocate theirs.
+const POOLED: usize = 1_024;
+
+/// Longest body that may be held back.
+const BODY_MAX: u64 = 1 << 20;
+
+/// What rules were made of.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct MadeOf {
+    config: Config,
+    read: Read,
+}
+
+pub(super) fn compile(
+    config: &Config,
+    before: Option<&Waf>,
+    sources: &mut Sources,
+    positions: &Positions,
+) -> Result<Option<Waf>, ConfigErrors> {
+    let mut errors = check(config, positions);
+    if config.rules.is_empty() && config.list.is_empty() {
+        return errors.into_result(None);
+    }
+    let files = RuleFiles::new(sources);
+    let same = before.filter(|before| before.made_of.config == *config && files.is_still(&before.made_of.read));
+    let rules = match same {
+        Some(before) => Some(Arc::clone(&before.rules)),
+        None => errors.collect(read_rules(config, &files)).map(Arc::new),
+    };
+    let read = files.finish();
+    let Some(rules) = rules.filter(|_| errors.is_empty()) else { return Err(errors) };
+    let held_max = usize::try_from(config.body.held_max.get()).unwrap_or(usize::MAX);
+    let kept = before.map_or_else(
+        || Arc::new(Kept { budget: Budget::new(held_max), pool: Pool::new(POOLED), totals: Totals::default() }),
+        |before| Arc::clone(&before.kept),
+    );
+    kept.budget.set_max(held_max);
+    Ok(Some(Waf {
+        rules,
+        made_of: MadeOf { config: config.clone(), read },
+        mode: config.mode,
+        beyond: config.body.beyond,
+        answers: config.answers,
+        body_max: config.body.max.get(),
+        inbound_threshold: config.inbound_threshold,
+        outbound_threshold: config.outbound_threshold,
+        kept,
+    }))
+}
+
+/// What is wrong with the numbers of `[waf]`.
+fn check(config: &Config, positions: &Positions) -> ConfigErrors {
+    let mut errors = ConfigErrors::new();
+    let mut check = |is_good: bool, field: &str, message: &str| {
+        if !is_good {
+            errors.push(positions.error(&format!("waf.{field}"), message, None));
+        }
+    };
+    let blocking = config.blocking_paranoia;
+    check((1..=4).contains(&blocking), "blocking_paranoia", "blocking_paranoia must be 1 to 4");
+    let detection = config.detection_paranoia.unwrap_or(blocking);
+    check(
+        (blocking..=4).contains(&detection),
+        "detection_paranoia",
+        "detection_paranoia must be blocking_paranoia to 4",
+    );
+    check(config.inbound_threshold > 0, "inbound_threshold", "inbound_threshold must be at least 1");
+    check(config.outbound_threshold > 0, "outbound_threshold", "outbound_threshold must be at least 1");
+    check((1..=100).contains(&config.sampling_percent), "sampling_percent", "sampling_percent must be 1 to 100");
+    let body = &config.body;
+    check((1 << 10..=BODY_MAX).contains(&body.max.get()), "body.max", "max must be 1KiB to 1MiB");
+    check(body.held_max.get() >= body.max.get(), "body.held_max", "held_max must be at least max");
+    check((10..=100_000).contains(&body.arguments), "body.arguments", "arguments must be 10 to 100000");
+    check((4..=1_000).contains(&body.depth), "body.depth", "depth must be 4 to 1000");
+    check((1..=10_000).contains(&body.parts), "body.parts", "parts must be 1 to 10000");
+    errors
+}
+
+/// Reads and compiles every file.
+fn read_rules(config: &Config, files: &RuleFiles<'_>) -> Result<RuleSet, ConfigErrors> {
+    let mut errors = ConfigErrors::new();
+    let mut program = Program::default();
+    match seclang::parse(files, &config.rules) {
+        Ok((rules, warnings)) => {
+            program.append(rules);
+            tell(&warnings);
+        }
+        Err(found) => found.iter().for_each(|error| errors.push(finding(error))),
+    }
+    for (index, listed) in config.list.iter().enumerate() {
+        match list::load(files, Path::new(&listed.directory), &list_options(listed, index)) {
+            Ok((lists, warnings)) => {
+                program.append(lists.program);
+                tell(&warnings);
+                tell_of_networks(&listed.directory, lists.allowed.len() + lists.denied.len());
+            }
+            Err(found) => found.iter().for_each(|error| errors.push(finding(error))),
+        }
+    }
+    errors.into_result(())?;
+    let mut read = |name: &str| seclang::files::Files::read(files, Path::new(name)).map_err(|error| error.to_string());
+    let rules = RuleSet::compile(&program, &mut read, &options(config));
+    rules.map_err(|found| {
+        let mut errors = ConfigErrors::new();
+        found.iter().for_each(|error| errors.push(compile_finding(&program, error)));
+        errors
+    })
+}
+
+fn options(config: &Config) -> Options {
+    let limits = Limits {
+        arguments: config.body.arguments,
+        depth: config.body.depth,
+        parts: config.body.parts,
+        ..Limits::default()
+    };
+    Options {
+        blocking_paranoia: config.blocking_paranoia,
+        detection_paranoia: config.detection_paranoia.unwrap_or(config.blocking_paranoia),
+        inbound_threshold: config.inbound_threshold,
+        outbound_threshold: config.outbound_threshold,
+        sampling_percentage: config.sampling_percent,
+        response_body_access: config.answers != Answers::Off,
+        limits,
+        ..Options::default()
+    }
+}
+
+fn list_options(listed: &ListConfig, index: usize) -> ListOptions {
+    let of = |check: ListCheck| if listed.off.contains(&check) { Toggle::Off } else { Toggle::On };
+    let default = ListOptions::default();
+    let step = u32::try_from(index).unwrap_or(u32::MAX).saturating_mul(1_000_000);
+    ListOptions {
+        args: of(ListCheck::Args),
+        cookie: of(ListCheck::Cookie),
+        post: of(ListCheck::Post),
+        url: of(ListCheck::Url),
+        user_agent: of(ListCheck::UserAgent),
+        white_url: of(ListCheck::WhiteUrl),
+        scanner_headers: of(ListCheck::ScannerHeaders),
+        action: ListAction::Deny(403),
+        first_id: default.first_id.saturating_add(step),
+        ..default
+    }
+}
+
+/// Doubtful things do not keep rules from running; `rules check` shows them again.
+fn tell(warnings: &[Warning]) {
+    for warning in warnings {
+        tracing::warn!(code = ?warning.code, "{warning}");
+    }
+}
+
+/// Lists of addresses are for the access lists, which look at clients before anything is read of a request.
+fn tell_of_networks(directory: &str, count: usize) {
+    if count > 0 {
+        tracing::warn!("{directory} lists {count} addresses of clients; name its files in an [[access.list]]");
+    }
+}
+
+fn finding(error: &Error) -> ConfigError {
+    ConfigError {
+        file: error.file.to_string(),
+        line: error.line as usize,
+        column: error.column as usize,
+        message: error.problem.to_string(),
+        remedy: None,
+    }
+}
+
+fn compile_finding(program: &Program, error: &CompileError) -> ConfigError {
+    let source = program.sources.get(error.position.source as usize);
+    ConfigError {
+        file: source.map(|source| source.name.to_string()).unwrap_or_default(),
+        line: error.position.line as usize,
+        column: error.position.column as usize,
+        message: error.text.clone(),
+        remedy: None,
+    }
+}

@@ -1,0 +1,177 @@
+//! `[waf]` and the `waf` of a route, as they are written.
+
+use gatehouse_shared::config::ByteSize;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// `[waf]`: rules that look into requests and answers; see docs/WAF.md.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// `off`; `detect`: rules run and what they would have refused is in the security log; `block`: they refuse. A route can
+    /// have its own.
+    pub mode: Mode,
+    /// Files of rules in SecLang, in this order, relative to this directory. A `*` in the last part stands for anything; such
+    /// files are read in the order of their names.
+    #[schemars(example = ["waf/*.conf"])]
+    pub rules: Vec<String>,
+    /// Directories of plain lists, one regular expression a line; see docs/PLAIN_LISTS.md.
+    pub list: Vec<ListConfig>,
+    /// Rules up to this paranoia level refuse: 1 to 4.
+    #[schemars(example = 1)]
+    pub blocking_paranoia: u8,
+    /// Rules up to this paranoia level run and are logged: `blocking_paranoia` to 4. Default: as `blocking_paranoia`.
+    #[schemars(example = 2)]
+    pub detection_paranoia: Option<u8>,
+    /// A request is refused from this anomaly score on; a critical finding counts 5, an error 4, a warning 3, a notice 2.
+    #[schemars(example = 5)]
+    pub inbound_threshold: u32,
+    /// The same for answers.
+    #[schemars(example = 4)]
+    pub outbound_threshold: u32,
+    /// How many of a hundred requests the rules look at: for trying new rules on a part of the traffic. 1 to 100.
+    #[schemars(example = 100)]
+    pub sampling_percent: u8,
+    /// Bounds on request bodies that rules look at.
+    pub body: BodyConfig,
+    /// What rules may do to answers.
+    pub answers: Answers,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Block,
+            rules: Vec::new(),
+            list: Vec::new(),
+            blocking_paranoia: 1,
+            detection_paranoia: None,
+            inbound_threshold: 5,
+            outbound_threshold: 4,
+            sampling_percent: 100,
+            body: BodyConfig::default(),
+            answers: Answers::default(),
+        }
+    }
+}
+
+/// Whether rules run and whether they refuse.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// They do not run.
+    Off,
+    /// They run; what they would have refused is in the security log.
+    Detect,
+    /// They refuse.
+    #[default]
+    Block,
+}
+
+/// What rules may do to answers, whose head is on its way before their body is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Answers {
+    /// Rules do not look at answers.
+    #[default]
+    Off,
+    /// Rules look at heads and bodies; a head can be replaced by a page, what is found in a body is only logged.
+    Detect,
+    /// The same, and an answer with a bad body is broken off.
+    Abort,
+}
+
+/// One `[[waf.list]]`: a directory of plain lists.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListConfig {
+    /// The directory, relative to this one.
+    /// How its files are read, their names say: `args`, `cookie`, … without regard to case, `args.rule`, `cookie.rule`, …
+    /// letter by letter.
+    #[schemars(example = &"wafconf")]
+    pub directory: String,
+    /// Files that are not read: `args`, `cookie`, `post`, `url`, `user_agent`, `white_url`, `scanner_headers`.
+    #[serde(default)]
+    #[schemars(example = ["cookie"])]
+    pub off: Vec<ListCheck>,
+}
+
+/// One check of a plain list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ListCheck {
+    /// Arguments of the query.
+    Args,
+    /// Cookies.
+    Cookie,
+    /// Request bodies.
+    Post,
+    /// The target.
+    Url,
+    /// The User-Agent header.
+    UserAgent,
+    /// Targets that skip the rules.
+    WhiteUrl,
+    /// Headers by which scanners give themselves away.
+    ScannerHeaders,
+}
+
+/// `[waf.body]`: bounds on request bodies that rules look at.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct BodyConfig {
+    /// Longest body that is held back until the rules have seen all of it; the content of uploaded files does not count, it
+    /// is looked at as it passes. 1KiB to 1MiB.
+    #[schemars(example = "128KiB")]
+    pub max: ByteSize,
+    /// What happens to longer ones of the types that rules look at. A route can have its own.
+    pub beyond: Beyond,
+    /// Memory for all bodies together that are held back: a request whose body finds none left gets 503. At least `max`.
+    #[schemars(example = "256MiB")]
+    pub held_max: ByteSize,
+    /// Most arguments of a request, in target and body together: 10 to 100000.
+    #[schemars(example = 1000)]
+    pub arguments: u32,
+    /// Deepest nesting of JSON and XML: 4 to 1000.
+    #[schemars(example = 64)]
+    pub depth: u32,
+    /// Most parts of a multipart body: 1 to 10000.
+    #[schemars(example = 200)]
+    pub parts: u32,
+}
+
+impl Default for BodyConfig {
+    fn default() -> Self {
+        Self {
+            max: ByteSize::kib(128),
+            beyond: Beyond::default(),
+            held_max: ByteSize::mib(256),
+            arguments: 1_000,
+            depth: 64,
+            parts: 200,
+        }
+    }
+}
+
+/// What happens to a body that is too long to be held back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Beyond {
+    /// It is refused with 413.
+    #[default]
+    Reject,
+    /// Its beginning is looked at, the rest passes; the security log says so.
+    InspectPrefix,
+    /// Bodies are not looked at, however short.
+    Stream,
+}
+
+/// The `waf` of a `[[route]]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RouteConfig {
+    /// Instead of the mode of `[waf]`.
+    pub mode: Option<Mode>,
+    /// Instead of `beyond` of `[waf.body]`.
+    pub body_beyond: Option<Beyond>,
+}
