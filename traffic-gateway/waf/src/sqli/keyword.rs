@@ -1,0 +1,119 @@
+//! Finds the words of SQL.
+//!
+//! The tables are facts of the dialects: words that MySQL, PostgreSQL, SQL Server, Oracle or SQLite know, put into the
+//! classes fingerprints are made of. Which words stay out, because they are more often a column than an attack, follows
+//! the behaviour of libinjection.
+
+mod functions;
+mod words;
+
+use std::sync::LazyLock;
+
+use super::token::{Kind, TOKEN_BYTES};
+
+const TABLES: [(Kind, &[&str]); 13] = [
+    (Kind::Function, functions::FUNCTIONS),
+    (Kind::Logic, words::LOGIC),
+    (Kind::Operator, words::OPERATORS),
+    (Kind::Number, words::NUMBERS),
+    (Kind::Variable, words::VARIABLES),
+    (Kind::SqlType, words::SQL_TYPES),
+    (Kind::Union, words::UNIONS),
+    (Kind::Expression, words::EXPRESSIONS),
+    (Kind::Tsql, words::TSQL),
+    (Kind::Group, words::GROUPS),
+    (Kind::Collate, words::COLLATIONS),
+    (Kind::Keyword, words::KEYWORDS),
+    (Kind::Bareword, words::BEGINNINGS),
+];
+
+/// Buckets of the index: a power of two, some four times the number of words.
+const BUCKETS: u32 = 4096;
+
+/// The words by a hash of their upper-case bytes. It never changes, so its longest bucket bounds the work.
+static INDEX: LazyLock<Index> = LazyLock::new(Index::new);
+
+struct Index {
+    /// Sorted by bucket.
+    words: Vec<(&'static [u8], Kind)>,
+    /// Where a bucket begins in `words`; one more than there are buckets.
+    starts: Vec<u16>,
+}
+
+impl Index {
+    fn new() -> Self {
+        let mut words: Vec<_> = TABLES
+            .iter()
+            .flat_map(|(kind, table)| table.iter().map(|word| (word.as_bytes(), *kind)))
+            .map(|(word, kind)| (bucket(word), word, kind))
+            .collect();
+        words.sort_unstable_by_key(|(bucket, word, _)| (*bucket, *word));
+        let starts = (0..=BUCKETS)
+            .map(|bucket| words.partition_point(|(other, _, _)| *other < bucket))
+            .map(|start| u16::try_from(start).unwrap_or(u16::MAX))
+            .collect();
+        Self { words: words.into_iter().map(|(_, word, kind)| (word, kind)).collect(), starts }
+    }
+
+    fn bucket_of(&self, word: &[u8]) -> &[(&'static [u8], Kind)] {
+        let number = usize::try_from(bucket(word)).unwrap_or_default();
+        match self.starts.get(number..number + 2) {
+            Some([start, end]) => self.words.get(usize::from(*start)..usize::from(*end)).unwrap_or_default(),
+            _ => &[],
+        }
+    }
+}
+
+/// FNV-1a over the upper-case bytes, folded to the number of a bucket.
+fn bucket(word: &[u8]) -> u32 {
+    let hash = word
+        .iter()
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte.to_ascii_uppercase())).wrapping_mul(0x0100_0193));
+    (hash ^ (hash >> 15)) % BUCKETS
+}
+
+/// The kind of a word, an operator of two bytes, or several words with one space between them; case does not matter.
+pub(super) fn find(word: &[u8]) -> Option<Kind> {
+    if !(2..=TOKEN_BYTES).contains(&word.len()) {
+        return None;
+    }
+    INDEX.bucket_of(word).iter().find(|(known, _)| known.eq_ignore_ascii_case(word)).map(|(_, kind)| *kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_are_sorted_upper_case_and_disjoint() {
+        let mut all: Vec<&str> = Vec::new();
+        for (kind, table) in TABLES {
+            assert!(table.is_sorted(), "{kind:?}");
+            all.extend(table);
+        }
+        let words = all.len();
+        assert!(all.iter().all(|word| word.len() <= TOKEN_BYTES && word.to_ascii_uppercase() == *word));
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), words, "a word is in two tables");
+    }
+
+    #[test]
+    fn finds_every_word_in_any_case_and_nothing_else() {
+        for (kind, table) in TABLES {
+            for word in table {
+                assert_eq!(find(word.as_bytes()), Some(kind), "{word}");
+                assert_eq!(find(word.to_ascii_lowercase().as_bytes()), Some(kind), "{word}");
+            }
+        }
+        for word in ["", "a", "selec", "selects", "union  all", "table", "\u{ff}\u{fe}"] {
+            assert_eq!(find(word.as_bytes()), None, "{word}");
+        }
+    }
+
+    #[test]
+    fn a_look_up_compares_few_words() {
+        let longest = (0..BUCKETS as usize).map(|number| INDEX.starts[number + 1] - INDEX.starts[number]).max();
+        assert!(longest.unwrap() <= 6, "{longest:?}");
+    }
+}
