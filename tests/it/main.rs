@@ -30,6 +30,7 @@ mod http2;
 mod bodies;
 mod limits;
 mod limits_fleet;
+mod waf;
 mod answer;
 mod security_log;
 mod hop;

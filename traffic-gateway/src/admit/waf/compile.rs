@@ -10,7 +10,7 @@ use gatehouse_waf::{
     rules::{CompileError, Options},
     seclang::{
         self, Warning,
-        ast::{Program, Toggle},
+        ast::{LimitAction, Program, Toggle},
         diagnostic::Error,
     },
     transaction::Pool,
@@ -28,30 +28,43 @@ use super::{
 const POOLED: usize = 1_024;
 
 /// Longest body that may be held back.
-const BODY_MAX: u64 = 1 << 20;
+const BODY_MAX: u64 = 64 << 20;
 
 /// What rules were made of.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct MadeOf {
     config: Config,
+    /// The longest body that any route holds back.
+    longest: u64,
     read: Read,
 }
 
 pub(super) fn compile(
-    config: &Config,
+    all: &crate::config::Config,
     before: Option<&Waf>,
     sources: &mut Sources,
     positions: &Positions,
 ) -> Result<Option<Waf>, ConfigErrors> {
+    let config = &all.waf;
     let mut errors = check(config, positions);
+    let of_routes = all.route.iter().map(|route| route.waf.body_max.map_or(0, |max| max.get()));
+    for (index, max) in of_routes.clone().enumerate() {
+        if max > BODY_MAX.min(config.body.held_max.get()) {
+            let message = "body_max must be at most 64MiB and `held_max` of [waf.body]";
+            errors.push(positions.error(&format!("route[{index}].waf.body_max"), message, None));
+        }
+    }
+    let longest = of_routes.fold(config.body.max.get(), u64::max);
     if config.rules.is_empty() && config.list.is_empty() {
         return errors.into_result(None);
     }
     let files = RuleFiles::new(sources);
-    let same = before.filter(|before| before.made_of.config == *config && files.is_still(&before.made_of.read));
+    let same = before.filter(|before| {
+        before.made_of.config == *config && before.made_of.longest == longest && files.is_still(&before.made_of.read)
+    });
     let rules = match same {
         Some(before) => Some(Arc::clone(&before.rules)),
-        None => errors.collect(read_rules(config, &files)).map(Arc::new),
+        None => errors.collect(read_rules(config, longest, &files)).map(Arc::new),
     };
     let read = files.finish();
     let Some(rules) = rules.filter(|_| errors.is_empty()) else { return Err(errors) };
@@ -63,7 +76,7 @@ pub(super) fn compile(
     kept.budget.set_max(held_max);
     Ok(Some(Waf {
         rules,
-        made_of: MadeOf { config: config.clone(), read },
+        made_of: MadeOf { config: config.clone(), longest, read },
         mode: config.mode,
         beyond: config.body.beyond,
         answers: config.answers,
@@ -94,7 +107,7 @@ fn check(config: &Config, positions: &Positions) -> ConfigErrors {
     check(config.outbound_threshold > 0, "outbound_threshold", "outbound_threshold must be at least 1");
     check((1..=100).contains(&config.sampling_percent), "sampling_percent", "sampling_percent must be 1 to 100");
     let body = &config.body;
-    check((1 << 10..=BODY_MAX).contains(&body.max.get()), "body.max", "max must be 1KiB to 1MiB");
+    check((1 << 10..=BODY_MAX).contains(&body.max.get()), "body.max", "max must be 1KiB to 64MiB");
     check(body.held_max.get() >= body.max.get(), "body.held_max", "held_max must be at least max");
     check((10..=100_000).contains(&body.arguments), "body.arguments", "arguments must be 10 to 100000");
     check((4..=1_000).contains(&body.depth), "body.depth", "depth must be 4 to 1000");
@@ -103,7 +116,7 @@ fn check(config: &Config, positions: &Positions) -> ConfigErrors {
 }
 
 /// Reads and compiles every file.
-fn read_rules(config: &Config, files: &RuleFiles<'_>) -> Result<RuleSet, ConfigErrors> {
+fn read_rules(config: &Config, longest: u64, files: &RuleFiles<'_>) -> Result<RuleSet, ConfigErrors> {
     let mut errors = ConfigErrors::new();
     let mut program = Program::default();
     match seclang::parse(files, &config.rules) {
@@ -125,7 +138,7 @@ fn read_rules(config: &Config, files: &RuleFiles<'_>) -> Result<RuleSet, ConfigE
     }
     errors.into_result(())?;
     let mut read = |name: &str| seclang::files::Files::read(files, Path::new(name)).map_err(|error| error.to_string());
-    let rules = RuleSet::compile(&program, &mut read, &options(config));
+    let rules = RuleSet::compile(&program, &mut read, &options(config, longest));
     rules.map_err(|found| {
         let mut errors = ConfigErrors::new();
         found.iter().for_each(|error| errors.push(compile_finding(&program, error)));
@@ -133,11 +146,12 @@ fn read_rules(config: &Config, files: &RuleFiles<'_>) -> Result<RuleSet, ConfigE
     })
 }
 
-fn options(config: &Config) -> Options {
+fn options(config: &Config, longest: u64) -> Options {
     let limits = Limits {
         arguments: config.body.arguments,
         depth: config.body.depth,
         parts: config.body.parts,
+        body_bytes: longest,
         ..Limits::default()
     };
     Options {
@@ -146,6 +160,9 @@ fn options(config: &Config) -> Options {
         inbound_threshold: config.inbound_threshold,
         outbound_threshold: config.outbound_threshold,
         sampling_percentage: config.sampling_percent,
+        // How much is looked at is decided here, by route.
+        request_body_limit: u64::MAX,
+        request_body_limit_action: LimitAction::ProcessPartial,
         response_body_access: config.answers != Answers::Off,
         limits,
         ..Options::default()

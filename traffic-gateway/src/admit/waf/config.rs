@@ -120,17 +120,17 @@ pub enum ListCheck {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BodyConfig {
-    /// Longest body that is held back until the rules have seen all of it; the content of uploaded files does not count, it
-    /// is looked at as it passes. 1KiB to 1MiB.
+    /// Longest body that is held back until the rules have seen all of it. A route can have its own. 1KiB to 64MiB.
     #[schemars(example = "128KiB")]
     pub max: ByteSize,
-    /// What happens to longer ones of the types that rules look at. A route can have its own.
+    /// What happens to longer ones of the types that rules look at: all but images, sounds, films, fonts, archives, PDF,
+    /// Protobuf, gRPC and other data that no interpreter reads as text. A route can have its own.
     pub beyond: Beyond,
     /// Memory for all bodies together that are held back: a request whose body finds none left gets 503. At least `max`.
     #[schemars(example = "256MiB")]
     pub held_max: ByteSize,
-    /// Most arguments of a request, in target and body together: 10 to 100000.
-    #[schemars(example = 1000)]
+    /// Most arguments of a target, and of a body, leaves of JSON included: 10 to 100000.
+    #[schemars(example = 10000)]
     pub arguments: u32,
     /// Deepest nesting of JSON and XML: 4 to 1000.
     #[schemars(example = 64)]
@@ -146,7 +146,7 @@ impl Default for BodyConfig {
             max: ByteSize::kib(128),
             beyond: Beyond::default(),
             held_max: ByteSize::mib(256),
-            arguments: 1_000,
+            arguments: 10_000,
             depth: 64,
             parts: 200,
         }
@@ -162,7 +162,7 @@ pub enum Beyond {
     Reject,
     /// Its beginning is looked at, the rest passes; the security log says so.
     InspectPrefix,
-    /// Bodies are not looked at, however short.
+    /// Bodies pass without being looked at, however short.
     Stream,
 }
 
@@ -174,4 +174,7 @@ pub struct RouteConfig {
     pub mode: Option<Mode>,
     /// Instead of `beyond` of `[waf.body]`.
     pub body_beyond: Option<Beyond>,
+    /// Instead of `max` of `[waf.body]`: more where files are uploaded.
+    #[schemars(example = "16MiB")]
+    pub body_max: Option<ByteSize>,
 }

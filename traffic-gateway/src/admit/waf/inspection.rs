@@ -18,7 +18,7 @@ use super::{
     NAME, Waf,
     budget::Held,
     config::{Answers, Beyond},
-    verdict,
+    media_type, verdict,
 };
 use crate::{
     accept,
@@ -36,8 +36,17 @@ pub struct Inspection {
     transaction: Option<Transaction>,
     body: Body,
     answer: Answer,
-    beyond: Beyond,
+    bounds: Bounds,
     mode: Mode,
+}
+
+/// How bodies of one request are dealt with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// What happens to one longer than `max`.
+    pub(super) beyond: Beyond,
+    /// Bytes that may be held back.
+    pub(super) max: u64,
 }
 
 /// How far the rules are with the answer.
@@ -59,9 +68,9 @@ enum Body {
 }
 
 impl Inspection {
-    pub(super) fn new(waf: Arc<Waf>, transaction: Transaction, beyond: Beyond, mode: Mode) -> Self {
+    pub(super) fn new(waf: Arc<Waf>, transaction: Transaction, bounds: Bounds, mode: Mode) -> Self {
         let (body, answer) = (Body::Passes, Answer::Passes);
-        Self { waf, transaction: Some(transaction), body, answer, beyond, mode }
+        Self { waf, transaction: Some(transaction), body, answer, bounds, mode }
     }
 
     /// Shows the rules the head, and the request as a whole if it has no body that they look at.
@@ -86,11 +95,12 @@ impl Inspection {
             accept::Body::Length(length) => Some(length),
             accept::Body::Chunked => None,
         };
-        if self.beyond == Beyond::Stream || !transaction.wants_request_body() {
+        let is_binary = request.header("content-type").is_some_and(media_type::is_binary);
+        if is_binary || self.bounds.beyond == Beyond::Stream || !transaction.wants_request_body() {
             return obey(&transaction.request_end());
         }
-        let is_too_long = length.is_some_and(|length| length > self.waf.body_max);
-        if is_too_long && self.mode == Mode::Block && self.beyond == Beyond::Reject {
+        let is_too_long = length.is_some_and(|length| length > self.bounds.max);
+        if is_too_long && self.mode == Mode::Block && self.bounds.beyond == Beyond::Reject {
             return Err(self.waf.too_long());
         }
         self.body = Body::Seen { bytes: 0, held: Held::new(&self.waf.kept.budget) };
@@ -162,12 +172,12 @@ impl Inspection {
             self.see(new)?;
         }
         let Body::Seen { bytes, held } = &mut self.body else { return Ok(()) };
-        let is_long = *bytes > self.waf.body_max;
+        let is_long = *bytes > self.bounds.max;
         if self.mode != Mode::Block {
             // Nothing waits: what the rules say is only written down.
             return if is_end || is_long { self.judge_body().await } else { Ok(()) };
         }
-        if is_long && self.beyond == Beyond::Reject {
+        if is_long && self.bounds.beyond == Beyond::Reject {
             return Err(self.waf.too_long());
         }
         // Never `None` in its place: that would end the body.

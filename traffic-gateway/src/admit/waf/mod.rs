@@ -9,6 +9,7 @@ mod files;
 mod compile;
 mod budget;
 mod verdict;
+mod media_type;
 pub mod inspection;
 
 use std::sync::{
@@ -17,7 +18,7 @@ use std::sync::{
 };
 
 use gatehouse_shared::{
-    config::{ConfigErrors, Positions, Sources},
+    config::{ByteSize, ConfigErrors, Positions, Sources},
     problem,
 };
 use gatehouse_waf::{RuleSet, transaction};
@@ -80,7 +81,7 @@ impl Waf {
         sources: &mut Sources,
         positions: &Positions,
     ) -> Result<Option<Self>, ConfigErrors> {
-        compile::compile(&config.waf, before, sources, positions)
+        compile::compile(config, before, sources, positions)
     }
 
     /// Shows the head of a request to the rules, and all of it when it has no body. Nothing to go on with where they do not
@@ -105,8 +106,11 @@ impl Waf {
         };
         self.kept.totals.inspected.fetch_add(1, Ordering::Relaxed);
         let transaction = self.kept.pool.begin(Arc::clone(&self.rules), mode, start);
-        let beyond = of_route.and_then(|waf| waf.body_beyond).unwrap_or(self.beyond);
-        let mut inspection = Box::new(Inspection::new(Arc::clone(self), transaction, beyond, mode));
+        let bounds = inspection::Bounds {
+            beyond: of_route.and_then(|waf| waf.body_beyond).unwrap_or(self.beyond),
+            max: of_route.and_then(|waf| waf.body_max).map_or(self.body_max, ByteSize::get),
+        };
+        let mut inspection = Box::new(Inspection::new(Arc::clone(self), transaction, bounds, mode));
         let judged = inspection.judge_head(request);
         (Some(inspection), judged)
     }
