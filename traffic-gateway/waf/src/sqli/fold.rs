@@ -194,7 +194,9 @@ impl Window {
     }
 
     fn fold_two(&mut self) -> Round {
-        let (first, second) = (self.token(self.left), self.token(self.left + 1));
+        let [Some(first), Some(second)] = [self.left, self.left + 1].map(|place| self.tokens.get(place)) else {
+            return Round::Unchanged;
+        };
         match (first.kind, second.kind) {
             (Kind::String, Kind::String) | (Kind::Semicolon, Kind::Semicolon) => {
                 self.end -= 1;
@@ -210,16 +212,22 @@ impl Window {
             }
             _ => {}
         }
-        if let Some(merged) = merge(&first, &second) {
+        if let Some(merged) = merge(first, second) {
             self.put(self.left, merged);
             self.end -= 1;
             self.left = self.left.saturating_sub(1);
             return Round::Again;
         }
-        if let Some((place, kind)) = retype(&first, &second) {
+        if let Some((place, kind)) = retype(first, second) {
             self.set_kind(self.left + place, kind);
             return Round::Again;
         }
+        if matches!(first.kind, Kind::Bareword | Kind::Number | Kind::String | Kind::Variable)
+            && second.kind != Kind::RightBrace
+        {
+            return Round::Unchanged;
+        }
+        let (first, second) = (*first, *second);
         self.fold_two_by_kind(&first, &second)
     }
 
@@ -264,7 +272,10 @@ impl Window {
     fn fold_three(&mut self) -> bool {
         use Kind::{Bareword, Comma, Dot, Expression, Function, Group, Keyword, LeftParenthesis, Logic};
         use Kind::{Number, Operator, SqlType, String, Variable};
-        let [first, second, third] = [0, 1, 2].map(|offset| self.token(self.left + offset));
+        let [Some(first), Some(second), Some(third)] = [0, 1, 2].map(|offset| self.tokens.get(self.left + offset))
+        else {
+            return false;
+        };
         let unary = second.is_unary_operator();
         let dropped = match (first.kind, second.kind, third.kind) {
             (Number, Operator, Number) | (Logic, _, Logic) => 2,
@@ -308,7 +319,7 @@ fn merge(first: &Token, second: &Token) -> Option<Token> {
         second.kind,
         Keyword | Bareword | Operator | Union | Function | Expression | Tsql | SqlType | Kind::Logic
     );
-    if !begins || !goes_on {
+    if !begins || !goes_on || !super::keyword::may_begin(first.text()) {
         return None;
     }
     let joined = first.joined(second)?;

@@ -33,8 +33,8 @@ pub(super) fn is_injection(kinds: &[Kind]) -> bool {
         [b'E', behind @ ..] => is_query(behind),
         [b'U', behind @ ..] => is_first_union(behind),
         [b'T', behind @ ..] => is_bare_statement(behind),
-        // `; drop table users --`
-        [b';', b'T', b'k', b'V', b'c'] => true,
+        // `; drop table users --`, `from users where 1=1`
+        [b';', b'T', b'k', b'V', b'c'] | [b'k', b'V', b'k', b'f', b'('] | [b'k', b'V', b'k', b'V', b'o'] => true,
         _ => false,
     }
 }
@@ -51,7 +51,10 @@ fn is_comparison(kinds: &[Kind]) -> bool {
 
 /// Words with keywords between them as English has them too: `bread and butter;`, `sort order by name`, `take from bag`.
 fn is_prose(kinds: &[Kind]) -> bool {
-    use Kind::{Bareword, Comment, Group, Keyword, Logic, Number, Operator, RightParenthesis, Semicolon, String, Tsql};
+    use Kind::{
+        Bareword, Comma, Comment, Function, Group, Keyword, LeftParenthesis, Logic, Number, Operator, RightParenthesis,
+        Semicolon, String, Tsql,
+    };
     matches!(
         kinds,
         [Bareword, Logic, Bareword, Semicolon | Comment]
@@ -59,9 +62,17 @@ fn is_prose(kinds: &[Kind]) -> bool {
             | [Kind::Expression, Bareword, Keyword, Bareword]
             | [Bareword, Keyword, Number | Bareword, Semicolon]
             | [Bareword, Keyword, Bareword, Comment]
+            | [Bareword, Keyword, Bareword, Logic, Bareword]
+            | [Bareword, Comma, LeftParenthesis, Bareword, RightParenthesis]
+            | [Bareword, Function, LeftParenthesis, Bareword | Function, ..]
+            | [Bareword, Function, LeftParenthesis, Number, Bareword]
+            | [Keyword, Bareword, Keyword, Bareword, Operator]
+            | [Bareword, RightParenthesis, Operator, Number | Bareword]
             | [Bareword, Semicolon, Tsql, Keyword, Bareword]
             | [Bareword, Kind::Expression, Bareword, Kind::Expression, Bareword]
             | [String, RightParenthesis, Operator, Bareword]
+            | [String, RightParenthesis, Logic, Function, Bareword]
+            | [Bareword, RightParenthesis, Keyword, Bareword, Operator]
             | [String, Operator, Bareword, Comment]
     )
 }
@@ -98,7 +109,9 @@ fn is_longer_expression(behind: &[u8]) -> bool {
             | [b'o', b'V', b'&', b'V']
             | [b'o', b'V', b')' | b';', b'c']
             | [b'o', b'V', b'E', b'V']
-            | [b'o' | b',', b'(', b'E' | b'V', _]
+            | [b'o', b'V', b'f', b'(']
+            | [b'o' | b',', b'(', b'E', b'V' | b'f' | b'k' | b'(']
+            | [b'o' | b',', b'(', b'V', b')']
             | [b'o', b'f', b'(', b'V' | b'E' | b')' | b'f']
             | [b',', b'f', b'(', b'V' | b'E' | b'f']
     )
@@ -118,9 +131,10 @@ fn is_statement_at_once(behind: &[u8]) -> bool {
             | [b'E', b'o', b'k', b'V']
             | [b'T', b'(', b'V', b')']
             | [b'T', b'V', b'V', b'c' | b'o']
+            | [b'(', b'E', b'f', b'(']
             | [b'f', b'(', b')', b'o']
             | [b'f', b'(', b'E' | b'f', _]
-            | [b'f', b'(', b'V', b')']
+            | [b'f', b'(', b'V', b')' | b'V']
     )
 }
 
@@ -131,6 +145,7 @@ fn is_further_condition(rest: &[u8]) -> bool {
         [b'V', b';' | b'c']
             | [b'V', b')' | b';', b'c']
             | [b'V', b'B', b'V']
+            | [b'V', b'U', b'E']
             | [b'V', b'o', b'(' | b'V' | b'f']
             | [b'(', b'E', b'V' | b'f' | b'k' | b'(']
             | [b'(', b'V', b')' | b'o' | b',' | b'k' | b'&']
@@ -143,7 +158,7 @@ fn is_further_condition(rest: &[u8]) -> bool {
 
 /// Behind a value and `UNION`.
 fn is_second_query(rest: &[u8]) -> bool {
-    matches!(rest, [b'E', b'V' | b'f' | b'(' | b'o', ..] | [b'(', b'E', ..])
+    matches!(rest, [b'E'] | [b'E', b'V' | b'f' | b'(', ..] | [b'E', b'o', _] | [b'(', b'E', ..])
 }
 
 /// Behind `UNION` at the beginning.
@@ -158,6 +173,7 @@ fn is_first_union(rest: &[u8]) -> bool {
             | [b'E', b'V', b';' | b'c']
             | [b'E', b'V', b';', b'c']
             | [b'E', b'V', b'k', b'V']
+            | [b'E', b'V', b',', b'f' | b'(']
     )
 }
 
@@ -227,6 +243,8 @@ fn is_call(arguments: &[u8]) -> bool {
             | [b'V', b')', b'&' | b';' | b'E' | b'c' | b'o']
             | [b'V', b',', b'f']
             | [b'E', b'V', b')']
+            | [b'E', b'o', b'k']
+            | [b't', b',', b'(']
             | [b'f', b'(', _]
     )
 }
@@ -236,6 +254,7 @@ fn is_condition_alone(behind: &[u8]) -> bool {
     matches!(
         behind,
         [b'(', b'V', b')', b'o']
+            | [b'(', b'V', b'o', b'V']
             | [b'V', b'o', b'(' | b'f', b'V' | b'(']
             | [b'f', b'(', b')', b'o']
             | [b'f', b'(', b'V', b')']
@@ -256,7 +275,12 @@ fn is_query(behind: &[u8]) -> bool {
             | [b'V', b'&', b'V', b'o']
             | [b'(', b'E', b'V', b')']
             | [b'o', b'k', b'V', b'k']
+            | [b'V', b'k', b'(', b'E']
+            | [b'V', b'&', b'(', b'E']
             | [b'k', b'V', b'k', b'V']
+            | [b'(', b'f', b'(', b'V']
+            | [b'f', b'(', b'f', b'(']
+            | [b'f', b'(', b'V', b',' | b'&']
             | [b'f', b'(', b')', b'&' | b';' | b'o']
             | [b'f', b'(', b'V' | b'o', b')']
     )

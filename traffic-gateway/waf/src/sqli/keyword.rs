@@ -9,7 +9,7 @@ mod words;
 
 use std::sync::LazyLock;
 
-use super::token::{Kind, TOKEN_BYTES};
+use super::token::Kind;
 
 const TABLES: [(Kind, &[&str]); 13] = [
     (Kind::Function, functions::FUNCTIONS),
@@ -38,6 +38,10 @@ struct Index {
     words: Vec<(&'static [u8], Kind)>,
     /// Where a bucket begins in `words`; one more than there are buckets.
     starts: Vec<u16>,
+    /// What lengths words have, a bit each, by their first letter.
+    lengths: [u32; 32],
+    /// What lengths everything before the last of several words has.
+    beginnings: [u32; 32],
 }
 
 impl Index {
@@ -52,7 +56,14 @@ impl Index {
             .map(|bucket| words.partition_point(|(other, _, _)| *other < bucket))
             .map(|start| u16::try_from(start).unwrap_or(u16::MAX))
             .collect();
-        Self { words: words.into_iter().map(|(_, word, kind)| (word, kind)).collect(), starts }
+        let (mut lengths, mut beginnings) = ([0; 32], [0; 32]);
+        for (_, word, _) in &words {
+            note_length(&mut lengths, word);
+            if let Some(space) = memchr::memrchr(b' ', word) {
+                note_length(&mut beginnings, word.get(..space).unwrap_or_default());
+            }
+        }
+        Self { words: words.into_iter().map(|(_, word, kind)| (word, kind)).collect(), starts, lengths, beginnings }
     }
 
     fn bucket_of(&self, word: &[u8]) -> &[(&'static [u8], Kind)] {
@@ -62,6 +73,24 @@ impl Index {
             _ => &[],
         }
     }
+}
+
+/// Adds the length of a word to those of its first letter.
+fn note_length(lengths: &mut [u32; 32], word: &[u8]) {
+    if let Some(known) = word.first().and_then(|first| lengths.get_mut(usize::from(first & 31))) {
+        *known |= length_bit(word);
+    }
+}
+
+/// Whether some word begins with the same letter, in any case, and is as long.
+fn has_length(lengths: &[u32; 32], word: &[u8]) -> bool {
+    word.first()
+        .and_then(|first| lengths.get(usize::from(first & 31)))
+        .is_some_and(|known| known & length_bit(word) != 0)
+}
+
+fn length_bit(word: &[u8]) -> u32 {
+    u32::try_from(word.len()).ok().and_then(|length| 1_u32.checked_shl(length)).unwrap_or_default()
 }
 
 /// FNV-1a over the upper-case bytes, folded to the number of a bucket.
@@ -74,14 +103,22 @@ fn bucket(word: &[u8]) -> u32 {
 
 /// The kind of a word, an operator of two bytes, or several words with one space between them; case does not matter.
 pub(super) fn find(word: &[u8]) -> Option<Kind> {
-    if !(2..=TOKEN_BYTES).contains(&word.len()) {
+    let index = &*INDEX;
+    if !has_length(&index.lengths, word) {
         return None;
     }
-    INDEX.bucket_of(word).iter().find(|(known, _)| known.eq_ignore_ascii_case(word)).map(|(_, kind)| *kind)
+    index.bucket_of(word).iter().find(|(known, _)| known.eq_ignore_ascii_case(word)).map(|(_, kind)| *kind)
+}
+
+/// Whether one of the words of several words could begin so. Most words of a text do not, and need not be looked up
+/// together with the next one.
+pub(super) fn may_begin(word: &[u8]) -> bool {
+    has_length(&INDEX.beginnings, word)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::token::TOKEN_BYTES;
     use super::*;
 
     #[test]

@@ -308,6 +308,11 @@ proptest! {
     }
 
     #[test]
+    fn words_and_numbers_alone_are_no_injection(value in "(0b1|1e|1f|0x|union|select|[a-zA-Z0-9_]){1,12}") {
+        prop_assert_eq!(Reading::new(value.as_bytes(), Quoting::Plain, Dialect::Ansi).injection(value.as_bytes()), None);
+    }
+
+    #[test]
     fn case_of_letters_does_not_matter(value in "[ a-z0-9'\"(),;=*/-]{0,40}") {
         prop_assume!(!value.contains("sp_password"));
         let upper = value.to_ascii_uppercase();

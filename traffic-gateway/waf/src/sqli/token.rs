@@ -162,17 +162,22 @@ impl Token {
 
     /// `self` and `next` as one text with a space between them, where that is short enough to be kept.
     pub(crate) fn joined(&self, next: &Self) -> Option<Self> {
+        if self.text().len() + 1 + next.text().len() > TOKEN_BYTES {
+            return None;
+        }
         let mut joined = Self { kind: self.kind, ..Self::default() };
         joined.extend(self.text());
         joined.extend(b" ");
         joined.extend(next.text());
-        (usize::from(joined.length) == self.text().len() + next.text().len() + 1).then_some(joined)
+        Some(joined)
     }
 
     fn extend(&mut self, text: &[u8]) {
-        for (place, byte) in self.bytes.iter_mut().skip(usize::from(self.length)).zip(text) {
-            *place = *byte;
-            self.length += 1;
+        let start = usize::from(self.length);
+        let kept = text.get(..text.len().min(TOKEN_BYTES - start)).unwrap_or_default();
+        if let Some(places) = self.bytes.get_mut(start..start + kept.len()) {
+            places.copy_from_slice(kept);
         }
+        self.length = u8::try_from(start + kept.len()).unwrap_or(self.length);
     }
 }

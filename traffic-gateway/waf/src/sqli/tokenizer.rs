@@ -5,7 +5,7 @@
 
 use super::keyword;
 use super::literal;
-use super::token::{Kind, Token};
+use super::token::{Kind, TOKEN_BYTES, Token};
 
 /// How comments are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,15 +183,14 @@ const fn ends_word(byte: u8) -> bool {
     is_white(byte) || matches!(byte, b'!'..=b'#' | b'%'..=b'-' | b'/' | b':'..=b'@' | b'['..=b'^' | b'{'..=b'~')
 }
 
-/// A word, a keyword, or a keyword before a dot or a backquote.
+/// A word, a keyword, or a keyword before a dot or a backquote among the bytes that are kept.
 pub(super) fn word(rest: &[u8]) -> Step<'_> {
     let length = rest.iter().position(|&byte| ends_word(byte)).unwrap_or(rest.len());
-    let whole = Token::new(Kind::Bareword, rest.get(..length).unwrap_or_default());
-    for (place, _) in whole.text().iter().enumerate().filter(|(_, byte)| matches!(byte, b'.' | b'`')) {
-        if let Some(kind) = whole.text().get(..place).and_then(keyword::find).filter(|kind| *kind != Kind::Bareword) {
+    let text = rest.get(..length).unwrap_or_default();
+    for place in memchr::memchr2_iter(b'.', b'`', text.get(..TOKEN_BYTES).unwrap_or(text)) {
+        if let Some(kind) = text.get(..place).and_then(keyword::find).filter(|kind| *kind != Kind::Bareword) {
             return take(kind, rest, place);
         }
     }
-    let kind = rest.get(..length).and_then(keyword::find).unwrap_or(Kind::Bareword);
-    take(kind, rest, length)
+    take(keyword::find(text).unwrap_or(Kind::Bareword), rest, length)
 }

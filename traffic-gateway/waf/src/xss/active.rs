@@ -92,6 +92,9 @@ fn starts(text: &[u8], prefix: &str) -> bool {
 
 /// Whether `name` is `known`, in any case and with any NUL in between, which browsers used to leave out.
 fn equals(known: &str, name: &[u8]) -> bool {
+    if name.len() < known.len() {
+        return false;
+    }
     let letters = name.iter().filter(|byte| **byte != 0).map(u8::to_ascii_uppercase);
     letters.eq(known.bytes())
 }

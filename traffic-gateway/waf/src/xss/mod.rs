@@ -16,6 +16,10 @@ use html5::{Context, Kind, Tokenizer};
 /// Tells whether `value` could run script in a page it is put into unescaped.
 #[must_use]
 pub fn detect(value: &[u8]) -> bool {
+    // Without these there are neither tags nor values of attributes.
+    if memchr::memchr2(b'<', b'=', value).is_none() {
+        return false;
+    }
     Context::ALL.into_iter().any(|context| is_active(value, context))
 }
 

@@ -75,6 +75,8 @@ pub(super) const VARIABLES: &[&str] = &[
 
 /// Types, and character sets before a string.
 pub(super) const SQL_TYPES: &[&str] = &[
+    "ANYARRAY",
+    "ANYELEMENT",
     "BIGINT",
     "BIGSERIAL",
     "BINARY",
@@ -82,6 +84,7 @@ pub(super) const SQL_TYPES: &[&str] = &[
     "BYTEA",
     "CHARACTER",
     "CHARACTER VARYING",
+    "CSTRING",
     "DECIMAL",
     "DOUBLE",
     "DOUBLE PRECISION",
@@ -100,6 +103,10 @@ pub(super) const SQL_TYPES: &[&str] = &[
     "OID",
     "REAL",
     "REGCLASS",
+    "REGCONFIG",
+    "REGDICTIONARY",
+    "REGOPER",
+    "REGOPERATOR",
     "REGPROC",
     "REGTYPE",
     "SERIAL",
@@ -110,6 +117,7 @@ pub(super) const SQL_TYPES: &[&str] = &[
     "TEXT",
     "TIMESTAMP",
     "VARCHAR",
+    "VOID",
     "_ARMSCII8",
     "_ASCII",
     "_BIG5",
@@ -202,6 +210,7 @@ pub(super) const TSQL: &[&str] = &[
     "LOAD XML",
     "PRINT",
     "SHUTDOWN",
+    "TRY",
     "USE",
     "WHILE",
 ];
