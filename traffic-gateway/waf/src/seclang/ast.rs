@@ -28,7 +28,7 @@ pub struct Source {
 }
 
 /// Rule files in the order in which they were read.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Program {
     /// The files; positions point into this list.
     pub sources: Vec<Source>,
@@ -100,7 +100,8 @@ pub enum Setting {
     ResponseBodyLimit(u64),
     /// `SecResponseBodyLimitAction`.
     ResponseBodyLimitAction(LimitAction),
-    /// `SecResponseBodyMimeType`.
+    /// `SecResponseBodyMimeType`: adds to the types whose bodies are looked at. An empty list
+    /// (`SecResponseBodyMimeTypesClear`) forgets those so far.
     ResponseBodyMimeType(Vec<String>),
     /// `SecArgumentsLimit`: arguments, keys and leaves that are looked at in one request.
     ArgumentsLimit(u32),
@@ -331,7 +332,7 @@ pub enum Control {
     RequestBodyAccess(Toggle),
     /// `responseBodyAccess`.
     ResponseBodyAccess(Toggle),
-    /// `auditEngine`: whether the transaction is written to the audit log.
+    /// `auditEngine`: whether the transaction is written to the audit log. `RelevantOnly` is read as `DetectionOnly`.
     AuditEngine(EngineMode),
     /// `auditLogParts`, accepted without effect.
     AuditLogParts,
@@ -364,6 +365,40 @@ pub enum Piece {
     Plain(String),
     /// `%{VARIABLE}` or `%{VARIABLE.member}`.
     Reference(Variable, Option<String>),
+}
+
+impl Variable {
+    /// Whether it has members that a selector can choose from.
+    #[must_use]
+    pub const fn is_collection(self) -> bool {
+        matches!(
+            self,
+            Self::Args
+                | Self::ArgsGet
+                | Self::ArgsGetNames
+                | Self::ArgsNames
+                | Self::ArgsPost
+                | Self::ArgsPostNames
+                | Self::Env
+                | Self::Files
+                | Self::FilesNames
+                | Self::FilesSizes
+                | Self::MatchedVars
+                | Self::MatchedVarsNames
+                | Self::MultipartFilename
+                | Self::MultipartName
+                | Self::MultipartPartHeaders
+                | Self::RequestCookies
+                | Self::RequestCookiesNames
+                | Self::RequestHeaders
+                | Self::RequestHeadersNames
+                | Self::ResponseHeaders
+                | Self::ResponseHeadersNames
+                | Self::Rule
+                | Self::Tx
+                | Self::Xml
+        )
+    }
 }
 
 impl Text {
@@ -432,10 +467,21 @@ names! {
         HighestSeverity = "HIGHEST_SEVERITY",
         InboundDataError = "INBOUND_DATA_ERROR",
         MatchedVar = "MATCHED_VAR",
-        MatchedVarName = "MATCHED_VAR_NAME",
         MatchedVars = "MATCHED_VARS",
         MatchedVarsNames = "MATCHED_VARS_NAMES",
+        MatchedVarName = "MATCHED_VAR_NAME",
+        MultipartBoundaryQuoted = "MULTIPART_BOUNDARY_QUOTED",
+        MultipartBoundaryWhitespace = "MULTIPART_BOUNDARY_WHITESPACE",
+        MultipartDataAfter = "MULTIPART_DATA_AFTER",
+        MultipartDataBefore = "MULTIPART_DATA_BEFORE",
         MultipartFilename = "MULTIPART_FILENAME",
+        MultipartFileLimitExceeded = "MULTIPART_FILE_LIMIT_EXCEEDED",
+        MultipartHeaderFolding = "MULTIPART_HEADER_FOLDING",
+        MultipartInvalidHeaderFolding = "MULTIPART_INVALID_HEADER_FOLDING",
+        MultipartInvalidPart = "MULTIPART_INVALID_PART",
+        MultipartInvalidQuoting = "MULTIPART_INVALID_QUOTING",
+        MultipartLfLine = "MULTIPART_LF_LINE",
+        MultipartMissingSemicolon = "MULTIPART_MISSING_SEMICOLON",
         MultipartName = "MULTIPART_NAME",
         MultipartPartHeaders = "MULTIPART_PART_HEADERS",
         MultipartStrictError = "MULTIPART_STRICT_ERROR",
@@ -448,6 +494,7 @@ names! {
         ReqbodyError = "REQBODY_ERROR",
         ReqbodyErrorMsg = "REQBODY_ERROR_MSG",
         ReqbodyProcessor = "REQBODY_PROCESSOR",
+        ReqbodyProcessorError = "REQBODY_PROCESSOR_ERROR",
         RequestBasename = "REQUEST_BASENAME",
         RequestBody = "REQUEST_BODY",
         RequestBodyLength = "REQUEST_BODY_LENGTH",

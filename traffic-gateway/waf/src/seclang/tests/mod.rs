@@ -1,0 +1,6 @@
+//! Tests of the language as a whole.
+
+mod crs;
+
+use super::ast::{ActionKind, DirectiveKind, Program};
+
