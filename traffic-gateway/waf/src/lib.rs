@@ -23,5 +23,6 @@ pub mod sqli;
 pub mod xss;
 pub mod decode;
 pub mod detect;
+pub mod golden;
 
 pub use rules::RuleSet;
