@@ -104,7 +104,7 @@ fn assert_all(answers: &[Vec<u8>], start: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_heads_are_answered_408_and_harm_nobody() -> Passed {
-    let site = Site::plan().edge(BOUNDS).alone().start().await?;
+    let site = Site::plan().edge(format!("{BOUNDS}connections_per_client = 0\n")).alone().start().await?;
     let start = "GET /products HTTP/1.1\r\nHost: shop.test\r\n";
     let answers =
         beside_an_innocent_client(&site, async |streams| drip_all(streams, start, b"X-A: b\r\n").await).await?;
@@ -114,7 +114,7 @@ async fn slow_heads_are_answered_408_and_harm_nobody() -> Passed {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_bodies_are_answered_408_and_harm_nobody() -> Passed {
-    let site = Site::plan().edge(BOUNDS).alone().start().await?;
+    let site = Site::plan().edge(format!("{BOUNDS}connections_per_client = 0\n")).alone().start().await?;
     let start = "POST /upload HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 4096\r\n\r\n";
     let answers = beside_an_innocent_client(&site, async |streams| drip_all(streams, start, b"x").await).await?;
     assert_all(&answers, "HTTP/1.1 408 ");

@@ -102,6 +102,8 @@ protocol = "{protocol}"
 probe = {{ enabled = {probed} }}
 [access_log]
 sink = "{sink}"
+[accept]                    # all load comes from one address
+connections_per_client = 0
 {more}"#,
         state = place.state.display(),
         protocol = hand_off.name(),

@@ -50,10 +50,12 @@ pub struct Config {
     pub proxy_protocol_timeout: HumanDuration,
     /// The connection is closed in good order after this many requests.
     pub requests_per_connection: u64,
-    /// Most connections of one client address at a time (IPv6: of one /64 network); 0 is unlimited.
-    pub connections_per_client: u32,
+    /// Most connections of one client address at a time (IPv6: of one /64 network); 0 is unlimited. Trusted proxies may open any
+    /// number. Default: an eighth of `max_connections`, at least 64.
+    #[schemars(example = 200)]
+    pub connections_per_client: Option<u32>,
     /// Most connections that one client address (IPv6: one /64 network) may open in a time, and as many at once. Further ones
-    /// are closed. Default: any number.
+    /// are closed; trusted proxies may open any number. Default: any number.
     #[schemars(example = "20/1s")]
     pub connection_rate: Option<Rate>,
     /// Whether `connections_per_client` and `connection_rate` are obeyed (`enforce`), or only written to the security log
@@ -85,7 +87,7 @@ impl Default for Config {
             tls_handshake_timeout: HumanDuration::from_secs(10),
             proxy_protocol_timeout: HumanDuration::from_secs(3),
             requests_per_connection: 10_000,
-            connections_per_client: 0,
+            connections_per_client: None,
             connection_rate: None,
             connection_limits: Mode::Enforce,
             methods: ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"].map(String::from).to_vec(),
@@ -339,7 +341,7 @@ impl Bounds {
             tls_handshake_timeout: config.tls_handshake_timeout.get(),
             proxy_protocol_timeout: config.proxy_protocol_timeout.get(),
             requests_per_connection: config.requests_per_connection,
-            connections_per_client: config.connections_per_client,
+            connections_per_client: config.connections_per_client.unwrap_or(0),
             connection_rate: None,
             connection_limits: config.connection_limits,
             allow: config.methods.join(", ").into_boxed_str(),

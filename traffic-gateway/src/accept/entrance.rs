@@ -120,6 +120,9 @@ impl<G> Entrance<G> {
     /// Counts a connection for its client; false when it has too many, or opens them too fast, and that is not only observed.
     fn may_stay(&self, connection: &Connection, guard: &mut Guard, bounds: &Bounds) -> bool {
         let (client, mode) = (connection.source.ip(), bounds.connection_limits);
+        if bounds.trusted_proxies.contains(client) {
+            return true;
+        }
         let passes = |is_within: bool, reason| {
             if !is_within {
                 self.refusals.turned_away(connection, &Denial { mode, ..Denial::from(reason).by(STAGE) });

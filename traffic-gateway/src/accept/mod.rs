@@ -56,6 +56,9 @@ use gatehouse_shared::config::{ConfigErrors, Positions, Sources};
 
 use rate::ConnectionRate;
 
+use crate::config::Process;
+use crate::server::limits;
+
 /// What the security log calls this step.
 pub const STAGE: &str = "accept";
 
@@ -87,9 +90,21 @@ pub fn compile(
         config.accept.connection_rate.map(|rate| ConnectionRate::compile(rate, rate_before, positions, clock::now()));
     let connection_rate = rate.and_then(|rate| errors.collect(rate));
     match bounds {
-        Some(bounds) => errors.into_result(Bounds { connection_rate, ..bounds }),
+        Some(bounds) => {
+            let connections_per_client = config.accept.connections_per_client.unwrap_or_else(|| share(&config.process));
+            errors.into_result(Bounds { connection_rate, connections_per_client, ..bounds })
+        }
         None => Err(errors),
     }
+}
+
+/// How many connections one client may have unless the configuration says otherwise: too few to keep the others out, and more
+/// than the people behind one address usually need.
+fn share(process: &Process) -> u32 {
+    const SHARE: usize = 8;
+    const LEAST: usize = 64;
+    let all = limits::connections(process.max_connections).unwrap_or_default();
+    u32::try_from((all / SHARE).max(LEAST)).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-use super::harness::{Edge, code, header, status, until};
+use super::harness::{Edge, code, header, load, status, until};
 use tokio::io::AsyncWriteExt;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
@@ -63,6 +63,22 @@ async fn caps_the_connections_of_one_client() {
     second.send(GET).await;
     assert_eq!(status(&second.rest().await), "200");
     until("all are released", || edge.connections.open() == 0).await;
+}
+
+#[tokio::test]
+async fn one_client_may_have_an_eighth_of_all_connections_unless_told_otherwise_and_trusted_proxies_any_number() {
+    let share = |rest: &str| load(tempfile::tempdir().unwrap().path(), rest, None).accept.connections_per_client;
+    let all = crate::server::limits::connections(None).unwrap();
+    assert_eq!(share("") as usize, (all / 8).max(64));
+    assert_eq!(share("[accept]\nconnections_per_client = 0\n"), 0);
+    let edge =
+        Edge::start("[accept]\nconnections_per_client = 1\n[client]\ntrusted_proxies = [\"127.0.0.0/8\"]\n").await;
+    let connections = [edge.connect().await, edge.connect().await, edge.connect().await];
+    until("all are open", || edge.connections.open() == 3).await;
+    for mut connection in connections {
+        connection.send(GET).await;
+        assert_eq!(status(&connection.rest().await), "200");
+    }
 }
 
 #[tokio::test]

@@ -37,7 +37,7 @@ use crate::policy::Policy;
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A policy with one listener; `rest` follows its address in `edge.toml`. `dir` holds certificates.
-fn load(dir: &Path, rest: &str, before: Option<&Policy>) -> Policy {
+pub(super) fn load(dir: &Path, rest: &str, before: Option<&Policy>) -> Policy {
     let text = format!(
         "[process]\nstate_dir = \"state\"\n[[process.listener]]\naddress = \"127.0.0.1:0\"\n{rest}\n[hop]\n\
          keys = [{{ id = \"a\", secret = {{ file = \"hop.key\" }} }}]\n\
