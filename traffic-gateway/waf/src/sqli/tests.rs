@@ -212,14 +212,12 @@ fn time_of(work: impl FnOnce()) -> Duration {
 /// Asserts that a value of sixteen times the length takes about sixteen times the time.
 pub(crate) fn assert_linear(detect: impl Fn(&[u8])) {
     for (short, long) in adversarial(1 << 12).into_iter().zip(adversarial(1 << 16)) {
-        let fastest = |value: &[u8]| time_of(|| detect(value)).min(time_of(|| detect(value)));
-        let (short_time, long_time) = (fastest(&short), fastest(&long));
-        // Quadratic work would take 256 times as long. Short times drown in noise.
-        assert!(
-            long_time < short_time * 64 || long_time.as_millis() < 50,
-            "{:?}: {short_time:?}, then {long_time:?}",
-            String::from_utf8_lossy(&short[..8])
-        );
+        // Quadratic work would take 256 times as long. Short times drown in noise, and other work can disturb one try.
+        let is_linear = || {
+            let (short_time, long_time) = (time_of(|| detect(&short)), time_of(|| detect(&long)));
+            long_time < short_time * 64 || long_time.as_millis() < 100
+        };
+        assert!((0..5).any(|_| is_linear()), "{:?}", String::from_utf8_lossy(&short[..8]));
     }
 }
 
