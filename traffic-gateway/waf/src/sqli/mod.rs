@@ -1,12 +1,13 @@
 //! `@detectSQLi`: tokens of SQL, folded into a fingerprint.
 //!
 //! A value is read as if it were put into a statement as it is, within single quotes and within double quotes. In each
-//! of these contexts [`tokenizer`] cuts it into tokens, [`fold`] folds them into five at most, and the letters of their
+//! of these contexts `tokenizer` cuts it into tokens, `fold` folds them into five at most, and the letters of their
 //! kinds are the fingerprint, exactly as libinjection has them. Whether a fingerprint is an injection libinjection looks
-//! up in a list of some nine thousand; here it is a [`grammar`], so a rare fingerprint may be decided differently.
-//! [`verdict`] then lets go what is too short to be told from ordinary text.
+//! up in a list of some nine thousand; here it is a `grammar`, so a rare fingerprint may be decided differently.
+//! `verdict` then lets go what is too short to be told from ordinary text.
 //!
-//! The work is linear in the length of a value, at most five readings; nothing is allocated.
+//! The work is linear in the length of a value, at most five readings. Nothing is allocated but the index of keywords,
+//! once.
 
 mod token;
 mod tokenizer;

@@ -1,8 +1,9 @@
 //! `@detectXSS`: tokens of HTML5, judged where a browser would run script.
 //!
 //! A value is read as if it stood in a page as text, and as an attribute value without quotes and within each of the
-//! three quotes browsers know. [`html5`] cuts it into tokens as libinjection does, and [`active`] knows the tags,
-//! attributes and schemes that run script or fetch what does. The work is linear in the length of a value, five
+//! three quotes browsers know. `html5` cuts it into tokens as libinjection does, and `active` knows the tags,
+//! attributes and schemes that run script or fetch what does. The verdict is that of libinjection, but for byte 255
+//! before a name or value, where libinjection stops reading. The work is linear in the length of a value, five
 //! readings; nothing is allocated.
 
 mod html5;

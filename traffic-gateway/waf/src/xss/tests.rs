@@ -1,10 +1,9 @@
 use std::fs;
-use std::time::Instant;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::sqli::tests::{adversarial, assert_linear, assert_vectors, test_data};
+use crate::sqli::tests::{adversarial, assert_linear, assert_vectors, print_costs, test_data};
 
 fn name(kind: Kind) -> &'static str {
     match kind {
@@ -86,6 +85,11 @@ fn finds_script_in_every_context() {
     ] {
         assert!(detect(value.as_bytes()), "{value:?}");
     }
+}
+
+#[test]
+fn byte_255_is_not_the_end() {
+    assert!(detect(b"x onload=\xffalert(1)"));
 }
 
 #[test]
@@ -201,16 +205,7 @@ proptest! {
 #[test]
 #[ignore = "prints figures; run it with --release --nocapture"]
 fn prints_what_it_costs() {
-    let nanoseconds = |value: &[u8], rounds: u32| {
-        let start = Instant::now();
-        for _ in 0..rounds {
-            std::hint::black_box(detect(std::hint::black_box(value)));
-        }
-        start.elapsed().as_nanos() / u128::from(rounds)
-    };
-    for value in ["hello world, 20 byte", "12345678901234567890", "Tom's \"new\" guitar #1"] {
-        eprintln!("{value:24} {} ns", nanoseconds(value.as_bytes(), 100_000));
-    }
-    let worst = adversarial(1 << 16).into_iter().map(|value| (nanoseconds(&value, 3) / 64, value)).max().unwrap();
-    eprintln!("worst: {} ns per KiB, {:?}", worst.0, String::from_utf8_lossy(&worst.1[..12]));
+    print_costs(|value| {
+        std::hint::black_box(detect(value));
+    });
 }
