@@ -24,7 +24,7 @@ use crate::client::Target;
 use crate::tally::Executions;
 use crate::turn::Turn;
 use node::Node;
-use plan::Plan;
+pub use plan::Plan;
 use service::Service;
 
 /// The protocol between the tiers.
