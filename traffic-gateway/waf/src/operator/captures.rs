@@ -79,7 +79,6 @@ impl Captures {
     }
 
     /// Makes a text that is not part of the value the only group, such as the fingerprint of `@detectSQLi`.
-    #[expect(dead_code, reason = "for operator/detect.rs, once detectSQLi is connected")]
     pub(super) fn set_text(&mut self, text: &[u8]) {
         self.clear();
         if self.wanted {

@@ -64,4 +64,7 @@ pub enum OperatorError {
         /// What went wrong.
         reason: String,
     },
+    /// Not a grade.
+    #[error("@{0} takes the least grade that counts, `likely` or `certain`, or nothing")]
+    Grade(&'static str),
 }

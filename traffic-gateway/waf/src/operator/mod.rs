@@ -26,6 +26,7 @@ pub use captures::Captures;
 pub use error::OperatorError;
 
 use address::Addresses;
+pub(crate) use detect::{Detector, Judged};
 use expression::Expression;
 use phrases::Phrases;
 use validate::ByteRange;
@@ -50,7 +51,7 @@ enum Comparison {
     Utf8,
     Text(text::Relation),
     Number(number::Relation),
-    Detect(OperatorKind),
+    Detect(Detector),
 }
 
 /// What texts and numbers are compared with.
@@ -117,7 +118,7 @@ impl Operator {
             | OperatorKind::DetectPrototypePollution
             | OperatorKind::DetectResponseSplitting
             | OperatorKind::DetectSql
-            | OperatorKind::DetectScript => Comparison::Detect(kind),
+            | OperatorKind::DetectScript => Comparison::Detect(Detector::compile(kind, fixed()?)?),
         };
         let argument = match argument.plain() {
             Some(text) => Argument::Fixed(Box::new(Finder::new(text).into_owned())),
@@ -142,7 +143,7 @@ impl Operator {
             Comparison::ByteRange(range) => range.is_left_by(value),
             Comparison::UrlEncoding => validate::has_broken_escape(value),
             Comparison::Utf8 => std::str::from_utf8(value).is_err(),
-            Comparison::Detect(kind) => detect::detect(*kind, value, captures),
+            Comparison::Detect(detector) => detector.matches(value, captures),
             Comparison::Text(relation) => match &self.argument {
                 Argument::Fixed(finder) => relation.holds(value, finder),
                 Argument::Expanded => relation.holds(value, &Finder::new(argument)),
@@ -158,6 +159,26 @@ impl Operator {
     #[must_use]
     pub const fn expects_argument(&self) -> bool {
         matches!(self.argument, Argument::Expanded)
+    }
+
+    /// The grammar this operator asks, if that is what it does.
+    pub(crate) const fn detector(&self) -> Option<Detector> {
+        match &self.comparison {
+            Comparison::Detect(detector) => Some(*detector),
+            _ => None,
+        }
+    }
+
+    /// Literals of which every value that matches holds one, capitals aside; `None` when there are no such.
+    #[must_use]
+    pub fn literals(&self) -> Option<Vec<&[u8]>> {
+        match (&self.comparison, &self.argument) {
+            (Comparison::Phrases(phrases), _) => Some(phrases.list().iter().map(Vec::as_slice).collect()),
+            (Comparison::Text(relation), Argument::Fixed(finder)) if relation.is_within_value() => {
+                Some(vec![finder.needle()])
+            }
+            _ => None,
+        }
     }
 
     /// The pattern of `@rx` in the syntax of the `regex` crate, its flags included, so that many of them can be put

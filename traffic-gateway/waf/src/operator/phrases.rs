@@ -9,6 +9,7 @@ use crate::seclang::ast::OperatorKind;
 #[derive(Clone, Debug)]
 pub(super) struct Phrases {
     automaton: AhoCorasick,
+    list: Vec<Vec<u8>>,
 }
 
 impl Phrases {
@@ -25,6 +26,11 @@ impl Phrases {
         let contents = data_files(OperatorKind::PmFromFile.name(), names, files)?;
         let phrases: Vec<&[u8]> = contents.iter().flat_map(|content| data_lines(content)).collect();
         Self::compile(OperatorKind::PmFromFile, &phrases)
+    }
+
+    /// The phrases.
+    pub(super) fn list(&self) -> &[Vec<u8>] {
+        &self.list
     }
 
     /// Whether one of the phrases is in `value`. The leftmost one is captured, of several there the longest.
@@ -48,7 +54,7 @@ impl Phrases {
             .match_kind(MatchKind::LeftmostLongest)
             .build(phrases)
             .map_err(|cause| OperatorError::PhraseSize(cause.to_string()))?;
-        Ok(Self { automaton })
+        Ok(Self { automaton, list: phrases.iter().map(|phrase| phrase.as_ref().to_vec()).collect() })
     }
 }
 

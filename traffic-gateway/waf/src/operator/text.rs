@@ -22,6 +22,11 @@ pub(super) enum Relation {
 }
 
 impl Relation {
+    /// Whether a value that has this relation to an argument holds the argument.
+    pub(super) const fn is_within_value(self) -> bool {
+        !matches!(self, Self::Within)
+    }
+
     /// Whether `value` has this relation to the argument.
     pub(super) fn holds(self, value: &[u8], argument: &Finder<'_>) -> bool {
         match self {
