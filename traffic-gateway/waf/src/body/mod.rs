@@ -28,7 +28,7 @@ pub use self::malformed::Malformed;
 pub use self::media_type::processor_for;
 pub use self::outcome::{Fault, Faults, Outcome};
 pub use self::sink::Sink;
-pub use self::urlencoded::query;
+pub use self::urlencoded::{Buffers, query, query_in};
 pub use crate::seclang::ast::BodyProcessor;
 
 use self::json::Documents;

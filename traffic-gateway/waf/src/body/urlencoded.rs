@@ -10,10 +10,40 @@ use super::{Limits, Malformed};
 
 /// Reads a query string (without its `?`) into pairs. At most [`Limits::arguments`] pairs; the bytes are bounded by the
 /// request line already.
-pub fn query(query: &[u8], limits: &Limits, mut each: impl FnMut(&[u8], &[u8])) -> Outcome {
+pub fn query(query: &[u8], limits: &Limits, each: impl FnMut(&[u8], &[u8])) -> Outcome {
+    query_in(&mut Buffers::default(), query, limits, each)
+}
+
+/// Memory for decoded names and values, to be used again.
+#[derive(Debug, Default)]
+pub struct Buffers {
+    name: Vec<u8>,
+    value: Vec<u8>,
+}
+
+/// The same as [`query`], in buffers that are kept: nothing is allocated once they have grown.
+pub fn query_in(
+    buffers: &mut Buffers,
+    query: &[u8],
+    limits: &Limits,
+    mut each: impl FnMut(&[u8], &[u8]),
+) -> Outcome {
     let mut reader = Reader::new(limits);
-    reader.feed(query, &mut each);
-    reader.finish(&mut each)
+    reader.name = std::mem::take(&mut buffers.name);
+    reader.value = std::mem::take(&mut buffers.value);
+    let mut rest = query;
+    while let Some((pair, behind)) = split_once(limits.separator, rest) {
+        reader.pair(pair, &mut each);
+        if reader.progress.stopped {
+            break;
+        }
+        rest = behind;
+    }
+    if !reader.progress.stopped {
+        reader.pair(rest, &mut each);
+    }
+    *buffers = Buffers { name: reader.name, value: reader.value };
+    reader.progress.outcome
 }
 
 /// Reads pairs from pieces.

@@ -381,6 +381,7 @@ impl Variable {
                 | Self::ArgsPostNames
                 | Self::Env
                 | Self::Files
+                | Self::FilesContent
                 | Self::FilesNames
                 | Self::FilesSizes
                 | Self::MatchedVars
@@ -461,6 +462,7 @@ names! {
         Env = "ENV",
         Files = "FILES",
         FilesCombinedSize = "FILES_COMBINED_SIZE",
+        FilesContent = "FILES_CONTENT",
         FilesNames = "FILES_NAMES",
         FilesSizes = "FILES_SIZES",
         FullRequestLength = "FULL_REQUEST_LENGTH",
@@ -533,6 +535,7 @@ names! {
         UniqueId = "UNIQUE_ID",
         UrlencodedError = "URLENCODED_ERROR",
         Xml = "XML",
+        XmlDoctype = "XML_DOCTYPE",
     }
 }
 

@@ -41,10 +41,15 @@ pub(super) fn decode_sql(value: &[u8], out: &mut Vec<u8>) -> Changed {
 
 /// The bytes written by pairs of digits, up to the first pair that is none.
 pub(super) fn pairs(digits: &[u8]) -> impl Iterator<Item = u8> {
-    digits.chunks_exact(2).map_while(|pair| match pair {
+    digits.chunks_exact(2).map_while(pair)
+}
+
+/// The byte written by exactly two digits.
+pub(crate) fn pair(digits: &[u8]) -> Option<u8> {
+    match digits {
         [high, low] => byte(*high, *low),
         _ => None,
-    })
+    }
 }
 
 /// The byte two digits write.

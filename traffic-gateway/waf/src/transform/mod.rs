@@ -31,6 +31,8 @@ mod tests;
 #[cfg(test)]
 pub(crate) use tests::vector_bytes;
 
+pub(crate) use hex::pair as hex_pair;
+
 /// Whether a transformation made something new of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Changed {

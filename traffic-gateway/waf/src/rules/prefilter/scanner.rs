@@ -1,0 +1,177 @@
+//! The pass over a text.
+
+use std::collections::BTreeMap;
+
+use aho_corasick::{AhoCorasick, AhoCorasickBuilder, AhoCorasickKind, MatchKind};
+
+use crate::decode::Scratch;
+use crate::operator::{Detector, Judged};
+use crate::rules::marks::{MarkTable, Marks};
+use crate::seclang::ast::OperatorKind;
+
+use super::needs::{MARKS_PER_RULE, Needs};
+
+/// Longest piece of a literal the automaton holds. Longer ones are cut: the rest is left to the comparison.
+const LITERAL_BYTES: usize = 10;
+
+/// A rule that may match where `marks` are held.
+#[derive(Clone, Copy, Debug)]
+struct Posting {
+    rule: u32,
+    marks: u64,
+}
+
+/// Literals and marks of the rules that look at one side of the exchange.
+#[derive(Debug)]
+pub(crate) struct Scanner {
+    side: usize,
+    words: usize,
+    automaton: Option<AhoCorasick>,
+    /// For each literal, where its postings are.
+    ranges: Vec<(u32, u32)>,
+    postings: Vec<Posting>,
+    /// Rules without literals.
+    marked: Vec<Posting>,
+    /// Rules that ask a grammar.
+    asking: Vec<(Detector, u32)>,
+    /// Whether one of them asks one of Gatehouse's own.
+    judging: bool,
+}
+
+impl Scanner {
+    /// 0 for the request, 1 for the answer.
+    pub(crate) const fn side(&self) -> usize {
+        self.side
+    }
+
+    /// Words of a row: one bit for each rule of the set.
+    pub(crate) const fn words(&self) -> usize {
+        self.words
+    }
+
+    /// How many literals there are.
+    pub(crate) const fn literals(&self) -> usize {
+        self.ranges.len()
+    }
+
+    /// Sets the bits of all rules whose needs the text meets. `seen` holds `now` for literals already met in this text.
+    pub(crate) fn scan(
+        &self,
+        bytes: &[u8],
+        marks: Marks,
+        row: &mut [u64],
+        (seen, now): (&mut [u32], u32),
+        scratch: &mut Scratch,
+    ) {
+        self.ask(bytes, row, scratch);
+        for posting in &self.marked {
+            if posting.marks & !marks.holds == 0 {
+                set_bit(row, posting.rule);
+            }
+        }
+        let Some(automaton) = &self.automaton else { return };
+        for found in automaton.find_overlapping_iter(bytes) {
+            let literal = found.pattern().as_usize();
+            match seen.get_mut(literal) {
+                Some(last) if *last == now => continue,
+                Some(last) => *last = now,
+                None => {}
+            }
+            let Some((from, to)) = self.ranges.get(literal) else { continue };
+            for posting in self.postings.get(*from as usize..*to as usize).unwrap_or(&[]) {
+                if posting.marks & !marks.holds == 0 {
+                    set_bit(row, posting.rule);
+                }
+            }
+        }
+    }
+}
+
+impl Scanner {
+    /// Asks each grammar once, whatever number of rules wants to know.
+    fn ask(&self, bytes: &[u8], row: &mut [u64], scratch: &mut Scratch) {
+        if self.asking.is_empty() {
+            return;
+        }
+        let judged = if self.judging { Judged::of(bytes, scratch) } else { Judged::default() };
+        let (mut sqli, mut xss) = (None, None);
+        for (detector, rule) in &self.asking {
+            let found = match detector.kind {
+                OperatorKind::DetectSqli => *sqli.get_or_insert_with(|| crate::sqli::detect(bytes).is_some()),
+                OperatorKind::DetectXss => *xss.get_or_insert_with(|| crate::xss::detect(bytes)),
+                _ => judged.says(*detector),
+            };
+            if found {
+                set_bit(row, *rule);
+            }
+        }
+    }
+}
+
+/// Sets one bit of a row.
+pub(crate) fn set_bit(row: &mut [u64], bit: u32) {
+    if let Some(word) = row.get_mut((bit / 64) as usize) {
+        *word |= 1 << (bit % 64);
+    }
+}
+
+/// Collects what rules need, then builds the [`Scanner`].
+#[derive(Debug, Default)]
+pub(crate) struct ScannerBuilder {
+    literals: BTreeMap<Vec<u8>, Vec<Posting>>,
+    marked: Vec<Posting>,
+    asking: Vec<(Detector, u32)>,
+}
+
+impl ScannerBuilder {
+    /// Adds the needs of a rule.
+    pub(crate) fn add(&mut self, table: &mut MarkTable, rule: u32, needs: &Needs) {
+        let mut marks = 0;
+        for set in needs.sets.iter().take(MARKS_PER_RULE) {
+            marks |= table.bit_of(set).unwrap_or(0);
+        }
+        let posting = Posting { rule, marks };
+        match &needs.literals {
+            None => self.marked.push(posting),
+            Some(literals) => {
+                for literal in literals {
+                    let mut literal = literal.clone();
+                    literal.truncate(LITERAL_BYTES);
+                    self.literals.entry(literal).or_default().push(posting);
+                }
+            }
+        }
+    }
+
+    /// Adds a rule that asks a grammar.
+    pub(crate) fn add_asking(&mut self, rule: u32, detector: Detector) {
+        self.asking.push((detector, rule));
+    }
+
+    /// Builds the automaton.
+    ///
+    /// # Errors
+    ///
+    /// When there are more literals than an automaton can hold.
+    pub(crate) fn build(self, side: usize, rules: usize) -> Result<Scanner, aho_corasick::BuildError> {
+        let mut ranges = Vec::with_capacity(self.literals.len());
+        let mut postings = Vec::new();
+        for list in self.literals.values() {
+            let from = u32::try_from(postings.len()).unwrap_or(u32::MAX);
+            postings.extend_from_slice(list);
+            ranges.push((from, u32::try_from(postings.len()).unwrap_or(u32::MAX)));
+        }
+        let automaton = if self.literals.is_empty() {
+            None
+        } else {
+            let mut builder = AhoCorasickBuilder::new();
+            builder.ascii_case_insensitive(true).match_kind(MatchKind::Standard);
+            builder.kind(Some(AhoCorasickKind::DFA)).prefilter(false);
+            Some(builder.build(self.literals.keys())?)
+        };
+        let others = [OperatorKind::DetectSqli, OperatorKind::DetectXss];
+        let judging = self.asking.iter().any(|(detector, _)| !others.contains(&detector.kind));
+        let (marked, asking) = (self.marked, self.asking);
+        Ok(Scanner { side, words: rules.div_ceil(64), automaton, ranges, postings, marked, asking, judging })
+    }
+}

@@ -1,0 +1,241 @@
+//! Which rules look at which values through which transformations: the prefilter asks no other questions.
+
+use crate::operator::Detector;
+use crate::seclang::ast::{Variable, XPath};
+
+use super::marks::MarkTable;
+use super::names::NameId;
+use super::pipeline::{PipelineId, Pipelines};
+use super::prefilter::{Needs, Scanner, ScannerBuilder, set_bit};
+use super::rule::{Choice, Link, Rule, Side, Target, Test};
+
+/// Where values come from, each kind told apart as far as targets can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Source {
+    GetValue,
+    GetName,
+    PostValue,
+    PostName,
+    HeaderValue,
+    HeaderName,
+    CookieValue,
+    CookieName,
+    FileName,
+    FileField,
+    PartHeader,
+    XmlText,
+    XmlAttribute,
+    XmlDoctype,
+    FileContent,
+    Line,
+    Uri,
+    UriRaw,
+    Filename,
+    Basename,
+    Query,
+    Body,
+    AnswerHeaderValue,
+    AnswerHeaderName,
+    AnswerBody,
+}
+
+/// How many sources there are.
+const SOURCES: usize = Source::AnswerBody as usize + 1;
+
+impl Source {
+    pub(crate) const fn side(self) -> Side {
+        match self {
+            Self::AnswerHeaderValue | Self::AnswerHeaderName | Self::AnswerBody => Side::Response,
+            _ => Side::Request,
+        }
+    }
+}
+
+/// The sources of a target; `None` where values are not texts of the request or change while rules run.
+fn sources_of(target: &Target) -> Option<&'static [Source]> {
+    if target.count {
+        return None;
+    }
+    Some(match target.variable {
+        Variable::Args => &[Source::GetValue, Source::PostValue],
+        Variable::ArgsNames => &[Source::GetName, Source::PostName],
+        Variable::ArgsGet => &[Source::GetValue],
+        Variable::ArgsGetNames => &[Source::GetName],
+        Variable::ArgsPost => &[Source::PostValue],
+        Variable::ArgsPostNames => &[Source::PostName],
+        Variable::RequestHeaders => &[Source::HeaderValue],
+        Variable::RequestHeadersNames => &[Source::HeaderName],
+        Variable::RequestCookies => &[Source::CookieValue],
+        Variable::RequestCookiesNames => &[Source::CookieName],
+        Variable::Files | Variable::MultipartFilename => &[Source::FileName],
+        Variable::FilesNames | Variable::MultipartName => &[Source::FileField],
+        Variable::MultipartPartHeaders => &[Source::PartHeader],
+        Variable::Xml => match target.choice {
+            Choice::XPath(XPath::Text) => &[Source::XmlText],
+            Choice::XPath(XPath::Attributes) => &[Source::XmlAttribute],
+            _ => &[Source::XmlText, Source::XmlAttribute],
+        },
+        Variable::XmlDoctype => &[Source::XmlDoctype],
+        Variable::FilesContent => &[Source::FileContent],
+        Variable::RequestLine => &[Source::Line],
+        Variable::RequestUri => &[Source::Uri],
+        Variable::RequestUriRaw => &[Source::UriRaw],
+        Variable::RequestFilename => &[Source::Filename],
+        Variable::RequestBasename => &[Source::Basename],
+        Variable::QueryString => &[Source::Query],
+        Variable::RequestBody => &[Source::Body],
+        Variable::ResponseHeaders => &[Source::AnswerHeaderValue],
+        Variable::ResponseHeadersNames => &[Source::AnswerHeaderName],
+        Variable::ResponseBody => &[Source::AnswerBody],
+        _ => return None,
+    })
+}
+
+/// The rules that look at the same values.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Unit {
+    /// By pipeline: the rules that use it, as a row of bits.
+    pub(crate) pipelines: Vec<(PipelineId, Box<[u64]>)>,
+    /// All of these rules.
+    pub(crate) rules: Box<[u64]>,
+    /// All triggers: a text without them is the same for all of these rules.
+    pub(crate) triggers: u32,
+}
+
+/// The units of one source.
+#[derive(Clone, Debug, Default)]
+struct SourceUnits {
+    all: Option<Unit>,
+    /// Sorted by name.
+    named: Vec<(NameId, Unit)>,
+}
+
+/// All units of a rule set.
+#[derive(Clone, Debug)]
+pub(crate) struct Units([SourceUnits; SOURCES]);
+
+impl Units {
+    /// The units a member belongs to: of the whole collection, and of its name.
+    pub(crate) fn of(&self, source: Source, name: NameId) -> [Option<&Unit>; 2] {
+        let Some(units) = self.0.get(source as usize) else { return [None, None] };
+        let named = units.named.binary_search_by_key(&name, |(name, _)| *name).ok();
+        [units.all.as_ref(), named.and_then(|index| units.named.get(index)).map(|(_, unit)| unit)]
+    }
+}
+
+/// Collects units and needs while rules are numbered.
+pub(super) struct UnitBuilder {
+    rules: usize,
+    units: Vec<SourceUnits>,
+    scanners: [ScannerBuilder; 2],
+}
+
+impl UnitBuilder {
+    pub(super) fn new(rules: usize) -> Self {
+        Self { rules, units: vec![SourceUnits::default(); SOURCES], scanners: Default::default() }
+    }
+
+    /// Adds a rule, and says on which side it is filtered; `None` for rules that must always run.
+    pub(super) fn add(
+        &mut self,
+        number: u32,
+        rule: &Rule,
+        pipelines: &Pipelines,
+        marks: &mut MarkTable,
+    ) -> Option<Side> {
+        let head = rule.links.first()?;
+        let question = question_of(head)?;
+        let mut sources = Vec::new();
+        for target in &head.targets {
+            let name = match target.choice {
+                Choice::Name(name, _) => Some(name),
+                _ => None,
+            };
+            sources.extend(sources_of(target)?.iter().map(|source| (*source, name)));
+        }
+        let side = sources.first()?.0.side();
+        if sources.iter().any(|(source, _)| source.side() != side) {
+            return None;
+        }
+        for (source, name) in sources {
+            self.place(number, source, name, head, pipelines);
+        }
+        let scanner = self.scanners.get_mut(side as usize)?;
+        match question {
+            Question::Needs(needs) => scanner.add(marks, number, &needs),
+            Question::Grammar(detector) => scanner.add_asking(number, detector),
+        }
+        Some(side)
+    }
+
+    fn place(&mut self, number: u32, source: Source, name: Option<NameId>, head: &Link, pipelines: &Pipelines) {
+        let words = self.rules.div_ceil(64);
+        let Some(units) = self.units.get_mut(source as usize) else { return };
+        let unit = match name {
+            None => units.all.get_or_insert_with(Unit::default),
+            Some(name) => {
+                let index = match units.named.binary_search_by_key(&name, |(name, _)| *name) {
+                    Ok(index) => index,
+                    Err(index) => {
+                        units.named.insert(index, (name, Unit::default()));
+                        index
+                    }
+                };
+                let Some((_, unit)) = units.named.get_mut(index) else { return };
+                unit
+            }
+        };
+        if unit.rules.is_empty() {
+            unit.rules = vec![0; words].into();
+        }
+        set_bit(&mut unit.rules, number);
+        unit.triggers |= pipelines.get(head.pipeline).triggers;
+        let row = match unit.pipelines.iter_mut().position(|(pipeline, _)| *pipeline == head.pipeline) {
+            Some(index) => index,
+            None => {
+                unit.pipelines.push((head.pipeline, vec![0; words].into()));
+                unit.pipelines.len() - 1
+            }
+        };
+        if let Some((_, row)) = unit.pipelines.get_mut(row) {
+            set_bit(row, number);
+        }
+    }
+
+    /// Builds both scanners.
+    ///
+    /// # Errors
+    ///
+    /// When an automaton would be too large.
+    pub(super) fn build(self) -> Result<([Scanner; 2], Units), aho_corasick::BuildError> {
+        let [request, response] = self.scanners;
+        let scanners = [request.build(0, self.rules)?, response.build(1, self.rules)?];
+        let mut units = self.units.into_iter();
+        let units = std::array::from_fn(|_| units.next().unwrap_or_default());
+        Ok((scanners, Units(units)))
+    }
+}
+
+/// What the prefilter asks about a text for one rule.
+enum Question {
+    Needs(Needs),
+    Grammar(Detector),
+}
+
+/// The question for the first comparison of a rule; `None` for rules that must run anyway, as those whose comparison is
+/// negated, holds references or comes after every transformation (`multiMatch`).
+fn question_of(head: &Link) -> Option<Question> {
+    let Test::Operator(operator, None) = &head.test else { return None };
+    if head.negated || head.multi_match || head.targets.is_empty() {
+        return None;
+    }
+    if let Some(detector) = operator.detector() {
+        return Some(Question::Grammar(detector));
+    }
+    if let Some(pattern) = operator.regex_pattern() {
+        let mut parser = regex_syntax::ParserBuilder::new();
+        let parser = parser.utf8(false).unicode(false).dot_matches_new_line(true).nest_limit(1_000);
+        return parser.build().parse(pattern).ok().map(|hir| Question::Needs(Needs::of(&hir)));
+    }
+    operator.literals().map(|literals| Question::Needs(Needs::one_of(literals.into_iter())))
+}
