@@ -24,9 +24,10 @@ pub async fn render(context: &mut Context, session: &mut Session, error: &Error)
     let closed = |status| FailToProxy { error_code: status, can_reuse_downstream: false };
     if session.response_written().is_some_and(|head| !head.status.is_informational()) {
         context.outcome.truncated = true;
-        if let Some(reason) = violation_of(error) {
+        let decided = context.outcome.denial.take();
+        let denial = decided.or_else(|| violation_of(error).map(|reason| Denial::from(reason).by(accept::STAGE)));
+        if let Some(denial) = denial {
             // Too late for a page: the connection ends.
-            let denial = Denial::from(reason).by(accept::STAGE);
             context.outcome.denied = Some(Denial { action: Some(Action::Drop), ..denial });
         }
         return closed(0);

@@ -17,11 +17,7 @@ use pingora::{
 };
 
 use super::REFUSED;
-use crate::{
-    admit::{Action, Denial},
-    answer::REQUEST_ID,
-    context::Context,
-};
+use crate::{answer::REQUEST_ID, context::Context};
 
 const RESULT: HeaderName = HeaderName::from_static(hop::RESULT_HEADER);
 
@@ -71,11 +67,11 @@ pub fn judge(context: &mut Context, head: &ResponseHeader) -> Result<()> {
 ///
 /// # Errors
 ///
-/// They refuse it: the answer breaks off.
+/// They refuse it: its client gets a page instead, or what was begun breaks off.
 pub fn see(context: &mut Context, piece: Option<&Bytes>, is_end: bool) -> Result<()> {
     let Some(inspection) = context.inspection.as_deref_mut() else { return Ok(()) };
     let Err(denial) = inspection.see_answer(piece, is_end) else { return Ok(()) };
-    context.outcome.denied = Some(Denial { action: Some(Action::Drop), ..denial });
+    context.outcome.denial = Some(denial);
     Err(Error::explain(REFUSED, "the rules refuse the body of the answer").into_in())
 }
 

@@ -1,9 +1,25 @@
-//! The suites of ordinary requests and attacks are what they claim to be.
+//! The suites of ordinary requests and attacks, and the default rules against them.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot read its suite has failed")]
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
-use gatehouse_waf::golden::{self, Case, Expected};
+use gatehouse_waf::golden::{self, Case, Expected, Outcome};
+use gatehouse_waf::rules::Options;
+use gatehouse_waf::seclang::files::Disk;
+use gatehouse_waf::{RuleSet, seclang};
+
+/// The rules that are on by default.
+fn default_rules() -> Arc<RuleSet> {
+    let pattern = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/config/edge/waf/*.conf");
+    let (program, warnings) = seclang::parse(&Disk, &[pattern]).unwrap_or_else(|errors| panic!("{errors:#?}"));
+    assert!(warnings.is_empty(), "{warnings:#?}");
+    let mut no_files = |name: &str| Err(format!("{name}: the default rules name no files"));
+    let rules = RuleSet::compile(&program, &mut no_files, &Options::default());
+    Arc::new(rules.unwrap_or_else(|errors| panic!("{errors:#?}")))
+}
 
 /// The cases of `ordinary` or `attacks`, by kind.
 fn suite(name: &str) -> BTreeMap<String, Vec<Case>> {
@@ -55,4 +71,52 @@ fn no_request_is_there_twice() {
             }
         }
     }
+}
+
+/// Runs a suite, prints what was refused of each kind and every case with another verdict than its own, and gives their
+/// number and that of all cases.
+fn wrong_verdicts(name: &str) -> (usize, usize) {
+    let rules = default_rules();
+    let (mut wrong, mut all) = (0, 0);
+    for (kind, cases) in suite(name) {
+        let mut refused = 0;
+        let mut lines = String::new();
+        for case in &cases {
+            let outcome = golden::run(&rules, &case.request);
+            refused += usize::from(outcome.verdict != gatehouse_waf::transaction::Verdict::Pass);
+            let failures = outcome.failures(case);
+            wrong += usize::from(!failures.is_empty());
+            for failure in failures {
+                lines.push_str(&format!("  line {}: {failure}: {}\n{}", case.line, case.name, matches(&outcome)));
+            }
+        }
+        all += cases.len();
+        eprintln!("{name} {kind}: {} cases, {refused} refused\n{lines}", cases.len());
+    }
+    (wrong, all)
+}
+
+/// The rules that matched and what they matched.
+fn matches(outcome: &Outcome) -> String {
+    let mut lines = String::new();
+    for found in &outcome.report.matches {
+        for target in &found.targets {
+            lines.push_str(&format!("    {} {}: {}\n      {}\n", found.id, target.name, found.message, target.bytes.escape_ascii()));
+        }
+    }
+    lines
+}
+
+#[test]
+fn the_default_rules_refuse_no_ordinary_request() {
+    let (wrong, all) = wrong_verdicts("ordinary");
+    eprintln!("{wrong} of {all} ordinary requests refused");
+    assert_eq!(wrong, 0);
+}
+
+#[test]
+fn the_default_rules_refuse_ninety_nine_of_a_hundred_attacks() {
+    let (wrong, all) = wrong_verdicts("attacks");
+    eprintln!("{wrong} of {all} attacks passed");
+    assert!(wrong * 100 <= all, "{wrong} of {all} attacks passed");
 }

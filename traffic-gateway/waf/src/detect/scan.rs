@@ -99,11 +99,6 @@ impl Classes {
     pub(crate) const fn all(self, classes: Self) -> bool {
         self.0 & classes.0 == classes.0
     }
-
-    /// Whether the value is nothing but letters, digits, and bytes no grammar asks for.
-    pub(crate) const fn is_plain(self) -> bool {
-        self.0 & !(Self::DASH.0 | Self::UNDERSCORE.0) == 0
-    }
 }
 
 /// A position in a value. Reading past the end gives nothing.
@@ -197,11 +192,6 @@ impl<'a> Cursor<'a> {
     /// Takes white space; says whether there was any.
     pub(crate) fn skip_space(&mut self) -> bool {
         !self.take_while(is_space).is_empty()
-    }
-
-    /// Takes letters, digits and `_`.
-    pub(crate) fn word(&mut self) -> &'a [u8] {
-        self.take_while(is_word)
     }
 }
 

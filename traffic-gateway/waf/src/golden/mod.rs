@@ -3,7 +3,7 @@
 //! A file holds cases separated by lines `====`; a case is a comment, a request as it is on the wire, a line `----` and the
 //! verdict. `tests/golden/waf/README.md` describes the format and its few words for generated text.
 //!
-//! [`read`] gives the cases of a file. Time and memory are linear in the file and in what it asks to be repeated, of which
+//! [`read`] gives the cases of a file, [`run`] sends one through rules. Time and memory are linear in the file and in what it asks to be repeated, of which
 //! a case may have [`LONGEST`] bytes.
 
 mod case;
@@ -11,6 +11,7 @@ mod error;
 mod generated;
 mod ids;
 mod read;
+mod run;
 #[cfg(test)]
 mod tests;
 
@@ -19,3 +20,4 @@ pub use error::{Error, Mistake};
 pub use generated::LONGEST;
 pub use ids::Ids;
 pub use read::read;
+pub use run::{Failure, Outcome, run};
