@@ -74,6 +74,7 @@ pub use config::{Algorithm, ConcurrencyConfig, FleetConfig, RateLimitConfig};
 pub use decision::{Decision, push_field};
 pub use fleet::{Delta, FleetLimit};
 pub use key::{Key, KeyBuilder, KeyHasher};
+pub use meter::Ticks;
 pub use rate_limit::RateLimit;
 pub use table::{Full, Usage};
 

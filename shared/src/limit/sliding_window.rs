@@ -25,7 +25,7 @@ const SLICES: u64 = 32;
 const MOST_UNITS: u128 = 255;
 
 /// The state of one key: 48 bytes.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct SlidingWindow {
     /// Units by slice, a byte each, the latest in the lowest: the latest 16 slices, and the 16 before.
     recent: u128,
@@ -68,11 +68,17 @@ impl Rule {
 
 impl SlidingWindow {
     /// The same at a later slice. A time before the latest slice is in it: threads read the clock before they lock.
+    #[inline]
     fn at(&self, slice: u64) -> Self {
-        let by = slice.saturating_sub(self.slice);
-        if by == 0 {
+        if slice <= self.slice {
             return *self;
         }
+        self.moved_to(slice)
+    }
+
+    /// The same at a later slice.
+    fn moved_to(&self, slice: u64) -> Self {
+        let by = slice.saturating_sub(self.slice);
         let bits = u32::try_from(by.min(SLICES) * 8).unwrap_or_default();
         let (recent, earlier) = match by {
             ..16 => (self.recent << bits, self.earlier << bits | self.recent >> (128 - bits)),
@@ -87,12 +93,15 @@ impl SlidingWindow {
     }
 
     /// Events that count.
+    #[inline]
     fn total(&self, rule: &Rule) -> u64 {
-        let units: u64 = self.words().map(sum_of_bytes).sum();
+        // Thirty-two bytes fit in sixteen bits many times over.
+        let units = sum_of_pairs(self.words().map(pairs_of_bytes).sum());
         units * u64::from(rule.unit) + u64::from(self.odd)
     }
 
     /// Units by slice, eight to a word: the earliest word first, and in each the earliest slice in the highest byte.
+    #[inline]
     fn words(&self) -> impl Iterator<Item = u64> {
         let half = |word: u128, shift| u64::try_from(word >> shift & u128::from(u64::MAX)).unwrap_or_default();
         [half(self.earlier, 64), half(self.earlier, 0), half(self.recent, 64), half(self.recent, 0)].into_iter()
@@ -104,6 +113,7 @@ impl SlidingWindow {
     }
 
     /// Counts events in the latest slice.
+    #[inline]
     fn add(&mut self, rule: &Rule, events: u64) {
         let (unit, present) = (u64::from(rule.unit), self.recent & 0xff);
         let events = events.saturating_add(u64::from(self.odd));
@@ -154,8 +164,19 @@ impl SlidingWindow {
 
 /// The sum of eight bytes.
 fn sum_of_bytes(word: u64) -> u64 {
+    sum_of_pairs(pairs_of_bytes(word))
+}
+
+/// The sums of every two of eight bytes, in sixteen bits each.
+#[inline]
+fn pairs_of_bytes(word: u64) -> u64 {
     const EVERY_OTHER: u64 = 0x00ff_00ff_00ff_00ff;
-    let pairs = (word & EVERY_OTHER) + (word >> 8 & EVERY_OTHER);
+    (word & EVERY_OTHER) + (word >> 8 & EVERY_OTHER)
+}
+
+/// The sum of four numbers in sixteen bits each, which must fit in as many.
+#[inline]
+fn sum_of_pairs(pairs: u64) -> u64 {
     pairs.wrapping_mul(0x0001_0001_0001_0001) >> 48
 }
 
@@ -218,6 +239,18 @@ impl Meter for SlidingWindow {
         }
     }
 
+    #[inline]
+    fn take(&mut self, rule: &Rule, cost: u32, now: u64) -> bool {
+        let mut present = self.at(now / rule.slice);
+        let cost = u64::from(cost);
+        let is_allowed = present.total(rule) + cost <= u64::from(rule.limit) && self.ban.end(now).is_none();
+        if is_allowed && cost > 0 {
+            present.add(rule, cost);
+            *self = present;
+        }
+        is_allowed
+    }
+
     fn give_back(&mut self, rule: &Rule, cost: u32) {
         self.remove(rule, cost.into());
     }
@@ -268,7 +301,9 @@ mod tests {
             for (gap, part) in requests {
                 now += gap;
                 let cost = cost(limit, part);
+                let mut untold = state;
                 let reading = state.apply(&rule, cost, Mode::Take, now);
+                prop_assert_eq!((untold.take(&rule, cost, now), untold), (reading.is_allowed, state));
                 if reading.is_allowed {
                     log.0.push((now, cost.into()));
                     // The events of a window that ends with this one; no window has more than the one its last event ends.

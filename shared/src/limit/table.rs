@@ -115,6 +115,7 @@ impl<S: State> Table<S> {
     /// Changes the state of a key. A new key gets a place unless its state is idle afterwards.
     ///
     /// The rule that `change` sees is the newest one that the key's shard knows, which is `generation`'s or a later one.
+    #[inline]
     pub(super) fn update<T>(
         &self,
         key: Key,
@@ -128,10 +129,22 @@ impl<S: State> Table<S> {
         if let Some(state) = index.get_mut(key) {
             return Ok(change(state, &generation.rule));
         }
+        self.begin(&mut shard, key, now, change)
+    }
+
+    /// Changes the state of a key that is new, and gives it a place unless its state is idle afterwards.
+    #[inline(never)]
+    fn begin<T>(
+        &self,
+        shard: &mut Shard<S>,
+        key: Key,
+        now: u64,
+        change: impl FnOnce(&mut S, &S::Rule) -> T,
+    ) -> Result<T, Full> {
         let mut state = S::default();
-        let result = change(&mut state, &generation.rule);
-        if !state.is_idle(&generation.rule, now) {
-            self.insert(&mut shard, key, state, now)?;
+        let result = change(&mut state, &shard.generation.rule);
+        if !state.is_idle(&shard.generation.rule, now) {
+            self.insert(shard, key, state, now)?;
         }
         Ok(result)
     }
@@ -172,6 +185,7 @@ impl<S: State> Table<S> {
     }
 
     /// The shard of a key. There always is one: the table has shards, and keys are spread over as many.
+    #[inline]
     fn shard(&self, key: Key) -> Option<MutexGuard<'_, Shard<S>>> {
         self.shards.get(key.shard(self.shards.len())).map(|Line(shard)| lock(shard))
     }
@@ -245,6 +259,7 @@ impl<S: State> Table<S> {
 
 impl<S: State> Shard<S> {
     /// Goes over to a newer generation.
+    #[inline]
     fn adopt(&mut self, generation: &Arc<Generation<S::Rule>>, now: u64) {
         if self.generation.number < generation.number {
             self.convert(generation, now);
@@ -264,6 +279,7 @@ impl<S: State> Shard<S> {
 }
 
 /// Nothing panics while it holds a shard except by a bug; then its keys stay as they are.
+#[inline]
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
