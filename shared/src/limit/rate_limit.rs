@@ -120,14 +120,13 @@ impl RateLimit {
         with_meters!(&self.meters, meters => meters.apply(key, cost, Mode::Take, now.into()))
     }
 
-    /// Does the same for whom it is enough to know that `cost` may pass: `None` then, else the decision. Costs less than
-    /// half as much, as nothing is found out about what remains.
-    ///
-    /// # Errors
-    /// As for [`Self::admit`].
+    /// Counts `cost` if it may pass and the key is in use already, and says whether it has: all there is to know of most
+    /// requests whose clients are told nothing, at less than half of what [`Self::admit`] costs. If it has not, nothing
+    /// has changed, and [`Self::admit`] is to be asked.
     #[inline]
-    pub fn admit_untold(&self, key: Key, cost: u32, now: impl Into<Ticks>) -> Result<Option<Decision>, Full> {
-        with_meters!(&self.meters, meters => meters.take(key, cost, now.into()))
+    #[must_use]
+    pub fn pass(&self, key: Key, cost: u32, now: impl Into<Ticks>) -> bool {
+        with_meters!(&self.meters, meters => meters.pass(key, cost, now.into()))
     }
 
     /// Counts `cost` whether it may pass or not, for what is known only afterwards: the items of a batch, the status of
@@ -211,15 +210,10 @@ impl<M: Meter> Metered<M> {
     }
 
     #[inline]
-    fn take(&self, key: Key, cost: u32, now: Ticks) -> Result<Option<Decision>, Full> {
+    fn pass(&self, key: Key, cost: u32, now: Ticks) -> bool {
         let now = self.epoch.nanos(now);
-        let take = |meter: &mut M, rule: &M::Rule| {
-            if meter.take(rule, cost, now) { None } else { Some(refuse(meter, rule, cost, now)) }
-        };
-        match self.table.update(key, &self.generation, now, take)? {
-            None => Ok(None),
-            Some(reading) => Ok(Some(self.decision(reading, now))),
-        }
+        let take = |meter: &mut M, rule: &M::Rule| meter.take(rule, cost, now);
+        self.table.update_known(key, &self.generation, now, take).unwrap_or_default()
     }
 
     fn peek(&self, key: Key, cost: u32, now: Ticks) -> Decision {
@@ -256,10 +250,4 @@ impl<M: Meter> Metered<M> {
             banned_until: reading.banned_until.map(|end| self.epoch.instant(end)),
         }
     }
-}
-
-/// What is said of a cost that was found not to be allowed; begins the ban of the rule.
-#[cold]
-fn refuse<M: Meter>(meter: &mut M, rule: &M::Rule, cost: u32, now: u64) -> Reading {
-    meter.apply(rule, cost, Mode::Take, now)
 }

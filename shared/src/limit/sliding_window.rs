@@ -22,7 +22,7 @@ use super::table::State;
 /// Slices that count at a time: the present one and 31 before it, which cover a window.
 const SLICES: u64 = 32;
 /// A slice that counts no further is above the limit all by itself, so that what it did not count does not matter.
-const MOST_UNITS: u128 = 255;
+const MOST_UNITS: u64 = 255;
 
 /// The state of one key: 48 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -115,11 +115,21 @@ impl SlidingWindow {
     /// Counts events in the latest slice.
     #[inline]
     fn add(&mut self, rule: &Rule, events: u64) {
-        let (unit, present) = (u64::from(rule.unit), self.recent & 0xff);
+        let (unit, [present, ..]) = (u64::from(rule.unit), self.recent.to_le_bytes());
         let events = events.saturating_add(u64::from(self.odd));
-        let units = (present + u128::from(events / unit)).min(MOST_UNITS);
+        let units = (events / unit).saturating_add(present.into()).min(MOST_UNITS);
         self.odd = if units == MOST_UNITS { 0 } else { u32::try_from(events % unit).unwrap_or_default() };
-        self.recent = self.recent & !0xff | units;
+        self.recent = self.recent & !0xff | u128::from(units);
+    }
+
+    /// Counts events in the latest slice, if there may be so many more.
+    #[inline]
+    fn take_in_latest(&mut self, rule: &Rule, events: u64, now: u64) -> bool {
+        let is_allowed = self.total(rule) + events <= u64::from(rule.limit) && self.ban.end(now).is_none();
+        if is_allowed {
+            self.add(rule, events);
+        }
+        is_allowed
     }
 
     /// Forgets so many events, the latest first.
@@ -241,12 +251,14 @@ impl Meter for SlidingWindow {
 
     #[inline]
     fn take(&mut self, rule: &Rule, cost: u32, now: u64) -> bool {
-        let mut present = self.at(now / rule.slice);
-        let cost = u64::from(cost);
-        let is_allowed = present.total(rule) + cost <= u64::from(rule.limit) && self.ban.end(now).is_none();
-        if is_allowed && cost > 0 {
-            present.add(rule, cost);
-            *self = present;
+        let slice = now / rule.slice;
+        if slice <= self.slice {
+            return self.take_in_latest(rule, cost.into(), now);
+        }
+        let mut later = self.moved_to(slice);
+        let is_allowed = later.take_in_latest(rule, cost.into(), now);
+        if is_allowed {
+            *self = later;
         }
         is_allowed
     }

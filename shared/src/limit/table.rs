@@ -115,7 +115,6 @@ impl<S: State> Table<S> {
     /// Changes the state of a key. A new key gets a place unless its state is idle afterwards.
     ///
     /// The rule that `change` sees is the newest one that the key's shard knows, which is `generation`'s or a later one.
-    #[inline]
     pub(super) fn update<T>(
         &self,
         key: Key,
@@ -129,24 +128,27 @@ impl<S: State> Table<S> {
         if let Some(state) = index.get_mut(key) {
             return Ok(change(state, &generation.rule));
         }
-        self.begin(&mut shard, key, now, change)
-    }
-
-    /// Changes the state of a key that is new, and gives it a place unless its state is idle afterwards.
-    #[inline(never)]
-    fn begin<T>(
-        &self,
-        shard: &mut Shard<S>,
-        key: Key,
-        now: u64,
-        change: impl FnOnce(&mut S, &S::Rule) -> T,
-    ) -> Result<T, Full> {
         let mut state = S::default();
-        let result = change(&mut state, &shard.generation.rule);
-        if !state.is_idle(&shard.generation.rule, now) {
-            self.insert(shard, key, state, now)?;
+        let result = change(&mut state, &generation.rule);
+        if !state.is_idle(&generation.rule, now) {
+            self.insert(&mut shard, key, state, now)?;
         }
         Ok(result)
+    }
+
+    /// Changes the state of a key that has a place, by the rule that [`Self::update`] would show; `None` without one.
+    #[inline]
+    pub(super) fn update_known<T>(
+        &self,
+        key: Key,
+        generation: &Arc<Generation<S::Rule>>,
+        now: u64,
+        change: impl FnOnce(&mut S, &S::Rule) -> T,
+    ) -> Option<T> {
+        let mut shard = self.shard(key)?;
+        shard.adopt(generation, now);
+        let Shard { generation, index, .. } = &mut *shard;
+        index.get_mut(key).map(|state| change(state, &generation.rule))
     }
 
     /// Looks at the state of a key; at the default when it is new.
