@@ -12,8 +12,8 @@ use crate::admit::RequestView;
 /// A `match`, compiled; every list is empty when it does not matter.
 #[derive(Debug, Default)]
 pub(super) struct Condition {
-    /// Whether nothing is asked for, credentials apart: the usual case.
-    is_open: bool,
+    /// Whether nothing is asked for: the usual case.
+    pub(super) is_always: bool,
     hosts: Box<[Box<str>]>,
     paths: Box<[Pattern]>,
     methods: Box<[Method]>,
@@ -68,10 +68,9 @@ impl Condition {
                 wrong("routes", index, format!("there is no route named \"{route}\""), remedy);
             }
         }
-        let is_open =
-            config.hosts.is_empty() && config.paths.is_empty() && config.methods.is_empty() && config.routes.is_empty();
+        let is_always = *config == Match::default();
         errors.into_result(Self {
-            is_open,
+            is_always,
             hosts: config.hosts.iter().map(|host| host.to_ascii_lowercase().into()).collect(),
             paths: config.paths.iter().map(|path| Pattern(path.as_str().into())).collect(),
             methods: methods.into(),
@@ -81,12 +80,7 @@ impl Condition {
     }
 
     /// Whether a request meets it, credentials apart.
-    #[inline]
     pub(super) fn covers(&self, request: &RequestView<'_>) -> bool {
-        self.is_open || self.holds(request)
-    }
-
-    fn holds(&self, request: &RequestView<'_>) -> bool {
         let is_one = |route: &str| self.routes.iter().any(|name| **name == *route);
         (self.methods.is_empty() || self.methods.contains(request.method()))
             && (self.routes.is_empty() || request.route().is_some_and(|route| is_one(&route.name)))

@@ -260,18 +260,23 @@ impl Asking<'_> {
         *self.has_credentials.get_or_init(|| self.limits.credentials.are_in(self.request))
     }
 
-    /// The key that a limit is to be asked about, if it covers the request; and whether this brings credentials to a limit on
-    /// those that do not.
-    fn of(&mut self, rule: &Rule) -> Option<(Key, bool)> {
+    /// Whether the request brings credentials to a limit on those that do not; `None` when the limit does not cover it.
+    fn brings_credentials_to(&self, rule: &Rule) -> Option<bool> {
         if !rule.condition.covers(self.request) {
             return None;
         }
-        let is_tried = match rule.condition.only {
-            None => false,
-            Some(Only::Unauthenticated) => self.has_credentials(),
-            Some(Only::Authenticated) if self.has_credentials() => false,
-            Some(Only::Authenticated) => return None,
-        };
+        match rule.condition.only {
+            None => Some(false),
+            Some(Only::Unauthenticated) => Some(self.has_credentials()),
+            Some(Only::Authenticated) => self.has_credentials().then_some(false),
+        }
+    }
+
+    /// The key that a limit is to be asked about, if it covers the request; and whether this brings credentials to a limit on
+    /// those that do not.
+    #[inline]
+    fn of(&mut self, rule: &Rule) -> Option<(Key, bool)> {
+        let is_tried = if rule.condition.is_always { false } else { self.brings_credentials_to(rule)? };
         Some((self.limits.keys.key(rule.spec, self.request, &mut self.digests)?, is_tried))
     }
 }
