@@ -202,21 +202,41 @@ fn values<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a, [u8]>
 
 /// The first value of a cookie, by its exact name (RFC 6265, 4.2).
 fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
-    let pairs = headers.get_all(header::COOKIE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
-    let mut values = pairs.filter_map(|pair| {
-        let end = pair.iter().position(|byte| *byte == b'=')?;
-        (pair.get(..end)?.trim_ascii() == name.as_bytes()).then(|| pair.get(end + 1..).map(<[u8]>::trim_ascii))?
-    });
-    values.next()
+    headers.get_all(header::COOKIE).iter().find_map(|line| {
+        let mut rest = Some(line.as_bytes());
+        while let Some(pairs) = rest {
+            let pair;
+            (pair, rest) = cut(pairs, b';');
+            let (key, value) = cut(pair, b'=');
+            if let Some(value) = value.filter(|_| key.trim_ascii() == name.as_bytes()) {
+                return Some(value.trim_ascii());
+            }
+        }
+        None
+    })
 }
 
 /// The first value of a query argument, decoded, so that nobody gets a second counter by spelling it differently.
 fn argument<'a>(query: &'a str, name: &str) -> Option<Cow<'a, [u8]>> {
-    query.as_bytes().split(|byte| *byte == b'&').find_map(|pair| {
-        let end = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
-        let (key, value) = pair.split_at_checked(end)?;
-        (*decoded(key) == *name.as_bytes()).then(|| decoded(value.get(1..).unwrap_or_default()))
-    })
+    let mut rest = Some(query.as_bytes());
+    while let Some(pairs) = rest {
+        let pair;
+        (pair, rest) = cut(pairs, b'&');
+        let (key, value) = cut(pair, b'=');
+        if *decoded(key) == *name.as_bytes() {
+            return Some(decoded(value.unwrap_or_default()));
+        }
+    }
+    None
+}
+
+/// What is before the first such byte, and what is after it, if there is one.
+#[inline]
+fn cut(bytes: &[u8], at: u8) -> (&[u8], Option<&[u8]>) {
+    match memchr::memchr(at, bytes).and_then(|place| bytes.split_at_checked(place)) {
+        Some((before, after)) => (before, after.get(1..)),
+        None => (bytes, None),
+    }
 }
 
 /// A form-encoded text; what is no valid escape stays as it is.
