@@ -5,7 +5,7 @@
 
 #![expect(clippy::print_stdout, reason = "a program that prints figures")]
 #![expect(clippy::disallowed_methods, reason = "a program that measures time")]
-#![expect(clippy::expect_used, clippy::panic, reason = "a program that stops at the first thing that is wrong")]
+#![expect(clippy::panic, reason = "a program that stops at the first thing that is wrong")]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
