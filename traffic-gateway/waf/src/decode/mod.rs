@@ -20,6 +20,9 @@ pub(crate) use text::base64_digit;
 /// How often a value is decoded; an attack that is wrapped deeper would not survive the applications it has to pass.
 pub const ROUNDS: u8 = 5;
 
+/// No encoded character is longer.
+const LONGEST: usize = 48;
+
 /// Which encodings were undone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Layers(u16);
@@ -85,8 +88,8 @@ pub fn decode(value: &[u8], out: &mut Vec<u8>) -> Decoded {
         }
         decoded.layers = decoded.layers.with(layers);
         decoded.rounds += 1;
-        // A pass can complete a sequence with what stands before it: `%2` and then `5`, an entity with a late `;`.
-        from = first.saturating_sub(12);
+        // A pass can complete a sequence with what stands before it: `%2` and then `5`, an entity of many zeros.
+        from = first.saturating_sub(LONGEST);
     }
     if decoded.rounds == 0 {
         out.clear();

@@ -16,7 +16,14 @@ pub(super) enum Whole {
 pub(super) fn whole(value: &[u8]) -> Option<Whole> {
     let trimmed = value.trim_ascii_start();
     match trimmed.first()? {
-        b'{' | b'[' => return trimmed.get(1..)?.trim_ascii_start().first().is_some_and(|byte| matches!(byte, b'"' | b'{' | b'[')).then_some(Whole::Json),
+        b'{' | b'[' => {
+            return trimmed
+                .get(1..)?
+                .trim_ascii_start()
+                .first()
+                .is_some_and(|byte| matches!(byte, b'"' | b'{' | b'['))
+                .then_some(Whole::Json);
+        }
         b'"' => return (trimmed.len() > 2 && trimmed.ends_with(b"\"")).then_some(Whole::Json),
         _ => {}
     }
@@ -42,7 +49,13 @@ fn base64_after_head(value: &[u8]) -> Option<usize> {
 fn form(value: &[u8]) -> Option<usize> {
     let equals = memchr::memchr(b'=', value)?;
     let head = value.get(..equals)?;
-    let is_name = |name: &[u8]| !name.is_empty() && name.len() <= 128 && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'[' | b']' | b'%' | b'$' | b':'));
+    let is_name = |name: &[u8]| {
+        !name.is_empty()
+            && name.len() <= 128
+            && name.iter().all(|byte| {
+                byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'[' | b']' | b'%' | b'$' | b':')
+            })
+    };
     let query = memchr::memchr(b'?', head).map(|at| at + 1);
     if let Some(at) = query {
         let is_url = value.starts_with(b"/") || memchr::memmem::find(head, b"://").is_some();

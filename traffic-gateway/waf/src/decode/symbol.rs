@@ -106,7 +106,8 @@ fn escape(text: &[u8]) -> Option<Symbol> {
         b'u' | b'U' => Symbol::code(hex_digits(rest.get(1..)?, 4)?, 6, Layers::ESCAPE),
         b'x' | b'X' => Symbol::code(hex_digits(rest.get(1..)?, 2)?, 4, Layers::ESCAPE),
         b'0'..=b'3' => {
-            let code = rest.get(..3)?.iter().try_fold(0, |code, &byte| Some(code << 3 | char::from(byte).to_digit(8)?))?;
+            let code =
+                rest.get(..3)?.iter().try_fold(0, |code, &byte| Some(code << 3 | char::from(byte).to_digit(8)?))?;
             (code >= 0x20).then_some(())?;
             Symbol::code(code, 4, Layers::ESCAPE)
         }
@@ -117,9 +118,44 @@ fn escape(text: &[u8]) -> Option<Symbol> {
 
 /// Names of characters that mean something to a grammar. The first four are known without `;` too.
 const NAMES: &[(&[u8], u8)] = &[
-    (b"lt", b'<'), (b"gt", b'>'), (b"amp", b'&'), (b"quot", b'"'), (b"apos", b'\''), (b"nbsp", b' '), (b"tab", b'\t'), (b"newline", b'\n'), (b"colon", b':'), (b"lpar", b'('), (b"rpar", b')'), (b"sol", b'/'), (b"bsol", b'\\'), (b"equals", b'='), (b"grave", b'`'), (b"semi", b';'), (b"comma", b','),
-    (b"period", b'.'), (b"excl", b'!'), (b"num", b'#'), (b"dollar", b'$'), (b"percnt", b'%'), (b"ast", b'*'), (b"plus", b'+'), (b"lsqb", b'['), (b"lbrack", b'['), (b"rsqb", b']'), (b"rbrack", b']'), (b"lcub", b'{'), (b"lbrace", b'{'), (b"rcub", b'}'), (b"rbrace", b'}'), (b"vert", b'|'), (b"verbar", b'|'),
-    (b"hat", b'^'), (b"lowbar", b'_'), (b"commat", b'@'), (b"quest", b'?'),
+    (b"lt", b'<'),
+    (b"gt", b'>'),
+    (b"amp", b'&'),
+    (b"quot", b'"'),
+    (b"apos", b'\''),
+    (b"nbsp", b' '),
+    (b"tab", b'\t'),
+    (b"newline", b'\n'),
+    (b"colon", b':'),
+    (b"lpar", b'('),
+    (b"rpar", b')'),
+    (b"sol", b'/'),
+    (b"bsol", b'\\'),
+    (b"equals", b'='),
+    (b"grave", b'`'),
+    (b"semi", b';'),
+    (b"comma", b','),
+    (b"period", b'.'),
+    (b"excl", b'!'),
+    (b"num", b'#'),
+    (b"dollar", b'$'),
+    (b"percnt", b'%'),
+    (b"ast", b'*'),
+    (b"plus", b'+'),
+    (b"lsqb", b'['),
+    (b"lbrack", b'['),
+    (b"rsqb", b']'),
+    (b"rbrack", b']'),
+    (b"lcub", b'{'),
+    (b"lbrace", b'{'),
+    (b"rcub", b'}'),
+    (b"rbrace", b'}'),
+    (b"vert", b'|'),
+    (b"verbar", b'|'),
+    (b"hat", b'^'),
+    (b"lowbar", b'_'),
+    (b"commat", b'@'),
+    (b"quest", b'?'),
 ];
 
 /// `&#39;`, `&#x27;`, also without `;`, and names.
@@ -134,7 +170,9 @@ fn entity(text: &[u8]) -> Option<Symbol> {
     let known = if closed {
         NAMES.iter().find(|(known, _)| name.eq_ignore_ascii_case(known))
     } else {
-        NAMES.iter().take(4).find(|(known, _)| name.get(..known.len()).is_some_and(|head| head == *known || head == known.to_ascii_uppercase().as_slice()))
+        NAMES.iter().take(4).find(|(known, _)| {
+            name.get(..known.len()).is_some_and(|head| head == *known || head == known.to_ascii_uppercase().as_slice())
+        })
     };
     let (known, byte) = known?;
     Some(Symbol::byte(*byte, 1 + known.len() + usize::from(closed), Layers::ENTITY))
@@ -153,7 +191,10 @@ fn numeric_entity(rest: &[u8]) -> Option<Symbol> {
     if count == 0 {
         return None;
     }
-    let code = digits.get(..count)?.iter().try_fold(0_u32, |code, &byte| Some(code * radix + char::from(byte).to_digit(radix)?))?;
+    let code = digits
+        .get(..count)?
+        .iter()
+        .try_fold(0_u32, |code, &byte| Some(code * radix + char::from(byte).to_digit(radix)?))?;
     let closed = digits.get(count) == Some(&b';');
     Symbol::code(code, prefix + zeros + count + usize::from(closed), Layers::ENTITY)
 }

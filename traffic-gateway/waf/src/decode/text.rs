@@ -50,7 +50,11 @@ pub(super) fn base64(value: &[u8], out: &mut Vec<u8>) -> bool {
 /// Decodes a value that is nothing but hexadecimal digits of text.
 pub(super) fn hexadecimal(value: &[u8], out: &mut Vec<u8>) -> bool {
     out.clear();
-    let digits = value.strip_prefix(b"0x").or_else(|| value.strip_prefix(b"0X")).or_else(|| value.strip_prefix(b"\\x")).unwrap_or(value);
+    let digits = value
+        .strip_prefix(b"0x")
+        .or_else(|| value.strip_prefix(b"0X"))
+        .or_else(|| value.strip_prefix(b"\\x"))
+        .unwrap_or(value);
     if digits.len() < SHORTEST || !digits.len().is_multiple_of(2) {
         return false;
     }
@@ -90,7 +94,8 @@ pub(super) fn utf7(value: &[u8], out: &mut Vec<u8>) -> bool {
             out.push(byte);
             continue;
         }
-        let length = after.iter().take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')).count();
+        let length =
+            after.iter().take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')).count();
         let run = after.get(..length).unwrap_or_default();
         let start = out.len();
         if !run.starts_with(b"A") || !utf16(run, out) {

@@ -86,7 +86,9 @@ fn expand(value: &[u8], layers: Layers, levels: &mut [Level], judge: &mut Judge<
             return true;
         }
     }
-    for (is_hidden, layer) in [(text::base64 as fn(&[u8], &mut Vec<u8>) -> bool, Layers::BASE64), (text::hexadecimal, Layers::HEX)] {
+    for (is_hidden, layer) in
+        [(text::base64 as fn(&[u8], &mut Vec<u8>) -> bool, Layers::BASE64), (text::hexadecimal, Layers::HEX)]
+    {
         if is_hidden(current, &mut level.text) && shown(&level.text, now.with(layer), deeper, judge) {
             return true;
         }
@@ -95,7 +97,10 @@ fn expand(value: &[u8], layers: Layers, levels: &mut [Level], judge: &mut Judge<
         return false;
     }
     // A URL's parameters are split before they are decoded: an encoded `&` belongs to a value.
-    match parts::whole(value).map(|whole| (whole, value, layers)).or_else(|| parts::whole(current).map(|whole| (whole, current, now))) {
+    match parts::whole(value)
+        .map(|whole| (whole, value, layers))
+        .or_else(|| parts::whole(current).map(|whole| (whole, current, now)))
+    {
         Some((whole, bytes, layers)) => split(whole, bytes, layers.with(Layers::PART), &mut level.part, deeper, judge),
         None => false,
     }
@@ -107,7 +112,14 @@ fn shown(bytes: &[u8], layers: Layers, deeper: &mut [Level], judge: &mut Judge<'
 }
 
 /// Judges the parts of a value.
-fn split(whole: Whole, value: &[u8], layers: Layers, part: &mut Vec<u8>, deeper: &mut [Level], judge: &mut Judge<'_>) -> bool {
+fn split(
+    whole: Whole,
+    value: &[u8],
+    layers: Layers,
+    part: &mut Vec<u8>,
+    deeper: &mut [Level],
+    judge: &mut Judge<'_>,
+) -> bool {
     match whole {
         Whole::Json => parts::json_strings(value, |string| {
             !is_dull(string) && {
@@ -122,13 +134,20 @@ fn split(whole: Whole, value: &[u8], layers: Layers, part: &mut Vec<u8>, deeper:
                 shown(part, layers, deeper, judge)
             }
         }),
-        Whole::Token => value.split(|byte| *byte == b'.').take(2).any(|segment| text::base64(segment, part) && shown(part, layers.with(Layers::BASE64), deeper, judge)),
-        Whole::Base64(at) => text::base64(value.get(at..).unwrap_or_default(), part) && shown(part, layers.with(Layers::BASE64), deeper, judge),
+        Whole::Token => value
+            .split(|byte| *byte == b'.')
+            .take(2)
+            .any(|segment| text::base64(segment, part) && shown(part, layers.with(Layers::BASE64), deeper, judge)),
+        Whole::Base64(at) => {
+            text::base64(value.get(at..).unwrap_or_default(), part)
+                && shown(part, layers.with(Layers::BASE64), deeper, judge)
+        }
     }
 }
 
 /// Whether a part is a short text in which no grammar finds anything.
 fn is_dull(part: &[u8]) -> bool {
-    part.len() < 12 && part.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b' '))
-        && !memchr::memmem::find(part, b"__").is_some()
+    part.len() < 12
+        && part.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b' '))
+        && memchr::memmem::find(part, b"__").is_none()
 }

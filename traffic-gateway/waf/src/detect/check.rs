@@ -81,7 +81,9 @@ proptest! {
 fn ordinary_values_are_quiet_under_every_grammar() {
     let mut alarms = Vec::new();
     for kind in KINDS {
-        alarms.extend(ORDINARY.iter().filter_map(|value| find(kind, value.as_bytes()).map(|found| (kind.name(), value, found))));
+        alarms.extend(
+            ORDINARY.iter().filter_map(|value| find(kind, value.as_bytes()).map(|found| (kind.name(), value, found))),
+        );
     }
     assert!(alarms.is_empty(), "{} false alarms: {alarms:#?}", alarms.len());
 }

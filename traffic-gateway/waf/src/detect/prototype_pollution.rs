@@ -41,9 +41,16 @@ fn constructor(value: &[u8], best: &mut Best) -> bool {
     while let Some(start) = find_text(value, b"constructor", from) {
         from = start + 11;
         let mut cursor = Cursor::from(value, from);
-        let between = cursor.take_at_most(16, |byte| matches!(byte, b'.' | b'[' | b']' | b'"' | b'\'' | b':' | b'{' | b'/') || is_space(byte));
-        let joined = between.iter().any(|byte| matches!(byte, b'.' | b'[' | b'/')) || between.contains(&b':') && between.contains(&b'{');
-        if joined && cursor.eat_word(b"prototype") && !before(value, start).is_some_and(is_word) && best.keep(Some(judge(value, start, cursor.at()))) {
+        let between = cursor.take_at_most(16, |byte| {
+            matches!(byte, b'.' | b'[' | b']' | b'"' | b'\'' | b':' | b'{' | b'/') || is_space(byte)
+        });
+        let joined = between.iter().any(|byte| matches!(byte, b'.' | b'[' | b'/'))
+            || between.contains(&b':') && between.contains(&b'{');
+        if joined
+            && cursor.eat_word(b"prototype")
+            && !before(value, start).is_some_and(is_word)
+            && best.keep(Some(judge(value, start, cursor.at())))
+        {
             return true;
         }
     }
@@ -52,8 +59,12 @@ fn constructor(value: &[u8], best: &mut Best) -> bool {
 
 /// Whether the text between two positions stands where a component of a path stands.
 fn is_component(value: &[u8], start: usize, end: usize) -> bool {
-    let opens = matches!(before(value, start), None | Some(b'.' | b'[' | b'"' | b'\'' | b'&' | b'?' | b'/' | b'{' | b',' | b'(' | b'`' | b'#'));
-    let closes = matches!(value.get(end), None | Some(b'.' | b'[' | b']' | b'"' | b'\'' | b'=' | b':' | b'/' | b'%' | b'`'));
+    let opens = matches!(
+        before(value, start),
+        None | Some(b'.' | b'[' | b'"' | b'\'' | b'&' | b'?' | b'/' | b'{' | b',' | b'(' | b'`' | b'#')
+    );
+    let closes =
+        matches!(value.get(end), None | Some(b'.' | b'[' | b']' | b'"' | b'\'' | b'=' | b':' | b'/' | b'%' | b'`'));
     opens && closes
 }
 
@@ -61,15 +72,20 @@ fn is_component(value: &[u8], start: usize, end: usize) -> bool {
 fn judge(value: &[u8], start: usize, end: usize) -> Finding {
     let what = "key path into the shared prototype";
     let head = part(value, 0, start);
-    let is_name = head.len() <= 256 && head.iter().all(|&byte| is_word(byte) || matches!(byte, b'.' | b'[' | b']' | b'"' | b'\'' | b'-' | b'$' | b'/' | b'?' | b'&' | b'=' | b'%' | b'#'));
+    let is_name = head.len() <= 256
+        && head.iter().all(|&byte| {
+            is_word(byte)
+                || matches!(
+                    byte,
+                    b'.' | b'[' | b']' | b'"' | b'\'' | b'-' | b'$' | b'/' | b'?' | b'&' | b'=' | b'%' | b'#'
+                )
+        });
     let mut cursor = Cursor::from(value, end);
     let quoted = cursor.eat(b'"') || cursor.eat(b'\'');
     cursor.take_at_most(8, is_space);
     let is_key = quoted && cursor.peek() == Some(b':');
     let reaches_on = cursor.peek().is_none_or(|byte| matches!(byte, b'.' | b'[' | b']' | b'=' | b'/' | b'"' | b'\''));
     if is_key || (is_name && reaches_on) || (is_name && quoted) {
-        Finding::certain(what, start..end)
-    } else if before(value, end) == Some(b'e') && value.get(end) == Some(&b'"') {
         Finding::certain(what, start..end)
     } else {
         Finding::likely(what, start..end)
@@ -86,14 +102,45 @@ mod tests {
         is_certain_of(
             DetectPrototypePollution,
             &[
-                "__proto__", "__proto__[admin]", "__proto__.admin", "a[__proto__][b]", "a.__proto__.b", "a[\"__proto__\"]", "constructor.prototype", "constructor[prototype][x]",
-                "a[constructor][prototype][x]", "constructor.prototype.isAdmin", "x[constructor].prototype", "[\"constructor\"][\"prototype\"]", "{\"__proto__\":{\"admin\":true}}", "{\"a\":{\"__proto__\":{\"b\":1}}}",
-                "{\"constructor\":{\"prototype\":{\"admin\":true}}}", "{\"constructor\" : { \"prototype\" : {\"x\":1}}}", "{'__proto__': {'x': 1}}", "user[__proto__][isAdmin]=true", "?__proto__[x]=1", "#__proto__[x]=y", "/__proto__/x",
-                "__proto__=1", "__pro__proto__to__[x]", "a.b.c.__proto__", "items[0].__proto__.toString", "json.__proto__.x", "a['__proto__']['b']", "[{\"op\":\"add\",\"path\":\"/__proto__/x\",\"value\":1}]", "{ \"x\": 1, \"__proto__\" : null }", "__proto__.__proto__.x",
-            ]
-            .iter().copied().filter(|value| !value.contains("\"path\"")).collect::<Vec<_>>(),
+                "__proto__",
+                "__proto__[admin]",
+                "__proto__.admin",
+                "a[__proto__][b]",
+                "a.__proto__.b",
+                "a[\"__proto__\"]",
+                "constructor.prototype",
+                "constructor[prototype][x]",
+                "a[constructor][prototype][x]",
+                "constructor.prototype.isAdmin",
+                "x[constructor].prototype",
+                "[\"constructor\"][\"prototype\"]",
+                "{\"__proto__\":{\"admin\":true}}",
+                "{\"a\":{\"__proto__\":{\"b\":1}}}",
+                "{\"constructor\":{\"prototype\":{\"admin\":true}}}",
+                "{\"constructor\" : { \"prototype\" : {\"x\":1}}}",
+                "{'__proto__': {'x': 1}}",
+                "user[__proto__][isAdmin]=true",
+                "?__proto__[x]=1",
+                "#__proto__[x]=y",
+                "/__proto__/x",
+                "__proto__=1",
+                "__pro__proto__to__[x]",
+                "a.b.c.__proto__",
+                "items[0].__proto__.toString",
+                "json.__proto__.x",
+                "a['__proto__']['b']",
+                "{ \"x\": 1, \"__proto__\" : null }",
+                "__proto__.__proto__.x",
+            ],
         );
-        finds(DetectPrototypePollution, &["[{\"op\":\"add\",\"path\":\"/__proto__/x\",\"value\":1}]", "const x = 1; obj.__proto__.polluted = true;", "let c = foo.constructor.prototype;"]);
+        finds(
+            DetectPrototypePollution,
+            &[
+                "[{\"op\":\"add\",\"path\":\"/__proto__/x\",\"value\":1}]",
+                "const x = 1; obj.__proto__.polluted = true;",
+                "let c = foo.constructor.prototype;",
+            ],
+        );
     }
 
     #[test]
@@ -101,15 +148,43 @@ mod tests {
         is_quiet_about(
             DetectPrototypePollution,
             &[
-                "What does __proto__ do?", "constructor", "prototype", "Foo.prototype.constructor", "the constructor prototype", "proto", "_proto_", "my__proto__col", "rapid prototype", "constructor: prototype", "class A { constructor() {} }",
-                "constructors.prototypes", "__prototype__", "{\"constructor\":\"Ferrari\"}", "{\"constructor\":{\"name\":\"Ferrari\"}}", "proto.Message", "__init__", "__typename", "{\"__typename\":\"User\"}", "a.constructor", "prototype.js",
+                "What does __proto__ do?",
+                "constructor",
+                "prototype",
+                "Foo.prototype.constructor",
+                "the constructor prototype",
+                "proto",
+                "_proto_",
+                "my__proto__col",
+                "rapid prototype",
+                "constructor: prototype",
+                "class A { constructor() {} }",
+                "constructors.prototypes",
+                "__prototype__",
+                "{\"constructor\":\"Ferrari\"}",
+                "{\"constructor\":{\"name\":\"Ferrari\"}}",
+                "proto.Message",
+                "__init__",
+                "__typename",
+                "{\"__typename\":\"User\"}",
+                "a.constructor",
+                "prototype.js",
             ],
         );
-        is_not_certain_of(DetectPrototypePollution, &["const x = 1; obj.__proto__.polluted = true;", "var Sub = function() {}; Sub.constructor.prototype.x = 1"]);
+        is_not_certain_of(
+            DetectPrototypePollution,
+            &[
+                "const x = 1; obj.__proto__.polluted = true;",
+                "var Sub = function() {}; Sub.constructor.prototype.x = 1",
+            ],
+        );
     }
 
     #[test]
     fn takes_linear_time() {
-        is_linear_in(DetectPrototypePollution, &["__proto__", "a.__proto__ ", "constructor", "constructor.prototype ", "__pro", "constructor[[[[[[", "_"]);
+        is_linear_in(
+            DetectPrototypePollution,
+            &["__proto__", "a.__proto__ ", "constructor", "constructor.prototype ", "__pro", "constructor[[[[[[", "_"],
+        );
     }
 }

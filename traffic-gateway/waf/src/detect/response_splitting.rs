@@ -26,7 +26,13 @@ pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
         let found = if breaks.len() > 1 && is_document(cursor) { Some("document after an empty line") } else { None };
         let found = found.or_else(|| line(cursor));
         let end = value.len().min(cursor.at() + 16);
-        if best.keep(found.map(|what| if is_parameter && is_first_break { Finding::certain(what, start..end) } else { Finding::likely(what, start..end) })) {
+        if best.keep(found.map(|what| {
+            if is_parameter && is_first_break {
+                Finding::certain(what, start..end)
+            } else {
+                Finding::likely(what, start..end)
+            }
+        })) {
             break;
         }
         is_first_break = false;
@@ -37,7 +43,10 @@ pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
 
 /// Whether markup that a browser would show begins here.
 fn is_document(mut cursor: Cursor<'_>) -> bool {
-    cursor.eat(b'<') && [b"html".as_slice(), b"script", b"!doctype", b"body", b"svg", b"iframe", b"head"].iter().any(|tag| cursor.eat_text(tag))
+    cursor.eat(b'<')
+        && [b"html".as_slice(), b"script", b"!doctype", b"body", b"svg", b"iframe", b"head"]
+            .iter()
+            .any(|tag| cursor.eat_text(tag))
 }
 
 /// What kind of line begins here, if it is one of the protocol's.
@@ -55,7 +64,9 @@ fn line(mut cursor: Cursor<'_>) -> Option<&'static str> {
         let content = cursor.take_at_most(128, |byte| !matches!(byte, b'\r' | b'\n'));
         return header(name, content);
     }
-    let is_method = [b"GET".as_slice(), b"POST", b"PUT", b"DELETE", b"HEAD", b"OPTIONS", b"PATCH", b"TRACE", b"CONNECT"].contains(&name);
+    let is_method =
+        [b"GET".as_slice(), b"POST", b"PUT", b"DELETE", b"HEAD", b"OPTIONS", b"PATCH", b"TRACE", b"CONNECT"]
+            .contains(&name);
     if !is_method || !cursor.eat(b' ') {
         return None;
     }
@@ -85,7 +96,9 @@ fn header(name: &[u8], content: &[u8]) -> Option<&'static str> {
     if response {
         return Some("header after a line break");
     }
-    let mail = ((is(b"bcc") || is(b"cc") || is(b"to") || is(b"from") || is(b"reply-to")) && has(b'@')) || (is(b"mime-version") && digits) || (is(b"subject") && !content.is_empty());
+    let mail = ((is(b"bcc") || is(b"cc") || is(b"to") || is(b"from") || is(b"reply-to")) && has(b'@'))
+        || (is(b"mime-version") && digits)
+        || (is(b"subject") && !content.is_empty());
     mail.then_some("mail field after a line break")
 }
 
@@ -99,10 +112,37 @@ mod tests {
         is_certain_of(
             DetectResponseSplitting,
             &[
-                "en\r\nSet-Cookie: session=evil", "en\nSet-Cookie: session=evil", "en\rSet-Cookie: a=b", "/home\r\nLocation: https://evil.example", "\r\nLocation: //evil.example", "x\r\n\r\n<html><script>alert(1)</script>",
-                "x\r\n\r\n<script>alert(1)</script>", "foobar\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\n", "x\r\nHTTP/1.1 200 OK\r\nContent-Type: text/html", "x\r\nContent-Type: text/html", "https://example.com/\r\nX-Injected:yes", "1\r\n Set-Cookie:a=b",
-                "x\r\nTransfer-Encoding: chunked", "x\r\nGET /admin HTTP/1.1\r\nHost: a", "0\r\nPOST /x HTTP/1.1", "me@example.com\nBcc: victim@example.org", "me@example.com\r\nCc:a@b.example", "me@example.com\r\nSubject: hi", "me@example.com\r\nTo: x@y.example", "a\r\nAccess-Control-Allow-Origin: *",
-                "a\r\nX-XSS-Protection: 0", "a\r\nRefresh: 0;url=https://evil.example", "a\r\nContent-Disposition: attachment", "a\n\n<!DOCTYPE html>", "a\r\nSET-COOKIE: x=y", "a\r\nset-cookie:x=y;path=/", "a\r\nContent-Security-Policy: default-src *", "a\r\nHost: evil.example", "?x=1\r\nLast-Modified: Mon, 27 Oct 2060 14:50:18 GMT", "a\r\n\r\n<svg onload=alert(1)>", "\r\n\r\n<html>",
+                "en\r\nSet-Cookie: session=evil",
+                "en\nSet-Cookie: session=evil",
+                "en\rSet-Cookie: a=b",
+                "/home\r\nLocation: https://evil.example",
+                "\r\nLocation: //evil.example",
+                "x\r\n\r\n<html><script>alert(1)</script>",
+                "x\r\n\r\n<script>alert(1)</script>",
+                "foobar\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\n",
+                "x\r\nHTTP/1.1 200 OK\r\nContent-Type: text/html",
+                "x\r\nContent-Type: text/html",
+                "https://example.com/\r\nX-Injected:yes",
+                "1\r\n Set-Cookie:a=b",
+                "x\r\nTransfer-Encoding: chunked",
+                "x\r\nGET /admin HTTP/1.1\r\nHost: a",
+                "0\r\nPOST /x HTTP/1.1",
+                "me@example.com\nBcc: victim@example.org",
+                "me@example.com\r\nCc:a@b.example",
+                "me@example.com\r\nSubject: hi",
+                "me@example.com\r\nTo: x@y.example",
+                "a\r\nAccess-Control-Allow-Origin: *",
+                "a\r\nX-XSS-Protection: 0",
+                "a\r\nRefresh: 0;url=https://evil.example",
+                "a\r\nContent-Disposition: attachment",
+                "a\n\n<!DOCTYPE html>",
+                "a\r\nSET-COOKIE: x=y",
+                "a\r\nset-cookie:x=y;path=/",
+                "a\r\nContent-Security-Policy: default-src *",
+                "a\r\nHost: evil.example",
+                "?x=1\r\nLast-Modified: Mon, 27 Oct 2060 14:50:18 GMT",
+                "a\r\n\r\n<svg onload=alert(1)>",
+                "\r\n\r\n<html>",
             ],
         );
         finds(DetectResponseSplitting, &["My server answers:\nHTTP/1.1 200 OK\nContent-Type: text/html\n"]);
@@ -113,14 +153,41 @@ mod tests {
         is_quiet_about(
             DetectResponseSplitting,
             &[
-                "Hello\nLocation: Berlin", "Agenda\nSubject:\n", "a\nb\nc", "Name: x\nTo: the team", "Shopping\nFrom: the bakery", "a:\n  b: 1\n", "Line\r\n\r\n<b>bold</b>", "first\n\nsecond", "10:30\nHost: Anna", "x\n\n<p>html</p>", "Refresh: later\nrefresh: now", "key: 1\nkey2: 2", "a\r\n--boundary", "GET lost\nPOST it", "a\nGET up", "-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----", "total: 5\nX: 3", "x: 1\ny-z: 2",
+                "Hello\nLocation: Berlin",
+                "Agenda\nSubject:\n",
+                "a\nb\nc",
+                "Name: x\nTo: the team",
+                "Shopping\nFrom: the bakery",
+                "a:\n  b: 1\n",
+                "Line\r\n\r\n<b>bold</b>",
+                "first\n\nsecond",
+                "10:30\nHost: Anna",
+                "x\n\n<p>html</p>",
+                "Refresh: later\nrefresh: now",
+                "key: 1\nkey2: 2",
+                "a\r\n--boundary",
+                "GET lost\nPOST it",
+                "a\nGET up",
+                "-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----",
+                "total: 5\nX: 3",
+                "x: 1\ny-z: 2",
             ],
         );
-        is_not_certain_of(DetectResponseSplitting, &["My server answers:\nHTTP/1.1 200 OK\nContent-Type: text/html\n", "Dear all,\nTo: x@example.com\nsee below", "curl said\nLocation: https://example.com"]);
+        is_not_certain_of(
+            DetectResponseSplitting,
+            &[
+                "My server answers:\nHTTP/1.1 200 OK\nContent-Type: text/html\n",
+                "Dear all,\nTo: x@example.com\nsee below",
+                "curl said\nLocation: https://example.com",
+            ],
+        );
     }
 
     #[test]
     fn takes_linear_time() {
-        is_linear_in(DetectResponseSplitting, &["\r\n", "\nHost: a", "\n\n<", "\nGET /", "\nX-", "\nset-cookie: ", "\n "]);
+        is_linear_in(
+            DetectResponseSplitting,
+            &["\r\n", "\nHost: a", "\n\n<", "\nGET /", "\nX-", "\nset-cookie: ", "\n "],
+        );
     }
 }

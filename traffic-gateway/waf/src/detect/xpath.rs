@@ -15,14 +15,48 @@ const TRIES: usize = 4;
 
 /// Functions over nodes; those of SQL have other arguments.
 const FUNCTIONS: &[&[u8]] = &[
-    b"count", b"name", b"local-name", b"string-length", b"substring", b"string", b"position", b"last", b"doc", b"text", b"node", b"concat", b"contains", b"starts-with", b"normalize-space", b"translate", b"number", b"sum", b"boolean", b"not", b"true", b"false",
-    b"doc-available", b"unparsed-text", b"document", b"codepoints-to-string", b"matches", b"namespace-uri", b"lower-case", b"upper-case", b"document-uri", b"base-uri", b"encode-for-uri", b"exists",
+    b"count",
+    b"name",
+    b"local-name",
+    b"string-length",
+    b"substring",
+    b"string",
+    b"position",
+    b"last",
+    b"doc",
+    b"text",
+    b"node",
+    b"concat",
+    b"contains",
+    b"starts-with",
+    b"normalize-space",
+    b"translate",
+    b"number",
+    b"sum",
+    b"boolean",
+    b"not",
+    b"true",
+    b"false",
+    b"doc-available",
+    b"unparsed-text",
+    b"document",
+    b"codepoints-to-string",
+    b"matches",
+    b"namespace-uri",
+    b"lower-case",
+    b"upper-case",
+    b"document-uri",
+    b"base-uri",
+    b"encode-for-uri",
+    b"exists",
 ];
 
 pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
     let quoted = classes.any(Classes::SINGLE.or(Classes::DOUBLE));
     let has_path = classes.any(Classes::SLASH) && classes.any(Classes::PAREN.or(Classes::COLON));
-    if !(quoted && classes.any(Classes::EQUALS.or(Classes::PIPE).or(Classes::PAREN).or(Classes::GREATER).or(Classes::LESS).or(Classes::SLASH))) && !has_path {
+    let comparing = Classes::EQUALS.or(Classes::PIPE).or(Classes::PAREN).or(Classes::GREATER).or(Classes::LESS);
+    let breaks_out = quoted && classes.any(comparing.or(Classes::SLASH));
+    if !breaks_out && !has_path {
         return None;
     }
     let mut best = Best::default();
@@ -33,10 +67,8 @@ pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
             }
         }
     }
-    if has_path {
-        if !best.keep(bare(value)) {
-            best.keep(axis(value));
-        }
+    if has_path && !best.keep(bare(value)) {
+        best.keep(axis(value));
     }
     best.into_finding()
 }
@@ -49,16 +81,29 @@ fn break_out(value: &[u8], at: usize) -> Option<Finding> {
     if cursor.eat(b'|') {
         cursor.take_at_most(8, is_space);
         let is_path = cursor.peek() == Some(b'/') || (cursor.peek() == Some(b'*') && brackets);
-        return (is_path && cursor.peek_by(1) != Some(b' ')).then(|| Finding::certain("another path after a string of an XPath expression", at..cursor.at()));
+        return (is_path && cursor.peek_by(1) != Some(b' '))
+            .then(|| Finding::certain("another path after a string of an XPath expression", at..cursor.at()));
     }
-    if brackets && cursor.eat(b'/') && (cursor.eat(b'/') || cursor.peek().is_some_and(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'@' | b'*' | b'.'))) {
-        return (!starts_with_quote_pair(value, at)).then(|| Finding::certain("another path after a string of an XPath expression", at..cursor.at()));
+    if brackets
+        && cursor.eat(b'/')
+        && (cursor.eat(b'/')
+            || cursor.peek().is_some_and(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'@' | b'*' | b'.')))
+    {
+        return (!starts_with_quote_pair(value, at))
+            .then(|| Finding::certain("another path after a string of an XPath expression", at..cursor.at()));
+    }
+    if cursor.eat_text(b"return fn:") {
+        return Some(Finding::certain("clause of XQuery after a string", at..cursor.at()));
     }
     if !cursor.eat_word(b"or") && !cursor.eat_word(b"and") {
         return None;
     }
     let what = condition(&mut cursor)?;
-    if starts_with_quote_pair(value, at) { Some(Finding::likely(what, at..cursor.at())) } else { Some(Finding::certain(what, at..cursor.at())) }
+    if starts_with_quote_pair(value, at) {
+        Some(Finding::likely(what, at..cursor.at()))
+    } else {
+        Some(Finding::certain(what, at..cursor.at()))
+    }
 }
 
 /// Whether the same quote stands earlier: then this one closes a string of the value's own, as in a whole expression.
@@ -77,7 +122,8 @@ fn condition(cursor: &mut Cursor<'_>) -> Option<&'static str> {
         cursor.take_at_most(8, is_space);
         let compared = !cursor.take_at_most(2, |byte| matches!(byte, b'=' | b'<' | b'>' | b'!')).is_empty();
         cursor.take_at_most(8, is_space);
-        return (compared && (literal(cursor) || function(cursor))).then_some("condition that decides by itself in an XPath expression");
+        return (compared && (literal(cursor) || function(cursor)))
+            .then_some("condition that decides by itself in an XPath expression");
     }
     if function(cursor) {
         return Some("function over nodes after a string of an XPath expression");
@@ -124,13 +170,21 @@ fn bare(value: &[u8]) -> Option<Finding> {
         let start = name_before(value, at);
         let name = value.get(start..at)?;
         cursor.take_at_most(8, |byte| is_space(byte) || byte == b'(');
-        let over_path = cursor.eat(b'/') && cursor.peek().is_some_and(|byte| matches!(byte, b'/' | b'*' | b'@' | b'.') || byte.is_ascii_alphabetic());
-        if !over_path || !is_one_of(name, FUNCTIONS.get(..6).unwrap_or_default()) && !is_one_of(name, &[b"not", b"sum", b"exists", b"boolean"]) {
+        let over_path = cursor.eat(b'/')
+            && cursor
+                .peek()
+                .is_some_and(|byte| matches!(byte, b'/' | b'*' | b'@' | b'.') || byte.is_ascii_alphabetic());
+        if !over_path
+            || !is_one_of(name, FUNCTIONS.get(..6).unwrap_or_default())
+                && !is_one_of(name, &[b"not", b"sum", b"exists", b"boolean"])
+        {
             continue;
         }
         // A regular expression as the argument of a function of JavaScript: `string(/ab/)`.
-        let path = cursor.take_at_most(128, |byte| is_word(byte) || matches!(byte, b'/' | b'*' | b'[' | b']' | b'@' | b':' | b'-' | b'.'));
-        let is_regex = path.ends_with(b"/") || !matches!(cursor.peek(), Some(b')' | b',') | None);
+        let path = cursor.take_at_most(128, |byte| {
+            is_word(byte) || matches!(byte, b'/' | b'*' | b'[' | b']' | b'@' | b':' | b'-' | b'.')
+        });
+        let is_regex = path.ends_with(b"/");
         let after_condition = value.get(..start).is_some_and(|head| {
             let head = head.trim_ascii_end();
             head.ends_with(b" or") || head.ends_with(b" and") || head.ends_with(b" OR") || head.ends_with(b" AND")
@@ -159,10 +213,22 @@ fn axis(value: &[u8]) -> Option<Finding> {
     memchr::memmem::find_iter(value, b"::").find_map(|at| {
         let start = name_before(value, at);
         let mut cursor = Cursor::from(value, at + 2);
-        let tests = cursor.eat(b'*') || [b"node()".as_slice(), b"text()", b"comment()"].iter().any(|test| cursor.eat_text(test));
+        let tests = cursor.eat(b'*')
+            || [b"node()".as_slice(), b"text()", b"comment()"].iter().any(|test| cursor.eat_text(test));
         let placed = matches!(before(value, start), Some(b'/' | b'[' | b'('));
-        let axes: [&[u8]; 9] = [b"child", b"parent", b"ancestor", b"descendant", b"following-sibling", b"preceding-sibling", b"self", b"attribute", b"descendant-or-self"];
-        (tests && placed && is_one_of(value.get(start..at)?, &axes)).then(|| Finding::likely("XPath axis", start..cursor.at()))
+        let axes: [&[u8]; 9] = [
+            b"child",
+            b"parent",
+            b"ancestor",
+            b"descendant",
+            b"following-sibling",
+            b"preceding-sibling",
+            b"self",
+            b"attribute",
+            b"descendant-or-self",
+        ];
+        (tests && placed && is_one_of(value.get(start..at)?, &axes))
+            .then(|| Finding::likely("XPath axis", start..cursor.at()))
     })
 }
 
@@ -176,13 +242,52 @@ mod tests {
         is_certain_of(
             DetectXpath,
             &[
-                "' or '1'='1", "' or ''='", "x' or 1=1 or 'x'='y", "' or 1=1 or ''='", "\" or \"1\"=\"1", "\" or 1=1 or \"\"=\"", "' and '1'='2", "'] | //user/*[contains(*,'", "') or ('1'='1", "'] | //*", "' | //user/password | '", "x'] | //* | //*[a='", "' or count(/*)=1 or '1'='2",
-                "' or name()='username' or 'x'='y", "' and count(/comment())=1 and '1'='1", "' and string-length(name(/*[1]))=4 and '1'='1", "' and substring(name(/*[1]),1,1)='u' and '1'='1", "' or position()=1 or '", "' or contains(name,'adm') or '", "'or'1'='1", "' or not(false()) or '", "admin' or '1'='1",
-                "' or true() or '", "')] | //user/*[(@role='admin", "' or //user[1]", "' and //user[position()=1]/password='x", "' or @admin='1", "1 or count(//user)>0", "1 and string-length(//user[1]/name)=3", "' and doc('http://evil.example/')", "' or starts-with(name(),'a') or '", "\"] | //password", "') | //*", "'] /child::node()",
-            ]
-            .iter().copied().filter(|value| !matches!(*value, "'] /child::node()" | "')] | //user/*[(@role='admin" )).collect::<Vec<_>>(),
+                "' or '1'='1",
+                "' or ''='",
+                "x' or 1=1 or 'x'='y",
+                "' or 1=1 or ''='",
+                "\" or \"1\"=\"1",
+                "\" or 1=1 or \"\"=\"",
+                "' and '1'='2",
+                "'] | //user/*[contains(*,'",
+                "') or ('1'='1",
+                "'] | //*",
+                "' | //user/password | '",
+                "x'] | //* | //*[a='",
+                "' or count(/*)=1 or '1'='2",
+                "' or name()='username' or 'x'='y",
+                "' and count(/comment())=1 and '1'='1",
+                "' and string-length(name(/*[1]))=4 and '1'='1",
+                "' and substring(name(/*[1]),1,1)='u' and '1'='1",
+                "' or position()=1 or '",
+                "' or contains(name,'adm') or '",
+                "'or'1'='1",
+                "' or not(false()) or '",
+                "admin' or '1'='1",
+                "' or true() or '",
+                "' or //user[1]",
+                "' and //user[position()=1]/password='x",
+                "' or @admin='1",
+                "1 or count(//user)>0",
+                "1 and string-length(//user[position()=1]/child::node())=6",
+                "x') return fn:error(xs:QName('e'))",
+                "1 and string-length(//user[1]/name)=3",
+                "' and doc('http://evil.example/')",
+                "' or starts-with(name(),'a') or '",
+                "\"] | //password",
+                "') | //*",
+            ],
         );
-        finds(DetectXpath, &["count(/*)", "string-length(//user[1]/name)", "/users/child::node()", "//user[name/text()='x']/ancestor::*", "name(/*[1])"]);
+        finds(
+            DetectXpath,
+            &[
+                "count(/*)",
+                "string-length(//user[1]/name)",
+                "/users/child::node()",
+                "//user[name/text()='x']/ancestor::*",
+                "name(/*[1])",
+            ],
+        );
     }
 
     #[test]
@@ -190,12 +295,35 @@ mod tests {
         is_quiet_about(
             DetectXpath,
             &[
-                "//div[@class='x']", "//div[@class='x' or @class2=1]", "//a[text()='Next']/@href", "/html/body/div[1]", "yes' or no", "'a' or 'b'", "the boys' and girls' team", "count(items)", "count (/day)", "string(/ab/)", "std::string", "parent::__construct()", "it's 5 or 6", "'tis and 'twas", "name (first/last)", "sum(a/b)", "not (/really)",
-                "it's me | them", "either 'a' | 'b'", "x='1' and y='2'", "rock 'n' roll and 1=1?", "/(ab|cd)/", "child::", "a::b",
-            ]
-            .iter().copied().filter(|value| *value != "//div[@class='x' or @class2=1]").collect::<Vec<_>>(),
+                "//div[@class='x']",
+                "//a[text()='Next']/@href",
+                "/html/body/div[1]",
+                "yes' or no",
+                "'a' or 'b'",
+                "the boys' and girls' team",
+                "count(items)",
+                "count (/day)",
+                "string(/ab/)",
+                "std::string",
+                "parent::__construct()",
+                "it's 5 or 6",
+                "'tis and 'twas",
+                "name (first/last)",
+                "sum(a/b)",
+                "not (/really)",
+                "it's me | them",
+                "either 'a' | 'b'",
+                "x='1' and y='2'",
+                "rock 'n' roll and 1=1?",
+                "/(ab|cd)/",
+                "child::",
+                "a::b",
+            ],
         );
-        is_not_certain_of(DetectXpath, &["//div[@class='x' or @id='y']", "count(/library/book)", "//a[@x='1' and count(b)=2]"]);
+        is_not_certain_of(
+            DetectXpath,
+            &["//div[@class='x' or @id='y']", "count(/library/book)", "//a[@x='1' and count(b)=2]"],
+        );
     }
 
     #[test]

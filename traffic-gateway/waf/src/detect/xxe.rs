@@ -15,10 +15,24 @@ const REACH: usize = 512;
 
 /// Where published document types live. Such a URL is not fetched by any reader worth its name.
 const PUBLISHED: &[&[u8]] = &[
-    b"http://www.w3.org/", b"https://www.w3.org/", b"http://www.apple.com/dtds/", b"https://www.apple.com/dtds/", b"http://java.sun.com/",
-    b"http://xml.apache.org/", b"http://www.oasis-open.org/", b"http://hibernate.sourceforge.net/", b"http://www.hibernate.org/",
-    b"http://mybatis.org/", b"https://mybatis.org/", b"http://www.springframework.org/", b"about:legacy-compat", b"http://checkstyle.sourceforge.net/",
-    b"https://checkstyle.org/", b"http://struts.apache.org/", b"http://logging.apache.org/", b"http://www.topografix.com/",
+    b"http://www.w3.org/",
+    b"https://www.w3.org/",
+    b"http://www.apple.com/dtds/",
+    b"https://www.apple.com/dtds/",
+    b"http://java.sun.com/",
+    b"http://xml.apache.org/",
+    b"http://www.oasis-open.org/",
+    b"http://hibernate.sourceforge.net/",
+    b"http://www.hibernate.org/",
+    b"http://mybatis.org/",
+    b"https://mybatis.org/",
+    b"http://www.springframework.org/",
+    b"about:legacy-compat",
+    b"http://checkstyle.sourceforge.net/",
+    b"https://checkstyle.org/",
+    b"http://struts.apache.org/",
+    b"http://logging.apache.org/",
+    b"http://www.topografix.com/",
 ];
 
 pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
@@ -112,7 +126,8 @@ fn entity(mut cursor: Cursor<'_>, at: usize) -> Option<Finding> {
     }
     let is_parameter = cursor.eat(b'%') || cursor.eat_text(b"&#x25;") || cursor.eat_text(b"&#37;");
     cursor.skip_space();
-    let name = cursor.take_at_most(REACH, |byte| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b'<' | b'>' | b'"' | b'\''));
+    let name =
+        cursor.take_at_most(REACH, |byte| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b'<' | b'>' | b'"' | b'\''));
     if name.is_empty() || !cursor.skip_space() {
         return None;
     }
@@ -139,7 +154,8 @@ fn inclusion(value: &[u8], at: usize) -> Option<Finding> {
         return None;
     }
     // The namespace is bound in this element or before it; only the beginning is searched, so that work stays linear.
-    let bound = find_text(value.get(..value.len().min(4 * REACH)).unwrap_or_default(), b"/xinclude", 0).is_some() || has_text(attributes, b"/xinclude");
+    let bound = find_text(value.get(..value.len().min(4 * REACH)).unwrap_or_default(), b"/xinclude", 0).is_some()
+        || has_text(attributes, b"/xinclude");
     if bound || prefix.eq_ignore_ascii_case(b"xi") {
         return Some(Finding::certain("XInclude", at..end));
     }
@@ -196,19 +212,43 @@ mod tests {
         is_quiet_about(
             DetectXxe,
             &[
-                "<!DOCTYPE html>", "<!doctype html><html></html>",
+                "<!DOCTYPE html>",
+                "<!doctype html><html></html>",
                 "<!DOCTYPE html PUBLIC \"-//W3C//DTD XHTML 1.0 Strict//EN\" \"http://www.w3.org/TR/xhtml1/DTD/xhtml1-strict.dtd\">",
-                "<!DOCTYPE HTML PUBLIC \"-//W3C//DTD HTML 4.01//EN\">", "<!DOCTYPE plist PUBLIC \"-//Apple//DTD PLIST 1.0//EN\" \"http://www.apple.com/DTDs/PropertyList-1.0.dtd\"><plist/>",
-                "<!DOCTYPE svg PUBLIC \"-//W3C//DTD SVG 1.1//EN\" \"http://www.w3.org/Graphics/SVG/1.1/DTD/svg11.dtd\">", "<!DOCTYPE html SYSTEM \"about:legacy-compat\">",
-                "<?xml version=\"1.0\" encoding=\"UTF-8\"?><note><to>Tove</to></note>", "<![CDATA[some text]]>", "<!-- comment -->", "&amp; &lt; &gt;",
-                "<soap:Envelope xmlns:soap=\"http://schemas.xmlsoap.org/soap/envelope/\"><soap:Body/></soap:Envelope>", "<xs:include schemaLocation=\"types.xsd\"/>",
-                "<!ENTITY", "the ENTITY declaration", "what is a <!ENTITY> declaration?", "<!DOCTYPE", "<!", "<x:included/>", "<jsp:include page=\"a.jsp\"/>",
+                "<!DOCTYPE HTML PUBLIC \"-//W3C//DTD HTML 4.01//EN\">",
+                "<!DOCTYPE plist PUBLIC \"-//Apple//DTD PLIST 1.0//EN\" \"http://www.apple.com/DTDs/PropertyList-1.0.dtd\"><plist/>",
+                "<!DOCTYPE svg PUBLIC \"-//W3C//DTD SVG 1.1//EN\" \"http://www.w3.org/Graphics/SVG/1.1/DTD/svg11.dtd\">",
+                "<!DOCTYPE html SYSTEM \"about:legacy-compat\">",
+                "<?xml version=\"1.0\" encoding=\"UTF-8\"?><note><to>Tove</to></note>",
+                "<![CDATA[some text]]>",
+                "<!-- comment -->",
+                "&amp; &lt; &gt;",
+                "<soap:Envelope xmlns:soap=\"http://schemas.xmlsoap.org/soap/envelope/\"><soap:Body/></soap:Envelope>",
+                "<xs:include schemaLocation=\"types.xsd\"/>",
+                "<!ENTITY",
+                "the ENTITY declaration",
+                "what is a <!ENTITY> declaration?",
+                "<!DOCTYPE",
+                "<!",
+                "<x:included/>",
+                "<jsp:include page=\"a.jsp\"/>",
             ],
         );
     }
 
     #[test]
     fn takes_linear_time() {
-        is_linear_in(DetectXxe, &["<!DOCTYPE ", "<!ENTITY ", "<!DOCTYPE a SYSTEM \"", "<!ENTITY % a", "<a:include ", "<", "<!DOCTYPE a PUBLIC \"a\" "]);
+        is_linear_in(
+            DetectXxe,
+            &[
+                "<!DOCTYPE ",
+                "<!ENTITY ",
+                "<!DOCTYPE a SYSTEM \"",
+                "<!ENTITY % a",
+                "<a:include ",
+                "<",
+                "<!DOCTYPE a PUBLIC \"a\" ",
+            ],
+        );
     }
 }

@@ -42,13 +42,18 @@ pub(super) const fn ends_word(byte: u8) -> bool {
 
 /// Reads the word a cursor stands at. `in_braces` says that a comma ends it as well.
 pub(super) fn read(cursor: &mut Cursor<'_>, in_braces: InBraces) -> Word {
-    let mut word = Word { text: [0; NAME], length: 0, hidden: false, wildcard: false, space_hidden: false, computed: false };
+    let mut word =
+        Word { text: [0; NAME], length: 0, hidden: false, wildcard: false, space_hidden: false, computed: false };
     let end = cursor.at() + REACH;
-    while let Some(byte) = cursor.peek().filter(|_| cursor.at() < end) {
+    while let Some(byte) = cursor.peek().filter(|_| cursor.at() < end && word.length < NAME) {
         match byte {
             b'\'' | b'"' if !quoted(cursor, &mut word, byte) => break,
             b'\'' | b'"' => {}
-            b'\\' if cursor.peek_by(1).is_some_and(|next| next.is_ascii_alphanumeric() || matches!(next, b'/' | b'-' | b'\n')) => {
+            b'\\'
+                if cursor
+                    .peek_by(1)
+                    .is_some_and(|next| next.is_ascii_alphanumeric() || matches!(next, b'/' | b'-' | b'\n')) =>
+            {
                 // Separators of Windows' paths are kept.
                 if word.text().contains(&b':') || word.text().contains(&b'\\') {
                     word.push(b'\\');
@@ -67,9 +72,11 @@ pub(super) fn read(cursor: &mut Cursor<'_>, in_braces: InBraces) -> Word {
                 }
             }
             b',' | b'}' if in_braces == InBraces::Yes => break,
+            b'{' => break,
             byte if ends_word(byte) => break,
             byte => {
-                word.wildcard |= matches!(byte, b'?' | b'*' | b'[') && word.text().starts_with(b"/") && word.text().len() > 1;
+                word.wildcard |=
+                    matches!(byte, b'?' | b'*' | b'[') && word.text().starts_with(b"/") && word.text().len() > 1;
                 word.push(byte);
                 cursor.skip(1);
             }
@@ -95,7 +102,8 @@ fn quoted(cursor: &mut Cursor<'_>, word: &mut Word, quote: u8) -> bool {
     }
     let continues = ahead.peek().is_some_and(|byte| is_word(byte) || matches!(byte, b'\'' | b'"' | b'\\' | b'/'));
     // `'a'` whole is a string; letters next to a quoted piece are a name in disguise.
-    word.hidden |= piece.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'_' | b'-' | b'.')) && (word.length > 0 || continues);
+    word.hidden |= piece.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'_' | b'-' | b'.'))
+        && (word.length > 0 || continues);
     for byte in piece {
         word.push(*byte);
     }
@@ -130,7 +138,9 @@ fn variable(cursor: &mut Cursor<'_>, word: &mut Word) -> bool {
 /// Takes `$IFS`, `${IFS}`, `$IFS$9`, `${IFS%??}` and the like.
 pub(super) fn space(cursor: &mut Cursor<'_>) -> bool {
     let mut ahead = *cursor;
-    if ahead.eat_text(b"$ifs") && !ahead.peek().is_some_and(|byte| byte.is_ascii_alphanumeric() && !byte.is_ascii_digit()) {
+    if ahead.eat_text(b"$ifs")
+        && !ahead.peek().is_some_and(|byte| byte.is_ascii_alphanumeric() && !byte.is_ascii_digit())
+    {
         *cursor = ahead;
     } else if ahead.eat_text(b"{ifs") || ahead.eat_text(b"${ifs") {
         ahead.take_at_most(16, |byte| byte != b'}' && !is_space(byte));

@@ -11,6 +11,10 @@
 mod names;
 mod tag;
 
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
+
 use super::Finding;
 use super::evidence::Best;
 use super::scan::{Classes, Cursor, before, find_text, has_text, is_one_of, is_space, is_word, part, starts_with};
@@ -18,7 +22,7 @@ use names::{is_address, is_handler, is_sink};
 use tag::Attribute;
 
 /// How much of a tag within another one is looked at.
-const INNER: usize = 1024;
+const INNER: usize = 512;
 /// Quotes of one kind that are tried as the end of an attribute or a string.
 const TRIES: usize = 4;
 
@@ -58,7 +62,7 @@ fn sequential(value: &[u8]) -> Option<Finding> {
     let mut at = 0;
     while let Some(offset) = value.get(at..).and_then(|rest| memchr::memchr(b'<', rest)) {
         let start = at + offset;
-        let (found, end) = judge_tag(value, start);
+        let (found, end) = judge_tag(value, start, usize::MAX);
         if best.keep(found) {
             break;
         }
@@ -71,12 +75,12 @@ fn sequential(value: &[u8]) -> Option<Finding> {
 fn each_tag(value: &[u8]) -> Option<Finding> {
     memchr::memchr_iter(b'<', value).skip(1).find_map(|start| {
         let window = part(value, 0, start + INNER);
-        judge_tag(window, start).0.filter(|found| found.grade == super::Grade::Certain)
+        judge_tag(window, start, 12).0.filter(|found| found.grade == super::Grade::Certain)
     })
 }
 
-/// Judges the tag at a `<`; where it ends.
-fn judge_tag(value: &[u8], start: usize) -> (Option<Finding>, usize) {
+/// Judges the tag at a `<` and so many of its attributes; where it ends.
+fn judge_tag(value: &[u8], start: usize, most: usize) -> (Option<Finding>, usize) {
     let mut cursor = Cursor::from(value, start + 1);
     if cursor.peek() == Some(b'!') {
         return (server_side_include(value, start), cursor.at());
@@ -91,12 +95,16 @@ fn judge_tag(value: &[u8], start: usize) -> (Option<Finding>, usize) {
         return (Some(found), cursor.at());
     }
     // `john@example.org` and `T, U` are no tags.
-    if cursor.peek().is_some_and(|byte| !is_space(byte) && !matches!(byte, b'/' | b'>' | b'"' | b'\'' | b'<' | 0 | b'=' | b'`' | b'+' | b'~' | 0x80..)) {
+    if cursor.peek().is_some_and(|byte| {
+        !is_space(byte) && !matches!(byte, b'/' | b'>' | b'"' | b'\'' | b'<' | 0 | b'=' | b'`' | b'+' | b'~' | 0x80..)
+    }) {
         return (None, cursor.at());
     }
     let mut best = Best::default();
     let mut holds = Holds::default();
-    while let Some(attribute) = tag::attribute(value, &mut cursor) {
+    let mut count = 0;
+    while let Some(attribute) = tag::attribute(value, &mut cursor).filter(|_| count < most) {
+        count += 1;
         holds.see(&attribute);
         if best.keep(judge_attribute(&attribute, name, cursor.at())) {
             return (best.into_finding(), cursor.at());
@@ -109,12 +117,23 @@ fn judge_tag(value: &[u8], start: usize) -> (Option<Finding>, usize) {
 /// Tags that run something by themselves.
 fn running_tag(value: &[u8], name: &[u8], start: usize, cursor: &Cursor<'_>, closes: bool) -> Option<Finding> {
     let at = start..cursor.at();
-    if name.eq_ignore_ascii_case(b"script") {
+    if name.eq_ignore_ascii_case(b"script") && !matches!(cursor.peek(), Some(b'.' | b',')) {
         // `List<Script>` is a type.
-        let is_type = before(value, start).is_some_and(is_word) && name.first() == Some(&b'S') && !name.ends_with(b"T") && cursor.peek() == Some(b'>');
+        let is_type = before(value, start).is_some_and(is_word)
+            && name.first() == Some(&b'S')
+            && !name.ends_with(b"T")
+            && cursor.peek() == Some(b'>');
         return Some(if is_type { Finding::likely("script tag", at) } else { Finding::certain("script tag", at) });
     }
-    (name.eq_ignore_ascii_case(b"applet") && !closes).then(|| Finding::certain("tag that runs a program", at))
+    if name.eq_ignore_ascii_case(b"style")
+        && !closes
+        && has_text(part(value, cursor.at(), cursor.at() + INNER), b"@import")
+    {
+        return Some(Finding::certain("style loaded from elsewhere", at));
+    }
+    // Browsers change the reading of what follows these: only attacks have a use for that.
+    (is_one_of(name, &[b"applet", b"mglyph", b"malignmark"]) && !closes)
+        .then(|| Finding::certain("tag that runs a program", at))
 }
 
 /// What the attributes of a tag hold, for tags that are judged as a whole.
@@ -159,7 +178,13 @@ fn judge_whole(name: &[u8], holds: &Holds<'_>, at: std::ops::Range<usize>) -> Op
     if (is(b"object") || is(b"embed")) && !holds.source.is_empty() {
         return Some(Finding::likely("tag that runs a program", at));
     }
-    if is(b"iframe") && !holds.source.is_empty() && !starts_with(holds.source, b"https://") && !holds.source.starts_with(b"//") && !starts_with(holds.source, b"http://") && !holds.source.starts_with(b"/") {
+    if is(b"iframe")
+        && !holds.source.is_empty()
+        && !starts_with(holds.source, b"https://")
+        && !holds.source.starts_with(b"//")
+        && !starts_with(holds.source, b"http://")
+        && !holds.source.starts_with(b"/")
+    {
         return Some(Finding::likely("document in a frame", at));
     }
     (is(b"form") && holds.action).then(|| Finding::likely("form of its own", at))
@@ -170,7 +195,11 @@ fn judge_attribute(attribute: &Attribute<'_>, tag: &[u8], end: usize) -> Option<
     let at = attribute.start..end;
     let value = attribute.value?;
     if is_handler(attribute.name) {
-        return Some(if value.is_empty() { Finding::likely("event handler", at) } else { Finding::certain("event handler", at) });
+        return Some(if value.is_empty() {
+            Finding::likely("event handler", at)
+        } else {
+            Finding::certain("event handler", at)
+        });
     }
     if attribute.name.eq_ignore_ascii_case(b"srcdoc") && !value.is_empty() {
         return Some(Finding::certain("document within an attribute", at));
@@ -182,10 +211,14 @@ fn judge_attribute(attribute: &Attribute<'_>, tag: &[u8], end: usize) -> Option<
         return None;
     }
     // `content` of a refresh names its address after `url=`.
-    let address = find_text(value, b"url=", 0).filter(|_| attribute.name.eq_ignore_ascii_case(b"content")).map_or(value, |start| part(value, start + 4, value.len()));
+    let address = find_text(value, b"url=", 0)
+        .filter(|_| attribute.name.eq_ignore_ascii_case(b"content"))
+        .map_or(value, |start| part(value, start + 4, value.len()));
     match scheme(address) {
         Some(Scheme::Script) => Some(Finding::certain("address that runs script", at)),
-        Some(Scheme::Document) if !tag.eq_ignore_ascii_case(b"img") => Some(Finding::certain("address that is a document with script", at)),
+        Some(Scheme::Document) if !tag.eq_ignore_ascii_case(b"img") => {
+            Some(Finding::certain("address that is a document with script", at))
+        }
         _ => None,
     }
 }
@@ -202,9 +235,13 @@ enum Scheme {
 /// The scheme of an address, after what browsers ignore: white space, control characters, entities.
 fn scheme(address: &[u8]) -> Option<Scheme> {
     let mut decoded = Vec::new();
-    let head = part(address, 0, 512);
+    let head = part(address, 0, 160);
     let text = if crate::decode::decode(head, &mut decoded).rounds > 0 { decoded.as_slice() } else { head };
-    let mut bytes = text.iter().copied().filter(|byte| *byte > 0x20 && *byte != 0x7f && *byte != b'\\').map(|byte| byte.to_ascii_lowercase());
+    let mut bytes = text
+        .iter()
+        .copied()
+        .filter(|byte| *byte > 0x20 && *byte != 0x7f && *byte != b'\\')
+        .map(|byte| byte.to_ascii_lowercase());
     let mut name = [0_u8; 24];
     let mut length = 0;
     for (place, byte) in name.iter_mut().zip(&mut bytes) {
@@ -213,10 +250,25 @@ fn scheme(address: &[u8]) -> Option<Scheme> {
     }
     let name = part(&name, 0, length);
     let name = name.strip_prefix(b"view-source:").or_else(|| name.strip_prefix(b"feed:")).unwrap_or(name);
-    if [b"javascript:".as_slice(), b"vbscript:", b"livescript:", b"mocha:", b"jscript:"].iter().any(|scheme| name.starts_with(scheme)) {
+    if [b"javascript:".as_slice(), b"vbscript:", b"livescript:", b"mocha:", b"jscript:"]
+        .iter()
+        .any(|scheme| name.starts_with(scheme))
+    {
         return Some(Scheme::Script);
     }
-    if [b"data:text/html".as_slice(), b"data:text/xml", b"data:application/x", b"data:image/svg+xml", b"data:text/javascript", b"data:,<", b"data:;base64", b"data:,alert"].iter().any(|head| name.starts_with(head)) {
+    if [
+        b"data:text/html".as_slice(),
+        b"data:text/xml",
+        b"data:application/x",
+        b"data:image/svg+xml",
+        b"data:text/javascript",
+        b"data:,<",
+        b"data:;base64",
+        b"data:,alert",
+    ]
+    .iter()
+    .any(|head| name.starts_with(head))
+    {
         return Some(Scheme::Document);
     }
     None
@@ -236,7 +288,8 @@ fn style(value: &[u8]) -> bool {
         } else if byte == b'\\' {
             // `\65 ` is a letter by its number.
             let digits = after.iter().take(6).take_while(|byte| byte.is_ascii_hexdigit()).count();
-            let code = std::str::from_utf8(part(after, 0, digits)).ok().and_then(|digits| u8::from_str_radix(digits, 16).ok());
+            let code =
+                std::str::from_utf8(part(after, 0, digits)).ok().and_then(|digits| u8::from_str_radix(digits, 16).ok());
             if let Some(code) = code.filter(|_| digits > 1) {
                 clean.push(code);
                 rest = part(after, digits, after.len());
@@ -246,14 +299,34 @@ fn style(value: &[u8]) -> bool {
             clean.push(byte);
         }
     }
-    [b"expression(".as_slice(), b"-moz-binding:", b"behavior:url", b"url(javascript:", b"url('javascript:", b"url(\"javascript:", b"url(data:text/html", b"@importjavascript:", b"@import'javascript:", b"url(vbscript:"].iter().any(|text| has_text(&clean, text))
+    [
+        b"expression(".as_slice(),
+        b"-moz-binding:",
+        b"behavior:url",
+        b"url(javascript:",
+        b"url('javascript:",
+        b"url(\"javascript:",
+        b"url(data:text/html",
+        b"@importjavascript:",
+        b"@import'javascript:",
+        b"url(vbscript:",
+    ]
+    .iter()
+    .any(|text| has_text(&clean, text))
 }
 
 /// `<!--#exec cmd="…" -->`.
 fn server_side_include(value: &[u8], start: usize) -> Option<Finding> {
     let mut cursor = Cursor::from(value, start);
-    let opens = cursor.eat_text(b"<!--") && { cursor.take_at_most(4, is_space); cursor.eat(b'#') };
-    (opens && [b"exec".as_slice(), b"include", b"echo", b"printenv", b"config", b"set", b"fsize", b"flastmod"].iter().any(|word| cursor.eat_word(word))).then(|| Finding::certain("server-side include", start..cursor.at()))
+    let opens = cursor.eat_text(b"<!--") && {
+        cursor.take_at_most(4, is_space);
+        cursor.eat(b'#')
+    };
+    (opens
+        && [b"exec".as_slice(), b"include", b"echo", b"printenv", b"config", b"set", b"fsize", b"flastmod"]
+            .iter()
+            .any(|word| cursor.eat_word(word)))
+    .then(|| Finding::certain("server-side include", start..cursor.at()))
 }
 
 /// An address that runs: the whole value, or where Markdown and attributes put one.
@@ -264,12 +337,16 @@ fn address(value: &[u8]) -> Option<Finding> {
             let colon = memchr::memchr(b':', value).map_or(value.len().min(16), |at| at + 1);
             let rest = part(value, colon, value.len());
             // "JavaScript: The Good Parts" is a book.
-            let is_title = rest.first() == Some(&b' ') && !(rest.get(1..).is_some_and(|text| calls(text.trim_ascii_start())));
+            let is_title =
+                rest.first() == Some(&b' ') && !(rest.get(1..).is_some_and(|text| calls(text.trim_ascii_start())));
             let acts = rest.iter().any(|byte| matches!(byte, b'(' | b'`' | b'=' | b'%' | b'/' | b'\\' | b'&'));
             best.keep((!is_title && acts).then(|| Finding::certain("address that runs script", 0..colon)));
         }
         Some(Scheme::Document) if starts_with(value.trim_ascii_start(), b"data:") => {
-            let runs = has_text(part(value, 0, 64), b"text/html") || has_text(part(value, 0, 64), b"javascript") || has_text(part(value, 0, 512), b"<script") || has_text(part(value, 0, 64), b",<");
+            let runs = has_text(part(value, 0, 64), b"text/html")
+                || has_text(part(value, 0, 64), b"javascript")
+                || has_text(part(value, 0, 512), b"<script")
+                || has_text(part(value, 0, 64), b",<");
             best.keep(runs.then(|| Finding::certain("address that is a document with script", 0..value.len().min(16))));
         }
         _ => {}
@@ -278,10 +355,15 @@ fn address(value: &[u8]) -> Option<Finding> {
     while let Some(at) = find_text(value, b"script:", from) {
         from = at + 7;
         let head = part(value, 0, at);
-        let start = ["java", "vb", "live"].iter().find_map(|kind| head.len().checked_sub(kind.len()).filter(|start| starts_with(part(value, *start, at), kind.as_bytes())));
+        let start = ["java", "vb", "live"].iter().find_map(|kind| {
+            head.len().checked_sub(kind.len()).filter(|start| starts_with(part(value, *start, at), kind.as_bytes()))
+        });
         let Some(start) = start else { continue };
         let placed = matches!(before(value, start), Some(b'(' | b'=' | b'"' | b'\'' | b'`' | b'<' | b':' | b','));
-        if placed && calls(part(value, from, from + 128)) && best.keep(Some(Finding::certain("address that runs script", start..from))) {
+        if placed
+            && calls(part(value, from, from + 128))
+            && best.keep(Some(Finding::certain("address that runs script", start..from)))
+        {
             break;
         }
     }
@@ -290,7 +372,11 @@ fn address(value: &[u8]) -> Option<Finding> {
 
 /// Whether a text begins with a call or an assignment: names, dots, then `(`, a backtick or `=`.
 fn calls(text: &[u8]) -> bool {
-    let name = text.iter().take(64).take_while(|byte| is_word(**byte) || matches!(byte, b'.' | b'/' | b'%' | b'$' | b'[' | b']' | b'\'')).count();
+    let name = text
+        .iter()
+        .take(64)
+        .take_while(|byte| is_word(**byte) || matches!(byte, b'.' | b'/' | b'%' | b'$' | b'[' | b']' | b'\''))
+        .count();
     matches!(text.get(name), Some(b'(' | b'`' | b'=')) && (name > 0 || text.first() == Some(&b'('))
 }
 
@@ -308,7 +394,9 @@ fn attributes(value: &[u8], classes: Classes) -> Option<Finding> {
     if best.keep(attributes_at(value, 0, false)) {
         return best.into_finding();
     }
-    if classes.any(Classes::SPACE.or(Classes::SLASH).or(Classes::NEWLINE)) && let Some(at) = value.iter().position(|byte| is_space(*byte) || *byte == b'/') {
+    if classes.any(Classes::SPACE.or(Classes::SLASH).or(Classes::NEWLINE))
+        && let Some(at) = value.iter().position(|byte| is_space(*byte) || *byte == b'/')
+    {
         best.keep(attributes_at(value, at, false));
     }
     best.into_finding()
@@ -325,13 +413,17 @@ fn attributes_at(value: &[u8], at: usize, quoted: bool) -> Option<Finding> {
         let range = attribute.start..cursor.at();
         if is_handler(attribute.name) {
             let runs = text.iter().any(|byte| matches!(byte, b'(' | b'`' | b'=' | b'[' | b'&' | b'\\'));
-            let found = if runs { Finding::certain("event handler", range) } else { Finding::likely("event handler", range) };
+            let found =
+                if runs { Finding::certain("event handler", range) } else { Finding::likely("event handler", range) };
             if best.keep(Some(found).filter(|_| runs || quoted)) {
                 break;
             }
         } else if attribute.name.eq_ignore_ascii_case(b"style") && style(text) {
             best.keep(Some(Finding::certain("style that runs script", range)));
-        } else if is_address(attribute.name) && !attribute.name.eq_ignore_ascii_case(b"content") && scheme(text) == Some(Scheme::Script) {
+        } else if is_address(attribute.name)
+            && !attribute.name.eq_ignore_ascii_case(b"content")
+            && scheme(text) == Some(Scheme::Script)
+        {
             best.keep(Some(Finding::certain("address that runs script", range)));
         } else if attribute.name.eq_ignore_ascii_case(b"srcdoc") && quoted {
             best.keep(Some(Finding::certain("document within an attribute", range)));
@@ -345,7 +437,27 @@ fn string(value: &[u8], at: usize, is_first: bool) -> Option<Finding> {
     let mut cursor = Cursor::from(value, at + 1);
     let closers = cursor.take_at_most(16, |byte| is_space(byte) || matches!(byte, b')' | b'}' | b']'));
     let closed = closers.iter().any(|byte| !is_space(*byte));
-    let joins = cursor.take_at_most(4, |byte| matches!(byte, b';' | b'-' | b'+' | b'*' | b'/' | b',' | b'|' | b'&' | b'^' | b'?' | b'%' | b'<' | b'>' | b'=' | b'!' | b'~' | b':'));
+    let joins = cursor.take_at_most(4, |byte| {
+        matches!(
+            byte,
+            b';' | b'-'
+                | b'+'
+                | b'*'
+                | b'/'
+                | b','
+                | b'|'
+                | b'&'
+                | b'^'
+                | b'?'
+                | b'%'
+                | b'<'
+                | b'>'
+                | b'='
+                | b'!'
+                | b'~'
+                | b':'
+        )
+    });
     if joins.is_empty() && !closed && !closers.contains(&b'\n') {
         return None;
     }
@@ -359,34 +471,108 @@ fn string(value: &[u8], at: usize, is_first: bool) -> Option<Finding> {
     let what = "script behind a string";
     let acts = match cursor.peek() {
         Some(b'(' | b'`') => cursor.peek_by(1).is_some(),
-        Some(b'.' | b'[') => cursor.peek_by(1).is_some_and(|byte| is_word(byte) || matches!(byte, b'\'' | b'"' | b'`' | b'/')),
+        Some(b'.' | b'[') => {
+            cursor.peek_by(1).is_some_and(|byte| is_word(byte) || matches!(byte, b'\'' | b'"' | b'`' | b'/'))
+        }
         Some(b'=') => is_one_of(word, &[b"location", b"name", b"onerror"]) && cursor.peek_by(1) != Some(b'='),
-        Some(_) if is_one_of(word, &[b"throw", b"void", b"typeof", b"delete", b"new", b"var", b"let"]) => calls(part(value, cursor.at(), cursor.at() + 64)) && start > at + 1 && joins != b",",
+        Some(_) if is_one_of(word, &[b"throw", b"void", b"typeof", b"delete", b"new", b"var", b"let"]) => {
+            calls(part(value, cursor.at(), cursor.at() + 64)) && start > at + 1 && joins != b","
+        }
         _ => false,
     };
     // `'a' + name(x)`, `"x", open(y)`: code; only what attacks call is certain.
-    let telling = is_one_of(word, &[b"alert", b"confirm", b"prompt", b"eval", b"fetch", b"document", b"location", b"window", b"settimeout", b"setinterval", b"import", b"atob", b"xmlhttprequest", b"top", b"self", b"parent", b"frames", b"this", b"throw", b"onerror", b"function", b"constructor", b"navigator", b"globalthis", b"print"]);
-    acts.then(|| if is_first && telling { Finding::certain(what, at..cursor.at()) } else { Finding::likely(what, at..cursor.at()) })
+    let telling = is_one_of(
+        word,
+        &[
+            b"alert",
+            b"confirm",
+            b"prompt",
+            b"eval",
+            b"fetch",
+            b"document",
+            b"location",
+            b"window",
+            b"settimeout",
+            b"setinterval",
+            b"import",
+            b"atob",
+            b"xmlhttprequest",
+            b"top",
+            b"self",
+            b"parent",
+            b"frames",
+            b"this",
+            b"throw",
+            b"onerror",
+            b"function",
+            b"constructor",
+            b"navigator",
+            b"globalthis",
+            b"print",
+        ],
+    );
+    acts.then(|| {
+        if is_first && telling {
+            Finding::certain(what, at..cursor.at())
+        } else {
+            Finding::likely(what, at..cursor.at())
+        }
+    })
+}
+
+/// Calls that script makes; whether text never does.
+const CALLS: &[(&[u8], bool)] = &[
+    (b"eval(atob(", true),
+    (b"${alert(", true),
+    (b"alert(document.", true),
+    (b"(alert)(", true),
+    (b"alert`", true),
+    (b"eval(location", true),
+    (b"top['al", true),
+    (b"self['al", true),
+    (b"window['al", true),
+    (b"window[\"al", true),
+    (b"constructor.constructor(", true),
+    (b"[].constructor", true),
+    (b"string.fromcharcode(", false),
+    (b"eval(string", false),
+    (b"document.cookie", false),
+    (b"document.write(", false),
+    (b"javascript:alert", false),
+    (b"eval(name", false),
+];
+
+fn is_telling(call: usize) -> bool {
+    CALLS.get(call).is_some_and(|(_, telling)| *telling)
 }
 
 /// Script without anything around it: calls of attacks as the value, brackets alone, constructors by chain.
 fn bare(value: &[u8]) -> Option<Finding> {
-    let brackets = value.iter().take(256).filter(|byte| matches!(byte, b'[' | b']' | b'(' | b')' | b'!' | b'+')).count();
+    let brackets =
+        value.iter().take(256).filter(|byte| matches!(byte, b'[' | b']' | b'(' | b')' | b'!' | b'+')).count();
     let looked_at = value.len().min(256);
     if looked_at > 40 && brackets * 20 >= looked_at * 19 && has_text(part(value, 0, 256), b"[]") {
         return Some(Finding::certain("script in brackets alone", 0..looked_at));
     }
-    for text in [b"string.fromcharcode(".as_slice(), b".constructor.constructor(", b"constructor.constructor(", b"[].constructor", b"eval(atob(", b"eval(string", b"document.cookie", b"document.write(", b"javascript:alert", b"$${alert", b"${alert(", b"`${alert", b"alert(document.", b"eval(location", b"window['al", b"window[\"al", b"top['al", b"self['al", b"(alert)(", b"alert`"] {
-        if let Some(at) = find_text(value, text, 0) {
-            let certain = value.len() <= 256 && matches!(text, b"eval(atob(" | b"${alert(" | b"alert(document." | b"(alert)(" | b"alert`" | b"eval(location" | b"top['al" | b"self['al" | b"window['al" | b"constructor.constructor(" | b"[].constructor");
-            let range = at..at + text.len();
-            return Some(if certain { Finding::certain("script that calls", range) } else { Finding::likely("script that calls", range) });
-        }
+    static AUTOMATON: LazyLock<Option<AhoCorasick>> =
+        LazyLock::new(|| super::scan::automaton(CALLS.iter().map(|(text, _)| *text)));
+    if let Some(found) = AUTOMATON.as_ref()?.find_iter(value).max_by_key(|found| is_telling(found.pattern().as_usize()))
+    {
+        let certain = is_telling(found.pattern().as_usize()) && value.len() <= 256;
+        let what = "script that calls";
+        return Some(if certain {
+            Finding::certain(what, found.range())
+        } else {
+            Finding::likely(what, found.range())
+        });
     }
     let mut cursor = Cursor::new(value);
     cursor.take_at_most(8, |byte| is_space(byte) || matches!(byte, b';' | b'(' | b'!' | b'+' | b'-'));
     let word = cursor.take_at_most(16, is_word);
-    (is_one_of(word, &[b"alert", b"confirm", b"prompt", b"eval"]) && cursor.peek() == Some(b'(') && memchr::memchr(b')', cursor.rest()).is_some()).then(|| Finding::likely("script that calls", 0..cursor.at()))
+    (is_one_of(word, &[b"alert", b"confirm", b"prompt", b"eval"])
+        && cursor.peek() == Some(b'(')
+        && memchr::memchr(b')', cursor.rest()).is_some())
+    .then(|| Finding::likely("script that calls", 0..cursor.at()))
 }
 
 #[cfg(test)]

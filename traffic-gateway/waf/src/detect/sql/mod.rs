@@ -10,53 +10,87 @@
 //! Leaves names (`O'Brien`), prose (`select a union from the list`, `1 or 2`), search languages and code alone.
 
 mod token;
+mod functions;
 mod phrase;
 
 use super::evidence::Best;
-use super::scan::{Classes, is_space, is_word, part};
+use super::scan::{Classes, is_space, part};
 use super::{Finding, Grade};
-use token::{Key, Kind, Tokens};
+use functions::{is_function, is_slow};
+use token::{Behind, Key, Kind, Tokens};
 
 /// Quotes of one kind that are tried after the first.
 const TRIES: usize = 4;
 
 pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
     let quotes = Classes::SINGLE.or(Classes::DOUBLE).or(Classes::BACKTICK);
-    let marks = Classes::PAREN.or(Classes::SEMICOLON).or(Classes::EQUALS).or(Classes::STAR).or(Classes::HASH).or(Classes::PIPE).or(Classes::AMPERSAND).or(Classes::LESS).or(Classes::GREATER).or(Classes::SPACE).or(Classes::NEWLINE).or(Classes::AT).or(Classes::PLUS).or(Classes::DASH);
+    let marks = Classes::PAREN
+        .or(Classes::SEMICOLON)
+        .or(Classes::EQUALS)
+        .or(Classes::STAR)
+        .or(Classes::HASH)
+        .or(Classes::PIPE)
+        .or(Classes::AMPERSAND)
+        .or(Classes::LESS)
+        .or(Classes::GREATER)
+        .or(Classes::SPACE)
+        .or(Classes::NEWLINE)
+        .or(Classes::AT)
+        .or(Classes::PLUS)
+        .or(Classes::DASH);
     if !classes.any(quotes.or(marks)) {
         return None;
     }
     let mut best = Best::default();
     for quote in [b'\'', b'"', b'`'] {
-        if best.keep_all(value, quote) {
+        if behind_quotes(value, quote, &mut best) {
             return best.into_finding();
         }
     }
     if best.keep(number(value)) {
         return best.into_finding();
     }
-    if classes.any(marks) && classes.any(Classes::SPACE.or(Classes::PAREN).or(Classes::STAR).or(Classes::NEWLINE).or(Classes::AT).or(Classes::PLUS)) {
+    if classes.any(marks)
+        && classes.any(
+            Classes::SPACE.or(Classes::PAREN).or(Classes::STAR).or(Classes::NEWLINE).or(Classes::AT).or(Classes::PLUS),
+        )
+    {
         best.keep(phrase::find(value));
     }
     best.into_finding()
 }
 
-impl Best {
-    /// Tries the quotes of one kind.
-    fn keep_all(&mut self, value: &[u8], quote: u8) -> bool {
-        let mut is_first = true;
-        for at in memchr::memchr_iter(quote, value).take(TRIES) {
-            let found = break_out(value, at).map(|(what, grade, end)| Finding { what, grade: if is_first { grade } else { Grade::Likely }, at: at..end.clamp(at, value.len()) });
-            if self.keep(found) {
-                return true;
-            }
-            // An escaped or doubled quote is a literal one in some dialects and the end in others: the next is first too.
-            let escaped = at.checked_sub(1).and_then(|at| value.get(at)) == Some(&b'\\');
-            is_first &= escaped || value.get(at + 1) == Some(&quote);
+/// Tries the quotes of one kind.
+fn behind_quotes(value: &[u8], quote: u8, best: &mut Best) -> bool {
+    let mut is_first = true;
+    let is_odd = memchr::memchr_iter(quote, value).count() % 2 == 1;
+    for at in memchr::memchr_iter(quote, value).take(TRIES) {
+        let found = break_out(value, at).filter(|(what, ..)| is_first || counts_later(what, is_odd)).map(
+            |(what, grade, end)| Finding {
+                what,
+                grade: if is_first { grade } else { Grade::Likely },
+                at: at..end.clamp(at, value.len()),
+            },
+        );
+        if best.keep(found) {
+            return true;
         }
-        false
+        // An escaped or doubled quote is a literal one in some dialects and the end in others: the next is first too.
+        let escaped = at.checked_sub(1).and_then(|at| value.get(at)) == Some(&b'\\');
+        is_first &= escaped || value.get(at + 1) == Some(&quote);
     }
+    false
 }
+
+/// Whether a finding counts behind a quote that is not the first. A condition there is one of a query language, unless a
+/// quote is left over.
+fn counts_later(what: &str, is_odd: bool) -> bool {
+    matches!(what, "UNION SELECT" | "another statement after a value" | "file written by SQL" | "SQL that waits")
+        || (is_odd && what == DECIDES)
+}
+
+/// The finding of a condition.
+const DECIDES: &str = "condition that decides by itself";
 
 /// What was found, how sure, and where it ends.
 type Verdict = Option<(&'static str, Grade, usize)>;
@@ -74,6 +108,9 @@ enum Place {
 
 /// What follows a quote.
 fn break_out(value: &[u8], at: usize) -> Verdict {
+    if !Tokens::may_go_on(value, at + 1, Behind::Quote) {
+        return None;
+    }
     let mut tokens = Tokens::read(value, at + 1);
     tokens.skip_while(|token| token.kind == Kind::Close);
     continuation(tokens, Place::Quoted, value.get(at + 1) == Some(&b')'))
@@ -81,6 +118,9 @@ fn break_out(value: &[u8], at: usize) -> Verdict {
 
 /// What follows a number, a literal or a word at the beginning of the value.
 fn number(value: &[u8]) -> Option<Finding> {
+    if !Tokens::may_go_on(value, 0, Behind::Operand) {
+        return None;
+    }
     let mut tokens = Tokens::read(value, 0);
     let signs = tokens.skip_while(|token| token.kind == Kind::Math || token.kind == Kind::Open);
     let first = tokens.peek();
@@ -88,8 +128,16 @@ fn number(value: &[u8]) -> Option<Finding> {
         (Kind::Number | Kind::Variable, _) | (Kind::Key, Key::Literal) => Place::Number,
         (Kind::Name, _) => Place::Word,
         (Kind::Close, _) if signs == 0 => Place::Word,
+        // `(case when (select …) …)` where a column belongs.
+        (Kind::Key, Key::Case) if tokens.peek_by(1).key == Key::When => {
+            let asks = (2..token::TOKENS).any(|ahead| tokens.peek_by(ahead).key == Key::Select);
+            let what = "condition in place of a column";
+            return Some(if asks { Finding::certain(what, 0..first.end) } else { Finding::likely(what, 0..first.end) });
+        }
         // `or 1=1`, `union select …` as the beginning.
-        (Kind::Key, Key::Or | Key::And | Key::Union | Key::Having) | (Kind::Logic | Kind::Semicolon, _) if signs == 0 => {
+        (Kind::Key, Key::Or | Key::And | Key::Union | Key::Having) | (Kind::Logic | Kind::Semicolon, _)
+            if signs == 0 =>
+        {
             return finding(continuation(tokens, Place::Word, false));
         }
         _ => return None,
@@ -116,19 +164,37 @@ fn continuation(mut tokens: Tokens<'_>, place: Place, closes: bool) -> Verdict {
         (Kind::Semicolon, _) => stacked(tokens, place),
         (Kind::Key, Key::Or | Key::And | Key::Having | Key::Where) | (Kind::Logic, _) => {
             let grade = condition(&mut tokens, place)?;
-            Some(("condition that decides by itself", grade, tokens.peek().start))
+            Some((DECIDES, grade, tokens.peek().start))
         }
-        (Kind::Key, Key::Union) => phrase::union(tokens, place != Place::Word).map(|(grade, end)| ("UNION SELECT", grade, end)),
-        (Kind::Key, Key::Order) if tokens.eat_key(Key::By) => order(&tokens, place).map(|grade| ("ORDER BY after a value", grade, tokens.peek().end)),
-        (Kind::Key, Key::Limit) if tokens.peek().kind == Kind::Number && place != Place::Word => limit(tokens, place).map(|grade| ("LIMIT after a value", grade, end)),
-        (Kind::Key, Key::Into) => (tokens.peek().key == Key::Outfile && matches!(tokens.peek_by(1).kind, Kind::Text | Kind::OpenText | Kind::Number)).then_some(("file written by SQL", Grade::Certain, end)),
-        (Kind::Key, Key::Procedure) => super::starts_with(tokens.text(tokens.peek()), b"analyse").then_some(("PROCEDURE ANALYSE", Grade::Certain, end)),
+        (Kind::Key, Key::Union) => {
+            phrase::union(tokens, place != Place::Word).map(|(grade, end)| ("UNION SELECT", grade, end))
+        }
+        (Kind::Key, Key::Order) if tokens.eat_key(Key::By) => {
+            order(&tokens, place).map(|grade| ("ORDER BY after a value", grade, tokens.peek().end))
+        }
+        (Kind::Key, Key::Limit) if tokens.peek().kind == Kind::Number && place != Place::Word => {
+            limit(tokens, place).map(|grade| ("LIMIT after a value", grade, end))
+        }
+        (Kind::Key, Key::Into) => (tokens.peek().key == Key::Outfile
+            && matches!(tokens.peek_by(1).kind, Kind::Text | Kind::OpenText | Kind::Number))
+        .then_some(("file written by SQL", Grade::Certain, end)),
+        (Kind::Key, Key::Procedure) => super::starts_with(tokens.text(tokens.peek()), b"analyse").then_some((
+            "PROCEDURE ANALYSE",
+            Grade::Certain,
+            end,
+        )),
         (Kind::Key, Key::Waitfor) => is_word_text(&tokens, b"delay").then_some(("SQL that waits", Grade::Certain, end)),
-        (Kind::Key, Key::Exec | Key::Declare) => statement(&mut Tokens::read(tokens.value, token.start)).filter(|_| place != Place::Word).map(|grade| ("statement after a value", grade, end)),
-        (Kind::Key, Key::Like | Key::In | Key::Is | Key::Between | Key::Not) if place != Place::Word => predicate(&mut tokens, token.key, place).map(|grade| ("predicate after a value", grade, end)),
+        (Kind::Key, Key::Exec | Key::Declare) => statement(&mut Tokens::read(tokens.value, token.start))
+            .filter(|_| place != Place::Word)
+            .map(|grade| ("statement after a value", grade, end)),
+        (Kind::Key, Key::Like | Key::In | Key::Is | Key::Between | Key::Not) if place != Place::Word => {
+            predicate(&mut tokens, token.key, place).map(|grade| ("predicate after a value", grade, end))
+        }
         (Kind::Compare, _) => comparison(&mut tokens, place).map(|grade| ("comparison after a value", grade, end)),
         (Kind::Math, _) => arithmetic(&mut tokens, place).map(|grade| ("expression joined to a value", grade, end)),
-        (Kind::Comma, _) if place != Place::Word => list(&mut tokens).map(|grade| ("list of values continued", grade, end)),
+        (Kind::Comma, _) if place != Place::Word => {
+            list(&mut tokens).map(|grade| ("list of values continued", grade, end))
+        }
         _ => None,
     }
 }
@@ -142,10 +208,14 @@ fn comment(value: &[u8], start: usize, place: Place, closes: bool) -> Verdict {
     let mark = part(value, start, start + 2);
     let length = if mark.starts_with(b"#") { 1 } else { 2 };
     let tail = part(value, start + length, value.len());
-    let short = tail.iter().filter(|byte| !is_space(**byte) && !matches!(byte, b'-' | b'+' | b'#' | b'*' | b'/' | 0)).take(9).count();
+    let short = tail
+        .iter()
+        .filter(|byte| !is_space(**byte) && !matches!(byte, b'-' | b'+' | b'#' | b'*' | b'/' | 0))
+        .take(9)
+        .count();
     let grade = match (place, short) {
         (Place::Quoted, 0) => Grade::Certain,
-        (Place::Quoted, 1..=8) => Grade::Likely,
+        (Place::Quoted, 1..=8) if !mark.starts_with(b"#") => Grade::Likely,
         // `1)--` closes what the application opened; `1--` may be a part number.
         (Place::Number, 0) if closes || tail.starts_with(b" -") => Grade::Certain,
         (Place::Number, 0) if mark != b"#" || !tail.is_empty() => Grade::Likely,
@@ -173,10 +243,23 @@ fn statement(tokens: &mut Tokens<'_>) -> Option<Grade> {
     let after = tokens.peek_by(1);
     let certain = match first.key {
         Key::Select => phrase::is_list_of_select(tokens) || phrase::has_from(tokens),
-        Key::Insert => next.key == Key::Into && matches!(after.kind, Kind::Name) && matches!(tokens.peek_by(2).key, Key::Values | Key::Select) || (next.key == Key::Into && tokens.peek_by(2).kind == Kind::Open),
+        Key::Insert => {
+            let named = after.kind == Kind::Name && matches!(tokens.peek_by(2).key, Key::Values | Key::Select);
+            next.key == Key::Into && (named || tokens.peek_by(2).kind == Kind::Open)
+        }
         Key::Update => next.kind == Kind::Name && after.key == Key::Set && tokens.peek_by(3).kind == Kind::Compare,
-        Key::Delete => next.key == Key::From && matches!(tokens.peek_by(2).kind, Kind::End | Kind::Comment | Kind::Semicolon | Kind::Dot) || (next.key == Key::From && tokens.peek_by(2).key == Key::Where),
-        Key::Drop | Key::Alter | Key::Create => next.key == Key::Thing && matches!(after.kind, Kind::Name | Kind::Key) && matches!(tokens.peek_by(2).kind, Kind::End | Kind::Comment | Kind::Semicolon | Kind::Open | Kind::Dot | Kind::Key | Kind::OpenText),
+        Key::Delete => {
+            let ends = matches!(tokens.peek_by(2).kind, Kind::End | Kind::Comment | Kind::Semicolon | Kind::Dot);
+            next.key == Key::From && (ends || tokens.peek_by(2).key == Key::Where)
+        }
+        Key::Drop | Key::Alter | Key::Create => {
+            next.key == Key::Thing
+                && matches!(after.kind, Kind::Name | Kind::Key)
+                && matches!(
+                    tokens.peek_by(2).kind,
+                    Kind::End | Kind::Comment | Kind::Semicolon | Kind::Open | Kind::Dot | Kind::Key | Kind::OpenText
+                )
+        }
         Key::Truncate => next.key == Key::Thing && after.kind == Kind::Name,
         Key::Exec => is_procedure(tokens) || next.kind == Kind::Open || next.kind == Kind::Variable,
         Key::Declare => next.kind == Kind::Variable || after.kind == Kind::Variable,
@@ -184,7 +267,11 @@ fn statement(tokens: &mut Tokens<'_>) -> Option<Grade> {
         Key::Waitfor => is_word_text(tokens, b"delay") || is_word_text(tokens, b"time"),
         Key::Set => next.kind == Kind::Variable && after.kind == Kind::Compare,
         Key::Begin => after.kind == Kind::Semicolon || next.key == Key::Declare || next.key == Key::Exec,
-        Key::Statement => matches!(next.key, Key::All | Key::Select | Key::Into | Key::Thing) && after.kind != Kind::End || is_procedure(tokens) || (after.key == Key::From && !matches!(tokens.peek_by(2).kind, Kind::Name)),
+        Key::Statement => {
+            matches!(next.key, Key::All | Key::Select | Key::Into | Key::Thing) && after.kind != Kind::End
+                || is_procedure(tokens)
+                || (after.key == Key::From && !matches!(tokens.peek_by(2).kind, Kind::Name))
+        }
         Key::None => first.kind == Kind::Name && is_slow(tokens.text(first)) && next.kind == Kind::Open,
         _ => false,
     };
@@ -193,10 +280,12 @@ fn statement(tokens: &mut Tokens<'_>) -> Option<Grade> {
 
 /// `xp_cmdshell`, `master..xp_cmdshell`, `sp_executesql`.
 fn is_procedure(tokens: &Tokens<'_>) -> bool {
-    (0..6).map(|ahead| tokens.peek_by(ahead)).take_while(|token| matches!(token.kind, Kind::Name | Kind::Dot)).any(|token| {
-        let name = tokens.text(token);
-        super::starts_with(name, b"xp_") || super::starts_with(name, b"sp_")
-    })
+    (0..6).map(|ahead| tokens.peek_by(ahead)).take_while(|token| matches!(token.kind, Kind::Name | Kind::Dot)).any(
+        |token| {
+            let name = tokens.text(token);
+            super::starts_with(name, b"xp_") || super::starts_with(name, b"sp_")
+        },
+    )
 }
 
 /// A condition that does not depend on what the application asked. Leaves the tokens behind it.
@@ -204,7 +293,10 @@ fn condition(tokens: &mut Tokens<'_>, place: Place) -> Option<Grade> {
     tokens.skip_while(|token| matches!(token.kind, Kind::Open | Kind::Math) || token.key == Key::Not);
     let first = tokens.peek();
     match (first.kind, first.key) {
-        (Kind::Key, Key::Select) => return (phrase::is_list_of_select(&after(tokens, 1)) || phrase::has_from(&after(tokens, 1))).then_some(Grade::Certain),
+        (Kind::Key, Key::Select) => {
+            return (phrase::is_list_of_select(&after(tokens, 1)) || phrase::has_from(&after(tokens, 1)))
+                .then_some(Grade::Certain);
+        }
         (Kind::Key, Key::Exists) => return (tokens.peek_by(1).kind == Kind::Open).then_some(Grade::Certain),
         (Kind::Key, Key::Case) => return (tokens.peek_by(1).key == Key::When).then_some(Grade::Certain),
         (Kind::Number | Kind::Text | Kind::OpenText | Kind::Variable, _) | (Kind::Key, Key::Literal) => {}
@@ -212,7 +304,9 @@ fn condition(tokens: &mut Tokens<'_>, place: Place) -> Option<Grade> {
         _ => return None,
     }
     tokens.skip(1);
-    while tokens.peek().kind == Kind::Math && matches!(tokens.peek_by(1).kind, Kind::Number | Kind::Text | Kind::OpenText | Kind::Math) {
+    while tokens.peek().kind == Kind::Math
+        && matches!(tokens.peek_by(1).kind, Kind::Number | Kind::Text | Kind::OpenText | Kind::Math)
+    {
         tokens.skip(2);
     }
     tokens.skip_while(|token| token.kind == Kind::Close);
@@ -222,11 +316,26 @@ fn condition(tokens: &mut Tokens<'_>, place: Place) -> Option<Grade> {
     match (next.kind, next.key) {
         (Kind::Compare, _) => compared(tokens, place),
         (Kind::Key, Key::Like | Key::In | Key::Is | Key::Between | Key::Not) => predicate(tokens, next.key, place),
-        (Kind::Comment, _) => (first.kind != Kind::OpenText && (quoted || place == Place::Number)).then_some(Grade::Certain),
-        (Kind::Key, Key::Or | Key::And | Key::Union | Key::Order | Key::Limit) | (Kind::Logic, _) if quoted => Some(Grade::Certain),
-        (Kind::Semicolon, _) if quoted => Some(if tokens.peek().kind == Kind::Comment { Grade::Certain } else { Grade::Likely }),
+        (Kind::Comment, _) => {
+            (first.kind != Kind::OpenText && (quoted || place == Place::Number)).then_some(Grade::Certain)
+        }
+        (Kind::Key, Key::Or | Key::And | Key::Union | Key::Order | Key::Limit) | (Kind::Logic, _) if quoted => {
+            Some(Grade::Certain)
+        }
+        (Kind::Semicolon, _) if quoted => {
+            Some(if tokens.peek().kind == Kind::Comment { Grade::Certain } else { Grade::Likely })
+        }
         // `' or 1`, `' or 'x`: the application's quote ends it.
-        (Kind::End, _) if quoted => Some(if first.kind == Kind::OpenText && has_no_space(tokens, first.start, first.end) && first.end - first.start < 16 { Grade::Certain } else { Grade::Likely }),
+        (Kind::End, _) if quoted => Some(
+            if first.kind == Kind::OpenText
+                && has_no_space(tokens, first.start, first.end)
+                && first.end - first.start < 16
+            {
+                Grade::Certain
+            } else {
+                Grade::Likely
+            },
+        ),
         _ => None,
     }
 }
@@ -248,7 +357,9 @@ fn compared(tokens: &mut Tokens<'_>, place: Place) -> Option<Grade> {
     tokens.skip(1);
     match token.kind {
         Kind::Number | Kind::Text | Kind::OpenText | Kind::Variable => Some(Grade::Certain),
-        Kind::Key => matches!(token.key, Key::Literal | Key::Select | Key::Case | Key::Exists).then_some(Grade::Certain),
+        Kind::Key => {
+            matches!(token.key, Key::Literal | Key::Select | Key::Case | Key::Exists).then_some(Grade::Certain)
+        }
         // `or 1=name`
         Kind::Name => (place != Place::Word).then_some(Grade::Certain),
         // `' or 1=`: the application's own text follows.
@@ -269,7 +380,9 @@ fn named(tokens: &mut Tokens<'_>, place: Place) -> Option<Grade> {
         let known = is_function(name) || is_slow(name);
         let compared = call_end(tokens);
         let next = tokens.peek();
-        let decides = compared && (matches!(next.kind, Kind::Compare | Kind::Comment | Kind::End) || matches!(next.key, Key::In | Key::Like | Key::Between | Key::Is | Key::Or | Key::And));
+        let decides = compared
+            && (matches!(next.kind, Kind::Compare | Kind::Comment | Kind::End)
+                || matches!(next.key, Key::In | Key::Like | Key::Between | Key::Is | Key::Or | Key::And));
         return match (known, place) {
             _ if is_slow(name) => Some(Grade::Certain),
             (true, Place::Quoted) => Some(Grade::Certain),
@@ -282,12 +395,19 @@ fn named(tokens: &mut Tokens<'_>, place: Place) -> Option<Grade> {
     let next = tokens.peek();
     tokens.skip(1);
     let value = tokens.peek();
-    let literal = matches!(value.kind, Kind::Number | Kind::Text | Kind::OpenText | Kind::Variable) || matches!(value.key, Key::Literal | Key::Select);
+    let literal = matches!(value.kind, Kind::Number | Kind::Text | Kind::OpenText | Kind::Variable)
+        || matches!(value.key, Key::Literal | Key::Select);
     match (next.kind, next.key) {
-        (Kind::Compare, _) if place == Place::Quoted => (literal || matches!(value.kind, Kind::Open | Kind::Name | Kind::End)).then_some(if literal { Grade::Certain } else { Grade::Likely }),
+        (Kind::Compare, _) if place == Place::Quoted => (literal
+            || matches!(value.kind, Kind::Open | Kind::Name | Kind::End))
+        .then_some(if literal { Grade::Certain } else { Grade::Likely }),
         (Kind::Compare, _) if place == Place::Number => literal.then_some(Grade::Likely),
-        (Kind::Key, Key::Like | Key::In | Key::Is | Key::Between) if place == Place::Quoted => predicate(tokens, next.key, place),
-        (Kind::Key, Key::Not) if place == Place::Quoted => matches!(value.key, Key::Like | Key::In | Key::Between).then_some(Grade::Certain),
+        (Kind::Key, Key::Like | Key::In | Key::Is | Key::Between) if place == Place::Quoted => {
+            predicate(tokens, next.key, place)
+        }
+        (Kind::Key, Key::Not) if place == Place::Quoted => {
+            matches!(value.key, Key::Like | Key::In | Key::Between).then_some(Grade::Certain)
+        }
         (Kind::Comment, _) if place == Place::Quoted => Some(Grade::Likely),
         _ => None,
     }
@@ -327,25 +447,50 @@ fn predicate(tokens: &mut Tokens<'_>, key: Key, place: Place) -> Option<Grade> {
     let token = tokens.peek();
     let literal = matches!(token.kind, Kind::Text | Kind::OpenText | Kind::Number);
     let holds = match key {
-        Key::Like => literal || token.kind == Kind::Open && tokens.peek_by(1).key == Key::Select || (token.kind == Kind::Name && tokens.peek_by(1).kind == Kind::Open),
-        Key::In => token.kind == Kind::Open && (matches!(tokens.peek_by(1).kind, Kind::Text | Kind::Number) || tokens.peek_by(1).key == Key::Select),
+        Key::Like => {
+            literal
+                || token.kind == Kind::Open && tokens.peek_by(1).key == Key::Select
+                || (token.kind == Kind::Name && tokens.peek_by(1).kind == Kind::Open)
+        }
+        Key::In => {
+            token.kind == Kind::Open
+                && (matches!(tokens.peek_by(1).kind, Kind::Text | Kind::Number) || tokens.peek_by(1).key == Key::Select)
+        }
         Key::Is => token.key == Key::Literal || token.key == Key::Not && tokens.peek_by(1).key == Key::Literal,
-        Key::Between => literal && tokens.peek_by(1).key == Key::And && matches!(tokens.peek_by(2).kind, Kind::Text | Kind::OpenText | Kind::Number),
+        Key::Between => {
+            literal
+                && tokens.peek_by(1).key == Key::And
+                && matches!(tokens.peek_by(2).kind, Kind::Text | Kind::OpenText | Kind::Number)
+        }
         _ => false,
     };
-    holds.then_some(if place == Place::Quoted { Grade::Certain } else { Grade::Likely })
+    let queries = token.kind == Kind::Open && tokens.peek_by(1).key == Key::Select;
+    match place {
+        Place::Quoted => holds.then_some(Grade::Certain),
+        _ => (holds && queries).then_some(Grade::Likely),
+    }
 }
 
 /// `order by 5--`, `group by x having 1=1`.
 fn order(tokens: &Tokens<'_>, place: Place) -> Option<Grade> {
     let column = tokens.peek();
-    let next = tokens.peek_by(1);
-    let ends = matches!(next.kind, Kind::Comment | Kind::Comma) || matches!(next.key, Key::Having | Key::Union | Key::Limit);
+    let mut after = *tokens;
+    after.skip(1);
+    while after.peek().kind == Kind::Dot {
+        after.skip(2);
+    }
+    let next = after.peek();
+    let ends =
+        matches!(next.kind, Kind::Comment | Kind::Comma) || matches!(next.key, Key::Having | Key::Union | Key::Limit);
     match (column.kind, place) {
         (Kind::Number, Place::Quoted) => Some(Grade::Certain),
         (Kind::Number, Place::Number) => (ends || next.kind == Kind::End).then_some(Grade::Certain),
-        (Kind::Number | Kind::Name, _) if next.kind == Kind::Comment || next.key == Key::Having => Some(if column.kind == Kind::Number { Grade::Certain } else { Grade::Likely }),
-        (Kind::Open, _) => (tokens.peek_by(1).key == Key::Select || tokens.peek_by(1).key == Key::Case).then_some(Grade::Certain),
+        (Kind::Number | Kind::Name, _) if next.kind == Kind::Comment || next.key == Key::Having => {
+            Some(if column.kind == Kind::Number || next.key == Key::Having { Grade::Certain } else { Grade::Likely })
+        }
+        (Kind::Open, _) => {
+            (tokens.peek_by(1).key == Key::Select || tokens.peek_by(1).key == Key::Case).then_some(Grade::Certain)
+        }
         (Kind::Name, Place::Quoted) => (next.kind == Kind::End).then_some(Grade::Likely),
         _ => None,
     }
@@ -367,7 +512,8 @@ fn comparison(tokens: &mut Tokens<'_>, place: Place) -> Option<Grade> {
     let token = tokens.peek();
     tokens.skip(1);
     if token.kind == Kind::Open || token.kind == Kind::Name {
-        let computes = token.kind == Kind::Open && tokens.peek().key == Key::Select || token.kind == Kind::Name && tokens.peek().kind == Kind::Open && is_slow(tokens.text(token));
+        let computes = token.kind == Kind::Open && tokens.peek().key == Key::Select
+            || token.kind == Kind::Name && tokens.peek().kind == Kind::Open && is_slow(tokens.text(token));
         return (computes && place != Place::Word).then_some(Grade::Certain);
     }
     if place != Place::Quoted {
@@ -375,8 +521,11 @@ fn comparison(tokens: &mut Tokens<'_>, place: Place) -> Option<Grade> {
     }
     let next = tokens.peek();
     match token.kind {
-        Kind::Number | Kind::Text => (next.kind == Kind::Comment || matches!(next.key, Key::Or | Key::And)).then_some(Grade::Certain).or_else(|| (next.kind == Kind::End && token.kind == Kind::Number).then_some(Grade::Likely)),
-        Kind::OpenText => has_no_space(tokens, token.start, token.end).then_some(Grade::Likely),
+        Kind::Number | Kind::Text => (next.kind == Kind::Comment || matches!(next.key, Key::Or | Key::And))
+            .then_some(Grade::Certain)
+            .or_else(|| (next.kind == Kind::End && token.kind == Kind::Number).then_some(Grade::Likely)),
+        // `'='`: the application's quotes stand around an empty string on both sides.
+        Kind::OpenText => (token.end - token.start < 3).then_some(Grade::Likely),
         _ => None,
     }
 }
@@ -388,15 +537,22 @@ fn arithmetic(tokens: &mut Tokens<'_>, place: Place) -> Option<Grade> {
     tokens.skip(1);
     let next = tokens.peek();
     match token.kind {
-        Kind::Key if token.key == Key::Select => (phrase::is_list_of_select(tokens) || phrase::has_from(tokens)).then_some(Grade::Certain),
-        Kind::Key if token.key == Key::Case => (next.key == Key::When && place != Place::Word).then_some(Grade::Certain),
-        Kind::Name if next.kind == Kind::Open => (is_slow(tokens.text(token)) || (place == Place::Quoted && is_function(tokens.text(token)))).then_some(if place == Place::Word { Grade::Likely } else { Grade::Certain }),
+        Kind::Key if token.key == Key::Select => {
+            (phrase::is_list_of_select(tokens) || phrase::has_from(tokens)).then_some(Grade::Certain)
+        }
+        Kind::Key if token.key == Key::Case => {
+            (next.key == Key::When && place != Place::Word).then_some(Grade::Certain)
+        }
+        Kind::Name if next.kind == Kind::Open => (is_slow(tokens.text(token))
+            || (place == Place::Quoted && is_function(tokens.text(token))))
+        .then_some(if place == Place::Word { Grade::Likely } else { Grade::Certain }),
         Kind::Number | Kind::Text if place == Place::Quoted => (next.kind == Kind::Comment).then_some(Grade::Certain),
         Kind::Number if place == Place::Number => {
             // `-1+1 union …`, `1*1 or 1=1`: the operand goes on.
             tokens.skip_while(|token| token.kind == Kind::Close);
             let next = tokens.peek();
-            let goes_on = matches!(next.key, Key::Or | Key::And | Key::Union | Key::Having | Key::Order) || next.kind == Kind::Logic;
+            let goes_on = matches!(next.key, Key::Or | Key::And | Key::Union | Key::Having | Key::Order)
+                || next.kind == Kind::Logic;
             if goes_on { continuation(*tokens, place, false).map(|(_, grade, _)| grade) } else { None }
         }
         _ => None,
@@ -408,7 +564,8 @@ fn list(tokens: &mut Tokens<'_>) -> Option<Grade> {
     for _ in 0..24 {
         tokens.skip_while(|token| token.kind == Kind::Math);
         if tokens.peek().kind == Kind::Open && tokens.peek_by(1).key == Key::Select {
-            return (phrase::is_list_of_select(&after(tokens, 2)) || phrase::has_from(&after(tokens, 2))).then_some(Grade::Certain);
+            return (phrase::is_list_of_select(&after(tokens, 2)) || phrase::has_from(&after(tokens, 2)))
+                .then_some(Grade::Certain);
         }
         let token = tokens.peek();
         let literal = matches!(token.kind, Kind::Number | Kind::Text | Kind::Variable) || token.key == Key::Literal;
@@ -429,29 +586,6 @@ fn list(tokens: &mut Tokens<'_>) -> Option<Grade> {
         tokens.eat(Kind::Open);
     }
     None
-}
-
-/// Functions that wait, read or write files, call out, or force an error that tells something.
-fn is_slow(name: &[u8]) -> bool {
-    const FUNCTIONS: &[&[u8]] = &[
-        b"sleep", b"benchmark", b"pg_sleep", b"pg_sleep_for", b"extractvalue", b"updatexml", b"load_file", b"randomblob", b"load_extension", b"xmltype", b"dbms_pipe", b"dbms_lock", b"dbms_xmlgen", b"dbms_ldap", b"utl_http", b"utl_inaddr", b"utl_file", b"httpuritype", b"sys_eval", b"sys_exec", b"lo_import", b"pg_read_file", b"pg_ls_dir", b"query_to_xml",
-        b"generate_series", b"get_lock", b"gtid_subset", b"geometrycollection", b"polygon", b"multipoint", b"st_latfromgeohash", b"name_const", b"ctxsys", b"ordsys", b"xp_cmdshell", b"xp_dirtree", b"openrowset", b"opendatasource", b"sysdate", b"row_count",
-    ];
-    FUNCTIONS.iter().any(|known| name.eq_ignore_ascii_case(known))
-}
-
-/// Other functions a condition of an attack asks.
-fn is_function(name: &[u8]) -> bool {
-    const FUNCTIONS: &[&[u8]] = &[
-        b"ascii", b"substr", b"substring", b"mid", b"left", b"right", b"ord", b"char", b"chr", b"concat", b"concat_ws", b"group_concat", b"if", b"iif", b"ifnull", b"isnull", b"nullif", b"coalesce", b"hex", b"unhex", b"length", b"len", b"char_length", b"count", b"exp", b"floor", b"rand", b"elt", b"make_set", b"cast", b"convert", b"version", b"database", b"schema", b"user", b"current_user",
-        b"session_user", b"system_user", b"user_name", b"db_name", b"host_name", b"suser_name", b"object_id", b"has_dbaccess", b"is_srvrolemember", b"lower", b"upper", b"trim", b"bin", b"conv", b"strcmp", b"instr", b"locate", b"position", b"regexp_like", b"sqlite_version", b"current_database", b"string_agg", b"listagg", b"array_to_string", b"json_extract", b"json_keys", b"json_value", b"md5", b"sha1", b"now", b"abs", b"sign", b"unicode", b"typeof", b"zeroblob", b"to_char", b"uuid", b"greatest", b"least", b"row", b"min", b"max", b"pow", b"power", b"like", b"exists", b"connection_id", b"last_insert_id",
-    ];
-    FUNCTIONS.iter().any(|known| name.eq_ignore_ascii_case(known))
-}
-
-/// Whether a byte could continue a word, for phrases that are searched within the value.
-fn continues_word(byte: Option<&u8>) -> bool {
-    byte.is_some_and(|byte| is_word(*byte))
 }
 
 #[cfg(test)]

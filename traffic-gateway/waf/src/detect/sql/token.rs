@@ -95,6 +95,13 @@ pub(super) struct Token {
     pub(super) end: usize,
 }
 
+/// What SQL would go on behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Behind {
+    Quote,
+    Operand,
+}
+
 /// The first tokens behind a place.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tokens<'a> {
@@ -119,6 +126,34 @@ impl<'a> Tokens<'a> {
             tokens.count += 1;
         }
         tokens
+    }
+
+    /// Whether what stands behind a quote, or behind the first operand of a value, can be SQL that goes on: a look at one
+    /// or two tokens that spares most values the rest.
+    pub(super) fn may_go_on(value: &[u8], from: usize, place: Behind) -> bool {
+        let mut lexer = Lexer { value, at: from };
+        let mut token = lexer.next();
+        if place == Behind::Operand {
+            while matches!(token.kind, Kind::Math | Kind::Open) {
+                token = lexer.next();
+            }
+            if !matches!(token.kind, Kind::Name | Kind::Number | Kind::Variable) && token.key != Key::Literal {
+                return matches!(token.kind, Kind::Key | Kind::Logic | Kind::Semicolon | Kind::Close);
+            }
+            token = lexer.next();
+        }
+        matches!(
+            token.kind,
+            Kind::Comment
+                | Kind::Semicolon
+                | Kind::Key
+                | Kind::Logic
+                | Kind::Compare
+                | Kind::Math
+                | Kind::Comma
+                | Kind::Close
+                | Kind::Dot
+        )
     }
 
     pub(super) fn peek(&self) -> Token {
@@ -231,7 +266,9 @@ impl Lexer<'_> {
                     None => return true,
                 },
                 [b'#', after @ ..] | [b'-', b'-', after @ ..] => match memchr::memchr2(b'\n', b'\r', after) {
-                    Some(end) if after.get(end..).is_some_and(|tail| !tail.trim_ascii().is_empty()) => self.at = self.value.len() - after.len() + end,
+                    Some(end) if after.get(end..).is_some_and(|tail| !tail.trim_ascii().is_empty()) => {
+                        self.at = self.value.len() - after.len() + end
+                    }
                     _ => return true,
                 },
                 _ => return false,
@@ -244,8 +281,10 @@ impl Lexer<'_> {
             // `1or`: digits end where letters that are no part of a number begin.
             let is_number = self.peek(0).is_some_and(|byte| byte.is_ascii_digit() || byte == b'.')
                 || (self.at == start + 1 && matches!(self.peek(0), Some(b'x' | b'X')))
-                || (part(self.value, start, start + 2).eq_ignore_ascii_case(b"0x") && self.peek(0).is_some_and(|byte| byte.is_ascii_hexdigit()))
-                || (matches!(self.peek(0), Some(b'e' | b'E')) && self.peek(1).is_none_or(|byte| !is_word(byte) || byte.is_ascii_digit()));
+                || (part(self.value, start, start + 2).eq_ignore_ascii_case(b"0x")
+                    && self.peek(0).is_some_and(|byte| byte.is_ascii_hexdigit()))
+                || (matches!(self.peek(0), Some(b'e' | b'E'))
+                    && self.peek(1).is_none_or(|byte| !is_word(byte) || byte.is_ascii_digit()));
             if !is_number {
                 break;
             }
@@ -282,9 +321,13 @@ impl Lexer<'_> {
     }
 
     fn word(&mut self, start: usize) -> Token {
-        let mut token = self.run(start, Kind::Name, |byte| is_word(byte) || byte == b'$' || byte >= 0x80 && byte != 0xa0);
+        let mut token =
+            self.run(start, Kind::Name, |byte| is_word(byte) || byte == b'$' || byte >= 0x80 && byte != 0xa0);
         // `N'…'`, `_utf8'…'`, `x'…'` are strings.
-        if token.end - token.start == 1 && matches!(self.peek(0), Some(b'\'')) && matches!(self.value.get(start), Some(b'n' | b'N' | b'x' | b'X' | b'b' | b'B')) {
+        if token.end - token.start == 1
+            && matches!(self.peek(0), Some(b'\''))
+            && matches!(self.value.get(start), Some(b'n' | b'N' | b'x' | b'X' | b'b' | b'B'))
+        {
             return self.string(self.at, b'\'');
         }
         token.key = key(part(self.value, token.start, token.end));
@@ -316,7 +359,9 @@ fn key(word: &[u8]) -> Key {
         b"order" | b"group" => Key::Order,
         b"by" => Key::By,
         b"limit" | b"offset" => Key::Limit,
-        b"like" | b"rlike" | b"regexp" | b"similar" | b"glob" | b"sounds" | b"ilike" | b"div" | b"mod" | b"collate" => Key::Like,
+        b"like" | b"rlike" | b"regexp" | b"similar" | b"glob" | b"sounds" | b"ilike" | b"div" | b"mod" | b"collate" => {
+            Key::Like
+        }
         b"in" => Key::In,
         b"is" => Key::Is,
         b"between" => Key::Between,
@@ -339,8 +384,10 @@ fn key(word: &[u8]) -> Key {
         b"values" | b"value" => Key::Values,
         b"procedure" => Key::Procedure,
         b"begin" => Key::Begin,
-        b"grant" | b"revoke" | b"merge" | b"copy" | b"load" | b"handler" | b"prepare" | b"call" | b"attach" | b"do" | b"backup" | b"restore" | b"rename" | b"kill" | b"use" | b"show" => Key::Statement,
-        b"table" | b"database" | b"schema" | b"view" | b"index" | b"user" | b"function" | b"trigger" | b"login" | b"role" | b"column" | b"sequence" | b"extension" => Key::Thing,
+        b"grant" | b"revoke" | b"merge" | b"copy" | b"load" | b"handler" | b"prepare" | b"call" | b"attach" | b"do"
+        | b"backup" | b"restore" | b"rename" | b"kill" | b"use" | b"show" => Key::Statement,
+        b"table" | b"database" | b"schema" | b"view" | b"index" | b"user" | b"function" | b"trigger" | b"login"
+        | b"role" | b"column" | b"sequence" | b"extension" => Key::Thing,
         _ => Key::None,
     }
 }
