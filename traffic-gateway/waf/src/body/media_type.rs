@@ -7,8 +7,8 @@ use super::{BodyProcessor, Malformed};
 /// Who reads a body of this content type; `None` for types nobody reads into values, and for none.
 ///
 /// Types are compared without regard to case and parameters. What ends in `+json` or `+xml` is JSON or XML, whatever
-/// stands before. GraphQL is read as JSON ([`BodyReader`](super::BodyReader)). `multipart` means `multipart/form-data`: other multipart
-/// types carry no form.
+/// stands before. GraphQL is read as JSON, see [`BodyReader::new`](super::BodyReader::new). Of the multipart types only
+/// `multipart/form-data` carries a form.
 ///
 /// `None` is not "harmless": frameworks read bodies of unknown type as forms or JSON when told to. A rule decides that
 /// (`ctl:requestBodyProcessor`, or a list of allowed types).
@@ -20,7 +20,11 @@ pub fn processor_for(content_type: &[u8]) -> Option<BodyProcessor> {
         Some(BodyProcessor::UrlEncoded)
     } else if is_one_of(essence, &[b"multipart/form-data"]) {
         Some(BodyProcessor::Multipart)
-    } else if is_one_of(essence, JSON) || is_graphql(content_type) || has_suffix(essence, b"+json") || is_sequence(essence) {
+    } else if is_one_of(essence, JSON)
+        || is_graphql(content_type)
+        || has_suffix(essence, b"+json")
+        || is_sequence(essence)
+    {
         Some(BodyProcessor::Json)
     } else if is_one_of(essence, XML) || has_suffix(essence, b"+xml") {
         Some(BodyProcessor::Xml)
@@ -29,13 +33,8 @@ pub fn processor_for(content_type: &[u8]) -> Option<BodyProcessor> {
     }
 }
 
-const JSON: &[&[u8]] = &[
-    b"application/json",
-    b"text/json",
-    b"application/x-json",
-    b"text/x-json",
-    b"application/csp-report",
-];
+const JSON: &[&[u8]] =
+    &[b"application/json", b"text/json", b"application/x-json", b"text/x-json", b"application/csp-report"];
 
 const JSON_SEQUENCE: &[&[u8]] = &[
     b"application/x-ndjson",
@@ -111,8 +110,12 @@ const READABLE: &[&[u8]] = &[
 pub(super) fn boundary(content_type: &[u8], faults: &mut Faults) -> Result<Vec<u8>, Malformed> {
     let (_, parameters) = parameter::split(content_type, faults);
     let mut found: Option<Parameter<'_>> = None;
-    for parameter in parameters.filter(|parameter| parameter.name.to_ascii_lowercase().starts_with(b"boundary")) {
-        if found.is_some() || parameter.name.len() != b"boundary".len() {
+    for parameter in parameters {
+        let is_boundary = parameter.name.get(..BOUNDARY.len()).is_some_and(|name| name.eq_ignore_ascii_case(BOUNDARY));
+        if !is_boundary {
+            continue;
+        }
+        if found.is_some() || parameter.name.len() != BOUNDARY.len() {
             return Err(Malformed::Boundary);
         }
         found = Some(parameter);
@@ -130,6 +133,8 @@ pub(super) fn boundary(content_type: &[u8], faults: &mut Faults) -> Result<Vec<u
     }
     Ok(found.value.into_owned())
 }
+
+const BOUNDARY: &[u8] = b"boundary";
 
 /// The alphabet of RFC 2046.
 fn is_boundary_byte(byte: u8) -> bool {

@@ -159,7 +159,7 @@ pub(super) fn percent_decode(encoded: &[u8], decoded: &mut Vec<u8>, plus: Plus) 
         match (byte, behind) {
             (b'%', [high, low, behind @ ..]) => {
                 if let (Some(high), Some(low)) = (hex(*high), hex(*low)) {
-                    decoded.push(high << 4 | low);
+                    decoded.push((high << 4) | low);
                     rest = behind;
                 } else {
                     valid = false;
@@ -186,4 +186,3 @@ pub(super) const fn hex(digit: u8) -> Option<u8> {
         _ => None,
     }
 }
-

@@ -38,9 +38,6 @@ impl Reader {
     }
 
     pub(super) fn finish(self, sink: &mut impl Sink) -> Outcome {
-        if self.body.is_empty() {
-            return Outcome::default();
-        }
         let mut document = Document {
             limits: self.limits,
             depth: 0,

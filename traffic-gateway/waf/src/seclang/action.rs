@@ -10,13 +10,41 @@ use crate::transform::Transformation;
 
 /// All actions that can be written.
 const ACTIONS: &[&str] = &[
-    "id", "phase", "msg", "logdata", "tag", "severity", "rev", "ver", "maturity", "accuracy", "t", "multiMatch", "capture",
-    "chain", "skip", "skipAfter", "pass", "deny", "drop", "block", "redirect", "allow", "status", "log", "nolog", "auditlog",
-    "noauditlog", "setvar", "ctl", "initcol",
+    "id",
+    "phase",
+    "msg",
+    "logdata",
+    "tag",
+    "severity",
+    "rev",
+    "ver",
+    "maturity",
+    "accuracy",
+    "t",
+    "multiMatch",
+    "capture",
+    "chain",
+    "skip",
+    "skipAfter",
+    "pass",
+    "deny",
+    "drop",
+    "block",
+    "redirect",
+    "allow",
+    "status",
+    "log",
+    "nolog",
+    "auditlog",
+    "noauditlog",
+    "setvar",
+    "ctl",
+    "initcol",
 ];
 
 /// The levels of `severity`, from 0.
-pub(super) const SEVERITIES: [&str; 8] = ["EMERGENCY", "ALERT", "CRITICAL", "ERROR", "WARNING", "NOTICE", "INFO", "DEBUG"];
+pub(super) const SEVERITIES: [&str; 8] =
+    ["EMERGENCY", "ALERT", "CRITICAL", "ERROR", "WARNING", "NOTICE", "INFO", "DEBUG"];
 
 /// Persistent collections that rules of the field open. Opening one does nothing here; reading or writing one is an error.
 const COLLECTIONS: [&str; 5] = ["global", "ip", "resource", "session", "user"];
@@ -119,7 +147,10 @@ impl<'t> Reader<'t> {
         self.at = end + 1;
         self.skip_blanks();
         if !matches!(self.peek(), None | Some(b',')) {
-            let message = format!("{:?} behind a closing quote; separate actions with commas", shown(self.between(self.at, self.list.len())));
+            let message = format!(
+                "{:?} behind a closing quote; separate actions with commas",
+                shown(self.between(self.at, self.list.len()))
+            );
             return Err((self.at, message));
         }
         Ok(unescape(self.between(start + 1, end), b'\'').0)
@@ -218,10 +249,10 @@ fn plain(name: &str, value: &str) -> Result<String, Problem> {
 /// Reads a whole number between two bounds, both allowed.
 pub(super) fn number<N>(name: &str, value: &str, least: N, most: N) -> Result<N, Problem>
 where
-    N: std::str::FromStr + PartialOrd + std::fmt::Display,
+    N: Copy + std::str::FromStr + PartialOrd + std::fmt::Display,
 {
     let digits = value.trim_matches([' ', '\t']);
-    let number = digits.parse().ok().filter(|number| (&least..=&most).contains(&number));
+    let number = digits.parse::<N>().ok().filter(|number| (least..=most).contains(number));
     number
         .filter(|_| digits.starts_with(|first: char| first.is_ascii_digit()))
         .ok_or_else(|| Problem::Invalid(format!("{name} is a number from {least} to {most}, not {:?}", shown(value))))
@@ -234,7 +265,9 @@ fn phase(value: &str) -> Result<u8, Problem> {
         name if name.eq_ignore_ascii_case("logging") => Ok(5),
         digits => number("phase", digits, 1, 5).ok().ok_or_else(|| {
             let found = shown(value);
-            Problem::Invalid(format!("phase is a number from 1 to 5, request (2), response (4) or logging (5), not {found:?}"))
+            Problem::Invalid(format!(
+                "phase is a number from 1 to 5, request (2), response (4) or logging (5), not {found:?}"
+            ))
         }),
     }
 }
@@ -263,6 +296,9 @@ fn allow(scope: &str) -> Result<ActionKind, Problem> {
     match scope {
         scope if scope.eq_ignore_ascii_case("phase") => Ok(ActionKind::Allow(AllowScope::Phase)),
         scope if scope.eq_ignore_ascii_case("request") => Ok(ActionKind::Allow(AllowScope::Request)),
-        other => Err(Problem::Invalid(format!("allow stands alone or is allow:phase or allow:request, not {:?}", shown(other)))),
+        other => Err(Problem::Invalid(format!(
+            "allow stands alone or is allow:phase or allow:request, not {:?}",
+            shown(other)
+        ))),
     }
 }

@@ -179,7 +179,8 @@ impl Checker<'_> {
                 self.combinations(actions);
                 for action in actions {
                     if let ActionKind::Id(_) | ActionKind::Phase(_) | ActionKind::Chain = action.kind {
-                        let message = "id, phase and chain of a rule cannot be changed; remove the rule and write a new one";
+                        let message =
+                            "id, phase and chain of a rule cannot be changed; remove the rule and write a new one";
                         self.report.invalid(action.position, message);
                     }
                 }
@@ -197,7 +198,10 @@ impl Checker<'_> {
                 ActionKind::Phase(number) => phase = Some(usize::from(*number)),
                 ActionKind::Log(_) | ActionKind::AuditLog(_) | ActionKind::Status(_) | ActionKind::Tag(_) => {}
                 ActionKind::Block => {
-                    self.report.invalid(action.position, "block means what SecDefaultAction says; write deny, drop or pass here");
+                    self.report.invalid(
+                        action.position,
+                        "block means what SecDefaultAction says; write deny, drop or pass here",
+                    );
                     decides = true;
                 }
                 kind if disruptive(kind).is_some() => decides = true,

@@ -8,9 +8,19 @@ use super::diagnostic::{Problem, Report, shown};
 use super::{names, target};
 
 const FLAGS: &[&str] = &[
-    "ruleEngine", "ruleRemoveById", "ruleRemoveByTag", "ruleRemoveByMsg", "ruleRemoveTargetById", "ruleRemoveTargetByTag",
-    "ruleRemoveTargetByMsg", "requestBodyProcessor", "forceRequestBodyVariable", "requestBodyAccess", "responseBodyAccess",
-    "auditEngine", "auditLogParts",
+    "ruleEngine",
+    "ruleRemoveById",
+    "ruleRemoveByTag",
+    "ruleRemoveByMsg",
+    "ruleRemoveTargetById",
+    "ruleRemoveTargetByTag",
+    "ruleRemoveTargetByMsg",
+    "requestBodyProcessor",
+    "forceRequestBodyVariable",
+    "requestBodyAccess",
+    "responseBodyAccess",
+    "auditEngine",
+    "auditLogParts",
 ];
 
 /// Reads the value of `ctl`.
@@ -65,7 +75,9 @@ fn audit(value: &str) -> Result<EngineMode, Problem> {
     if value.eq_ignore_ascii_case("relevantonly") {
         return Ok(EngineMode::DetectionOnly);
     }
-    engine(value).ok().ok_or_else(|| Problem::Invalid(format!("{:?} is none of On, Off and RelevantOnly", shown(value))))
+    engine(value)
+        .ok()
+        .ok_or_else(|| Problem::Invalid(format!("{:?} is none of On, Off and RelevantOnly", shown(value))))
 }
 
 fn processor(value: &str) -> Result<BodyProcessor, Problem> {

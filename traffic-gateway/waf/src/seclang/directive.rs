@@ -9,12 +9,34 @@ use super::{action, names, operator, target};
 
 /// All directives that do something.
 const DIRECTIVES: &[&str] = &[
-    "Include", "IncludeOptional", "SecRule", "SecAction", "SecMarker", "SecDefaultAction", "SecRuleRemoveById",
-    "SecRuleRemoveByTag", "SecRuleRemoveByMsg", "SecRuleUpdateTargetById", "SecRuleUpdateTargetByTag",
-    "SecRuleUpdateTargetByMsg", "SecRuleUpdateActionById", "SecComponentSignature", "SecRuleEngine", "SecRequestBodyAccess",
-    "SecResponseBodyAccess", "SecRequestBodyLimit", "SecRequestBodyNoFilesLimit", "SecRequestBodyLimitAction",
-    "SecRequestBodyJsonDepthLimit", "SecResponseBodyLimit", "SecResponseBodyLimitAction", "SecResponseBodyMimeType",
-    "SecResponseBodyMimeTypesClear", "SecArgumentsLimit", "SecArgumentSeparator", "SecCollectionTimeout",
+    "Include",
+    "IncludeOptional",
+    "SecRule",
+    "SecAction",
+    "SecMarker",
+    "SecDefaultAction",
+    "SecRuleRemoveById",
+    "SecRuleRemoveByTag",
+    "SecRuleRemoveByMsg",
+    "SecRuleUpdateTargetById",
+    "SecRuleUpdateTargetByTag",
+    "SecRuleUpdateTargetByMsg",
+    "SecRuleUpdateActionById",
+    "SecComponentSignature",
+    "SecRuleEngine",
+    "SecRequestBodyAccess",
+    "SecResponseBodyAccess",
+    "SecRequestBodyLimit",
+    "SecRequestBodyNoFilesLimit",
+    "SecRequestBodyLimitAction",
+    "SecRequestBodyJsonDepthLimit",
+    "SecResponseBodyLimit",
+    "SecResponseBodyLimitAction",
+    "SecResponseBodyMimeType",
+    "SecResponseBodyMimeTypesClear",
+    "SecArgumentsLimit",
+    "SecArgumentSeparator",
+    "SecCollectionTimeout",
 ];
 
 /// What a line turned out to be.
@@ -44,7 +66,11 @@ pub(super) fn read(line: &Line, report: &mut Report) -> Read {
         "Include" | "IncludeOptional" => {
             let optional = name == "IncludeOptional";
             let path = arguments.one("the path of a file", report);
-            return path.map_or(Read::Nothing, |path| Read::Include { position, path: path.text.to_string(), optional });
+            return path.map_or(Read::Nothing, |path| Read::Include {
+                position,
+                path: path.text.to_string(),
+                optional,
+            });
         }
         "SecRule" => rule(&arguments, report).map(DirectiveKind::Rule),
         "SecAction" => arguments.actions(report).map(DirectiveKind::Action),
@@ -66,7 +92,10 @@ pub(super) fn read(line: &Line, report: &mut Report) -> Read {
 fn ignored(name: &'static str, value: &str, position: Position, report: &mut Report) -> Read {
     let value = value.trim_matches([' ', '\t', '"', '\'']);
     if name == "SecXmlExternalEntity" && !value.eq_ignore_ascii_case("off") {
-        report.invalid(position, "external entities of XML are never loaded; write SecXmlExternalEntity Off or remove it");
+        report.invalid(
+            position,
+            "external entities of XML are never loaded; write SecXmlExternalEntity Off or remove it",
+        );
         return Read::Nothing;
     }
     let text = format!("{name} has no effect: logs, storage and matching limits are configured outside of rules");
@@ -108,7 +137,8 @@ impl<'w> Arguments<'w> {
     }
 
     fn too_many(&self, extra: &Word<'_>, report: &mut Report) {
-        let message = format!("{:?} is too much for {}; quote words that belong together", shown(&extra.text), self.name);
+        let message =
+            format!("{:?} is too much for {}; quote words that belong together", shown(&extra.text), self.name);
         report.invalid(extra.position(0), message);
     }
 
@@ -132,7 +162,10 @@ fn rule(arguments: &Arguments<'_>, report: &mut Report) -> Option<Rule> {
             return None;
         }
         _ => {
-            report.invalid(arguments.position, "SecRule needs targets and an operator: SecRule ARGS \"@rx …\" \"id:1,…\"");
+            report.invalid(
+                arguments.position,
+                "SecRule needs targets and an operator: SecRule ARGS \"@rx …\" \"id:1,…\"",
+            );
             return None;
         }
     };
@@ -166,7 +199,8 @@ fn removal(arguments: &Arguments<'_>, report: &mut Report) -> Option<Selection> 
         }
     }
     if all.is_empty() {
-        report.invalid(arguments.position, format!("{} needs an id or a range of ids such as 1000-1999", arguments.name));
+        report
+            .invalid(arguments.position, format!("{} needs an id or a range of ids such as 1000-1999", arguments.name));
         return None;
     }
     Some(Selection::Ids(all))
@@ -180,7 +214,8 @@ fn update_target(arguments: &Arguments<'_>, report: &mut Report) -> Option<(Sele
             rules.map(|rules| (rules, targets))
         }
         [_, _, extra, ..] => {
-            let message = "replacing targets is not supported; take the old one away with ! and add the new one in one list";
+            let message =
+                "replacing targets is not supported; take the old one away with ! and add the new one in one list";
             report.invalid(extra.position(0), message);
             None
         }
@@ -217,8 +252,12 @@ fn setting(arguments: &Arguments<'_>, report: &mut Report) -> Option<Setting> {
         "SecRequestBodyNoFilesLimit" => Setting::RequestBodyNoFilesLimit(arguments.value(BYTES, report, bytes)?),
         "SecResponseBodyLimit" => Setting::ResponseBodyLimit(arguments.value(BYTES, report, bytes)?),
         "SecRequestBodyLimitAction" => Setting::RequestBodyLimitAction(arguments.value(LIMIT, report, limit_action)?),
-        "SecResponseBodyLimitAction" => Setting::ResponseBodyLimitAction(arguments.value(LIMIT, report, limit_action)?),
-        "SecRequestBodyJsonDepthLimit" => Setting::RequestBodyJsonDepthLimit(arguments.value("a number", report, count)?),
+        "SecResponseBodyLimitAction" => {
+            Setting::ResponseBodyLimitAction(arguments.value(LIMIT, report, limit_action)?)
+        }
+        "SecRequestBodyJsonDepthLimit" => {
+            Setting::RequestBodyJsonDepthLimit(arguments.value("a number", report, count)?)
+        }
         "SecArgumentsLimit" => Setting::ArgumentsLimit(arguments.value("a number", report, count)?),
         "SecCollectionTimeout" => Setting::CollectionTimeout(arguments.value("a number of seconds", report, count)?),
         "SecArgumentSeparator" => Setting::ArgumentSeparator(arguments.value("one character", report, separator)?),

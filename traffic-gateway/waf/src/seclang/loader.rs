@@ -25,7 +25,15 @@ pub(super) struct Loader<'f> {
 
 impl<'f> Loader<'f> {
     pub(super) fn new(files: &'f dyn Files) -> Self {
-        Self { files, report: Report::default(), entries: Vec::new(), open: Vec::new(), bytes: 0, parts: 0, stopped: false }
+        Self {
+            files,
+            report: Report::default(),
+            entries: Vec::new(),
+            open: Vec::new(),
+            bytes: 0,
+            parts: 0,
+            stopped: false,
+        }
     }
 
     /// Reads a file, or the files of a pattern, that nothing includes.
@@ -74,7 +82,8 @@ impl<'f> Loader<'f> {
             return self.stop(position, format!("more than {MAX_DIRECTIVES} directives; split the rules over routes"));
         }
         if self.parts > MAX_PARTS {
-            return self.stop(position, format!("more than {MAX_PARTS} targets and actions; split the rules over routes"));
+            return self
+                .stop(position, format!("more than {MAX_PARTS} targets and actions; split the rules over routes"));
         }
         self.entries.push(Entry { directive, sound });
     }
@@ -143,9 +152,9 @@ impl<'f> Loader<'f> {
 fn parts(directive: &Directive) -> usize {
     match &directive.kind {
         DirectiveKind::Rule(rule) => rule.targets.len() + rule.actions.len(),
-        DirectiveKind::Action(actions) | DirectiveKind::DefaultAction(actions) | DirectiveKind::UpdateAction(_, actions) => {
-            actions.len()
-        }
+        DirectiveKind::Action(actions)
+        | DirectiveKind::DefaultAction(actions)
+        | DirectiveKind::UpdateAction(_, actions) => actions.len(),
         DirectiveKind::UpdateTarget(_, targets) => targets.len(),
         _ => 0,
     }

@@ -56,7 +56,8 @@ fn distance(from: &[u8], to: &[u8]) -> usize {
 
 const PERSISTENT: &str = "nothing is kept from one transaction to the next here; count with the limits of a route, and use tx. within \
                           a transaction";
-const NO_PROGRAMS: &str = "rules start no programs and scripts; write the check as rules, or put a service behind the gateway";
+const NO_PROGRAMS: &str =
+    "rules start no programs and scripts; write the check as rules, or put a service behind the gateway";
 const NO_UPLOADS: &str = "uploads are inspected while they pass and never stored; remove the line";
 const NO_LOOKUP: &str = "rules ask no other service while a request waits; use the access lists of the edge";
 const NO_CHANGES: &str = "rules judge and change nothing; use the header and body filters of the route";

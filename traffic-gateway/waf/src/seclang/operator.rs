@@ -42,7 +42,8 @@ fn kind_and_argument(named: &str) -> Result<(OperatorKind, &str), Problem> {
     let alias = ALIASES.iter().find(|(alias, _)| alias.eq_ignore_ascii_case(name)).map(|(_, kind)| *kind);
     let Some(kind) = OperatorKind::find(name).or(alias) else {
         if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-            let message = format!("{:?} is no operator; a pattern that begins with @ is written \"@rx @…\"", shown(name));
+            let message =
+                format!("{:?} is no operator; a pattern that begins with @ is written \"@rx @…\"", shown(name));
             return Err(Problem::Invalid(message));
         }
         let known = OperatorKind::ALL.iter().map(|kind| kind.name());

@@ -7,8 +7,8 @@ use std::fmt::{self, Display, Formatter, Write};
 
 use super::action::SEVERITIES;
 use super::ast::{
-    Action, ActionKind, AllowScope, BodyProcessor, Change, Control, Directive, DirectiveKind, EngineMode, LimitAction, Operator,
-    Piece, Program, Rule, Selection, Selector, SetVariable, Setting, Target, TargetKind, Text, Toggle, XPath,
+    Action, ActionKind, AllowScope, BodyProcessor, Change, Control, Directive, DirectiveKind, EngineMode, LimitAction,
+    Operator, Piece, Program, Rule, Selection, Selector, SetVariable, Setting, Target, TargetKind, Text, Toggle, XPath,
 };
 
 impl Display for Program {
@@ -28,7 +28,9 @@ impl Display for Directive {
             DirectiveKind::UpdateTarget(rules, targets) => {
                 write!(f, "SecRuleUpdateTarget{} {} {}", By(rules), Outer(rules), Outer(joined(targets, "|")))
             }
-            DirectiveKind::UpdateAction(id, actions) => write!(f, "SecRuleUpdateActionById {id} {}", Outer(list(actions))),
+            DirectiveKind::UpdateAction(id, actions) => {
+                write!(f, "SecRuleUpdateActionById {id} {}", Outer(list(actions)))
+            }
             DirectiveKind::ComponentSignature(text) => write!(f, "SecComponentSignature {}", Outer(text)),
             DirectiveKind::Setting(setting) => setting.fmt(f),
         }

@@ -20,7 +20,9 @@ pub(super) fn parse(value: &str) -> Result<SetVariable, Problem> {
     let change = match (unset, assigned) {
         (true, None) => Change::Unset,
         (true, Some(_)) => {
-            return Err(Problem::Invalid("setvar with ! takes the variable away and sets nothing; remove the =".to_owned()));
+            return Err(Problem::Invalid(
+                "setvar with ! takes the variable away and sets nothing; remove the =".to_owned(),
+            ));
         }
         (false, None) => Change::Set(Text::from("1")),
         (false, Some(assigned)) => change(assigned)?,
@@ -35,7 +37,10 @@ fn name(path: &str) -> Result<Text, Problem> {
     if !collection.eq_ignore_ascii_case("tx") {
         return Err(match names::VARIABLES.iter().find(|(name, _)| name.eq_ignore_ascii_case(collection)) {
             Some((name, instead)) => Problem::Unsupported { what: "collection", name, instead },
-            None => Problem::Invalid(format!("setvar sets members of TX only, not of {:?}; write setvar:tx.…", shown(collection))),
+            None => Problem::Invalid(format!(
+                "setvar sets members of TX only, not of {:?}; write setvar:tx.…",
+                shown(collection)
+            )),
         });
     }
     if member.is_empty() {

@@ -116,7 +116,10 @@ impl<'t> Reader<'t> {
         let start = self.at;
         if !variable.is_collection() {
             let name = variable.name();
-            return Err((start, Problem::Invalid(format!("{name} is one value and has no members; write {name} alone"))));
+            return Err((
+                start,
+                Problem::Invalid(format!("{name} is one value and has no members; write {name} alone")),
+            ));
         }
         match self.peek() {
             _ if variable == Variable::Xml => self.xpath(),
@@ -134,7 +137,10 @@ impl<'t> Reader<'t> {
             "/*" => XPath::Text,
             "//@*" => XPath::Attributes,
             other => {
-                let message = format!("XPath {:?} is not supported; there are XML:/* (texts) and XML://@* (attributes)", shown(other));
+                let message = format!(
+                    "XPath {:?} is not supported; there are XML:/* (texts) and XML://@* (attributes)",
+                    shown(other)
+                );
                 return Err((start, Problem::Invalid(message)));
             }
         };

@@ -46,7 +46,10 @@ pub(super) fn split<'l>(line: &'l Line, from: usize, report: &mut Report) -> Opt
             words.push(quoted(line, at + 1, end, first));
             at = end + 1;
             if bytes.get(at).is_some_and(|byte| !is_blank(*byte)) {
-                report.invalid(line.position(at), "a blank must follow the closing quote; a quote inside is written \\\"");
+                report.invalid(
+                    line.position(at),
+                    "a blank must follow the closing quote; a quote inside is written \\\"",
+                );
                 return None;
             }
         } else {

@@ -75,8 +75,6 @@ pub(super) struct Reader {
     state: State,
     name: Name,
     text: Text,
-    /// Whether any byte was seen.
-    begun: bool,
     progress: Progress,
 }
 
@@ -88,13 +86,11 @@ impl Reader {
             state: State::Start,
             name: Name::default(),
             text: Text::default(),
-            begun: false,
             progress: Progress::default(),
         }
     }
 
     pub(super) fn feed(&mut self, piece: &[u8], sink: &mut impl Sink) {
-        self.begun |= !piece.is_empty();
         let mut rest = piece;
         while !self.progress.stopped && !rest.is_empty() {
             rest = match self.state {
@@ -117,7 +113,7 @@ impl Reader {
         }
         let complete = match self.state {
             State::Done => true,
-            State::Start => !self.begun || self.documents == Documents::Many,
+            State::Start => self.documents == Documents::Many,
             _ => false,
         };
         if !complete && !self.progress.stopped {
@@ -208,7 +204,11 @@ impl Reader {
         if self.name.depth() >= usize::try_from(self.limits.depth).unwrap_or(usize::MAX) {
             return self.stop(Malformed::TooDeep, sink);
         }
-        if state == State::FirstKey { self.name.open_object() } else { self.name.open_array() }
+        if state == State::FirstKey {
+            self.name.open_object()
+        } else {
+            self.name.open_array()
+        }
         self.state = state;
     }
 

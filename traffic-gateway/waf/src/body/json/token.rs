@@ -107,7 +107,7 @@ impl Text {
             self.incomplete(digits, value, progress);
             return Some(bytes);
         };
-        let value = value << 4 | u16::from(digit);
+        let value = (value << 4) | u16::from(digit);
         if digits < 3 {
             self.escape = Escape::Unicode(digits + 1, value);
         } else {
@@ -147,7 +147,7 @@ impl Text {
         self.escape = Escape::None;
         self.bytes.extend_from_slice(b"\\u");
         for place in (0..digits).rev() {
-            let digit = u32::from(value >> (4 * u16::from(place)) & 0xF);
+            let digit = u32::from((value >> (4 * u16::from(place))) & 0xF);
             self.bytes.extend(char::from_digit(digit, 16).and_then(|digit| u8::try_from(digit).ok()));
         }
     }

@@ -10,7 +10,8 @@ use super::{ActionKind, DirectiveKind, Program};
 /// The directory of test data that is never copied into the project.
 fn data() -> Option<PathBuf> {
     let configured = std::env::var_os("GATEHOUSE_TEST_DATA").map(PathBuf::from);
-    let path = configured.unwrap_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data")));
+    let path =
+        configured.unwrap_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data")));
     let path = path.join("crs-4.28.0");
     if path.is_dir() {
         return Some(path);
@@ -46,7 +47,8 @@ fn the_core_rule_set_has_the_counts_of_the_field() {
             _ => None,
         })
         .collect();
-    let ids = rules.iter().flat_map(|rule| &rule.actions).filter(|action| matches!(action.kind, ActionKind::Id(_))).count();
+    let ids =
+        rules.iter().flat_map(|rule| &rule.actions).filter(|action| matches!(action.kind, ActionKind::Id(_))).count();
     let chains = rules.iter().flat_map(|rule| &rule.actions).filter(|action| action.kind == ActionKind::Chain).count();
     let targets = rules.iter().flat_map(|rule| &rule.targets);
     assert_eq!(rules.len(), 695);
