@@ -5,10 +5,10 @@
 
 #![expect(clippy::print_stdout, reason = "a program that prints figures")]
 #![expect(clippy::disallowed_methods, reason = "a program that measures time")]
-#![expect(clippy::expect_used, clippy::panic, reason = "a program that stops at the first thing that is wrong")]
+#![expect(clippy::panic, reason = "a program that stops at the first thing that is wrong")]
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use gatehouse_waf::rules::{Options, RuleSet};
@@ -113,7 +113,34 @@ fn measure(name: &str, rules: &Arc<RuleSet>) {
         }
         println!("{name}_{}_us = {:.2}", request.name, best.as_secs_f64() * 1e6);
         println!("# {verdict:?}, {matches} rules matched, {} bytes", request.target.len() + request.body.len());
+        println!("# {}", busiest(rules, &mut transaction, &request));
     }
+}
+
+/// The rules that ran for one request, and those of them that took longest.
+fn busiest(rules: &Arc<RuleSet>, transaction: &mut Transaction, request: &Request) -> String {
+    const TIMES: u64 = 200;
+    let before: Vec<_> = rules.costs().collect();
+    for _ in 0..TIMES {
+        run(transaction, rules, request);
+        transaction.finish();
+    }
+    let mut spent: Vec<_> = rules
+        .costs()
+        .zip(before)
+        .filter(|(after, before)| after.runs > before.runs)
+        .map(|(after, before)| ((after.nanoseconds - before.nanoseconds) / TIMES, after.id))
+        .collect();
+    spent.sort_unstable_by(|left, right| right.cmp(left));
+    let total: u64 = spent.iter().map(|(nanoseconds, _)| nanoseconds).sum();
+    let top: Vec<String> = spent.iter().take(12).map(|(nanoseconds, id)| format!("{id}: {nanoseconds} ns")).collect();
+    format!("{} rules ran, {total} ns with the clock: {}", spent.len(), top.join(", "))
+}
+
+/// Nanoseconds since the first call.
+fn clock() -> u64 {
+    static FIRST: OnceLock<Instant> = OnceLock::new();
+    u64::try_from(FIRST.get_or_init(Instant::now).elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn compile(parsed: Parsed, directory: &Path) -> Arc<RuleSet> {
@@ -123,7 +150,9 @@ fn compile(parsed: Parsed, directory: &Path) -> Arc<RuleSet> {
         std::fs::read(directory.join(file)).map_err(|error| error.to_string())
     };
     let began = Instant::now();
-    let rules = RuleSet::compile(&program, &mut files, &Options::default());
+    let options =
+        Options { clock: std::env::var_os("COST_BY_RULE").map(|_| clock as fn() -> u64), ..Options::default() };
+    let rules = RuleSet::compile(&program, &mut files, &options);
     println!("# compiled in {:?}", began.elapsed());
     Arc::new(rules.unwrap_or_else(|errors| panic!("{errors:#?}")))
 }

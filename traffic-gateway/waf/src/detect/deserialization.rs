@@ -10,6 +10,9 @@ use super::Finding;
 use super::evidence::Best;
 use super::scan::{Classes, Cursor, before, find_text, has_text, part, positions, starts_with};
 
+/// Judges the bytes of a value in one notation.
+type Grammar = fn(&[u8]) -> Option<Finding>;
+
 /// How many bytes of a base64 text are decoded to look for names in it.
 const PEEK: usize = 160;
 
@@ -19,7 +22,7 @@ pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
         return best.into_finding();
     }
     let pickle_like = classes.any(Classes::NEWLINE) || classes.any(Classes::HIGH);
-    let grammars: [(bool, fn(&[u8]) -> Option<Finding>); 7] = [
+    let grammars: [(bool, Grammar); 7] = [
         (classes.all(Classes::COLON.or(Classes::DOUBLE)), php),
         (classes.any(Classes::DOUBLE), json),
         (classes.any(Classes::BANG), yaml),

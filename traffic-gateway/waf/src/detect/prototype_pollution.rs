@@ -87,8 +87,6 @@ fn judge(value: &[u8], start: usize, end: usize) -> Finding {
     let reaches_on = cursor.peek().is_none_or(|byte| matches!(byte, b'.' | b'[' | b']' | b'=' | b'/' | b'"' | b'\''));
     if is_key || (is_name && reaches_on) || (is_name && quoted) {
         Finding::certain(what, start..end)
-    } else if before(value, end) == Some(b'e') && value.get(end) == Some(&b'"') {
-        Finding::certain(what, start..end)
     } else {
         Finding::likely(what, start..end)
     }

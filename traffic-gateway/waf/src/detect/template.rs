@@ -8,9 +8,13 @@
 //! Leaves placeholders (`{{name}}`, `${user.name}`, `{{ price | currency }}`), helpers with plain arguments and template
 //! literals of JavaScript inside source code at most likely.
 
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
+
 use super::Finding;
 use super::evidence::Best;
-use super::scan::{Classes, Cursor, before, find_text, has_text, is_space, is_word, part};
+use super::scan::{Classes, Cursor, automaton, before, find_text, has_text, is_space, is_word, part};
 
 /// How long an expression is looked at.
 const REACH: usize = 1024;
@@ -184,6 +188,15 @@ const WALKS: &[&[u8]] = &[
     b"eval(",
     b"file.open(",
     b"io.popen",
+    b"map('passthru",
+    b"filter('passthru",
+    b"map('exec",
+    b"filter('exec",
+    b"@environment",
+    b"@systemproperties",
+    b"pagecontext.",
+    b"getsession()",
+    b"param.getclass",
     b"`id`",
     b"`ls",
     b"`whoami",
@@ -222,7 +235,11 @@ const WALKS: &[&[u8]] = &[
 ];
 
 fn shape(inside: &[u8], open: &[u8]) -> Shape {
-    if inside.len() >= 5
+    // Back quotes run a command in Ruby.
+    if matches!(open, b"#{" | b"<%") && memchr::memchr_iter(b'`', inside).nth(1).is_some() {
+        return Shape::Walk;
+    }
+    if inside.len() >= 4
         && inside.iter().any(|byte| matches!(byte, b'.' | b'(' | b'_' | b'[' | b'`' | b'|' | b'?' | b'$' | b'#' | b' '))
         && walks(inside)
     {
@@ -241,9 +258,7 @@ fn shape(inside: &[u8], open: &[u8]) -> Shape {
 
 /// Whether one of [`WALKS`] is in the text: one pass of an automaton over all of them.
 fn walks(text: &[u8]) -> bool {
-    use std::sync::LazyLock;
-    static AUTOMATON: LazyLock<Option<aho_corasick::AhoCorasick>> =
-        LazyLock::new(|| aho_corasick::AhoCorasick::builder().ascii_case_insensitive(true).build(WALKS).ok());
+    static AUTOMATON: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| automaton(WALKS.iter().copied()));
     AUTOMATON.as_ref().is_some_and(|automaton| automaton.is_match(text))
 }
 
@@ -304,9 +319,8 @@ fn literal(cursor: &mut Cursor<'_>) -> bool {
 
 /// A name directly followed by a parenthesis, with a dot in the name or an argument in the parentheses.
 fn calls(text: &[u8]) -> bool {
-    memchr::memchr_iter(b'(', text).any(|at| {
-        before(text, at).is_some_and(|byte| is_word(byte)) && memchr::memchr(b')', part(text, at, text.len())).is_some()
-    })
+    memchr::memchr_iter(b'(', text)
+        .any(|at| before(text, at).is_some_and(is_word) && memchr::memchr(b')', part(text, at, text.len())).is_some())
 }
 
 /// Directives: FreeMarker's `<#assign x=…>`, Velocity's `#set($x=…)`, Pug's `#{…}` is a delimiter.
@@ -335,22 +349,24 @@ fn directive(value: &[u8]) -> Option<Finding> {
     None
 }
 
+/// How expressions of those languages begin.
+const PHRASES: &[&[u8]] = &[
+    b"t(java.lang.",
+    b"@java.lang.runtime@",
+    b"(#_memberaccess",
+    b"#_memberaccess[",
+    b"(#cmd=",
+    b"@ognl.ognlcontext@",
+    b"#context['com.opensymphony",
+    b"new java.lang.processbuilder(",
+    b"(#dm=@ognl",
+];
+
 /// Expressions of SpEL, OGNL and Java's expression language without their delimiters.
 fn language(value: &[u8]) -> Option<Finding> {
-    for text in [
-        b"t(java.lang.".as_slice(),
-        b"@java.lang.runtime@",
-        b"(#_memberaccess",
-        b"#_memberaccess[",
-        b"(#cmd=",
-        b"@ognl.ognlcontext@",
-        b"#context['com.opensymphony",
-        b"new java.lang.processbuilder(",
-        b"(#dm=@ognl",
-    ] {
-        if let Some(at) = find_text(value, text, 0) {
-            return Some(Finding::certain("expression of a language of Java's", at..at + text.len()));
-        }
+    static AUTOMATON: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| automaton(PHRASES.iter().copied()));
+    if let Some(found) = AUTOMATON.as_ref()?.find(value) {
+        return Some(Finding::certain("expression of a language of Java's", found.range()));
     }
     let chain = [b"__class__".as_slice(), b"__subclasses__(", b"__globals__[", b"__mro__"];
     let links = chain.iter().filter(|link| has_text(value, link)).count();
@@ -369,6 +385,9 @@ mod tests {
             DetectTemplate,
             &[
                 "{{7*7}}",
+                "#{`id`}",
+                "#{@environment.getProperty('x')}",
+                "{{['cat /etc/passwd']|map('passthru')}}",
                 "{{ 7 * '7' }}",
                 "${7*7}",
                 "#{7*7}",

@@ -84,7 +84,7 @@ fn steps(cursor: &mut Cursor<'_>) -> Steps {
         let slashes = ahead.take_while(is_slash);
         let stays = ahead.peek() == Some(b'.') && ahead.peek_by(1).is_some_and(is_slash);
         let naive = (dots == 4 && slashes.len() > 1) || (dots == 3 && stays);
-        if dots < 2 || dots > 4 || (slashes.is_empty() && !literal) || (dots > 2 && !naive) {
+        if !(2..=4).contains(&dots) || (slashes.is_empty() && !literal) || (dots > 2 && !naive) {
             if steps.count == 0 {
                 cursor.skip(dots.max(1));
             }

@@ -21,7 +21,9 @@ pub(crate) struct Detector {
 
 impl Detector {
     pub(super) fn compile(kind: OperatorKind, argument: &str) -> Result<Self, OperatorError> {
-        let Some(grade) = Grade::find(argument) else { return Err(OperatorError::Grade(kind.name())) };
+        let graded = KINDS.contains(&kind);
+        let grade = if graded { Grade::find(argument) } else { Some(Grade::Likely) };
+        let Some(grade) = grade else { return Err(OperatorError::Grade(kind.name())) };
         Ok(Self { kind, grade })
     }
 

@@ -175,10 +175,11 @@ impl State {
         let text = self.text_of(rules, item.subject);
         if !link.multi_match {
             let made = self.texts.through(&rules.marks, pipeline, text);
-            if let Some(side) = filter
-                && !has_bit(self.texts.row(rules.scanner(side), made), number)
-            {
-                return false;
+            if let Some(side) = filter {
+                let row = self.texts.row(rules.scanner(side), made, link.test.ask());
+                if !has_bit(row, number) {
+                    return false;
+                }
             }
             return self.compare(rules, rule, link, item, made, bound);
         }

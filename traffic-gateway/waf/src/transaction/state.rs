@@ -6,6 +6,7 @@ use crate::body::{Buffers, Fault};
 use crate::operator::Captures;
 use crate::rules::RuleSet;
 use crate::rules::names::NameId;
+use crate::rules::prefilter::{Ask, Scanner};
 use crate::rules::units::Source;
 use crate::seclang::ast::{EngineMode, Variable};
 
@@ -274,13 +275,13 @@ impl State {
         let scanner = rules.scanner(source.side());
         for unit in rules.units.of(source, name).into_iter().flatten() {
             if !self.texts.marks(text).wake(unit.triggers) {
-                let row = self.texts.row(scanner, text);
+                let row = self.texts.row(scanner, text, ask_for(scanner, &unit.rules));
                 add_masked(&mut self.candidates, row, &unit.rules);
                 continue;
             }
             for (pipeline, mask) in &unit.pipelines {
                 let made = self.texts.through(&rules.marks, rules.pipelines.get(*pipeline), text);
-                let row = self.texts.row(scanner, made);
+                let row = self.texts.row(scanner, made, ask_for(scanner, mask));
                 add_masked(&mut self.candidates, row, mask);
             }
             self.texts.trim();
@@ -337,6 +338,10 @@ impl State {
             _ => None,
         }
     }
+}
+
+fn ask_for(scanner: &Scanner, rules: &[u64]) -> Ask {
+    if scanner.asks(rules) { Ask::Grammars } else { Ask::Literals }
 }
 
 /// Adds the bits of a row that a mask lets through.

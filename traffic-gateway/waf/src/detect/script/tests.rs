@@ -7,6 +7,8 @@ fn finds_text_a_browser_would_run() {
         DetectScript,
         &[
             "<script>alert(1)</script>",
+            "<style>@import'//evil.example/y.css';</style>",
+            "<math><mtext><table><mglyph><style><!--</style>",
             "<SCRIPT SRC=//evil.example/x.js></SCRIPT>",
             "<script/x>alert(1)</script>",
             "<script\n>alert(1)</script>",
@@ -122,7 +124,7 @@ fn finds_text_a_browser_would_run() {
             "alert(1)",
             "<form action=\"https://example.com\">",
             "<object data=\"movie.swf\">",
-            "document.cookie",
+            "window.open(document.cookie)",
             "List<Script>",
         ],
     );
