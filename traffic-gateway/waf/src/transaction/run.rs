@@ -193,23 +193,26 @@ impl State {
             return true;
         }
         let text = self.text_of(rules, item.subject);
-        if !link.multi_match {
-            let made = self.texts.through(&rules.marks, pipeline, text);
+        let compare = |state: &mut Self, made: TextId| {
             if let Some(side) = filter {
-                let row = self.texts.row(rules.scanner(side), made, link.test.ask());
+                let row = state.texts.row(rules.scanner(side), made, link.test.ask());
                 if !has_bit(row, number) {
                     return false;
                 }
             }
-            return self.compare(rules, rule, link, item, made, bound);
+            state.compare(rules, rule, link, item, made, bound)
+        };
+        if !link.multi_match {
+            let made = self.texts.through(&rules.marks, pipeline, text);
+            return compare(self, made);
         }
         let mut made = text;
-        let mut any = self.compare(rules, rule, link, item, made, bound);
+        let mut any = compare(self, made);
         for step in &pipeline.steps {
             let next = self.texts.step(&rules.marks, step, made);
             if next != made {
                 made = next;
-                any |= self.compare(rules, rule, link, item, made, bound);
+                any |= compare(self, made);
             }
         }
         any
