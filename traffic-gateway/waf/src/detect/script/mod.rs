@@ -158,7 +158,8 @@ fn is_mentioned(value: &[u8], start: usize, cursor: &Cursor<'_>) -> bool {
         b'(' => before(tail, at).is_some_and(|byte| is_word(byte) || matches!(byte, b']' | b')')),
         _ => false,
     });
-    talks && !acts
+    // "<script> tag async vs defer": prose goes on behind it.
+    (talks || tail.starts_with(b"> ")) && !acts
 }
 
 /// What the attributes of a tag hold, for tags that are judged as a whole.

@@ -215,6 +215,7 @@ fn leaves_markup_of_editors_code_and_prose_alone() {
         &[
             "List<Script> scripts;",
             "what does <script defer> do in a page?",
+            "<script> tag async vs defer",
             "function f() { alert(1); }",
             "console.log('x'); alert('y');",
             "var c = document.cookie;",
