@@ -91,6 +91,11 @@ impl Pipelines {
         Some(step)
     }
 
+    /// The names of its transformations.
+    pub(super) fn names(&self, id: PipelineId) -> Vec<&'static str> {
+        self.get(id).steps.iter().map(|step| step.transformation.name()).collect()
+    }
+
     pub(crate) fn get(&self, id: PipelineId) -> &Pipeline {
         static NOTHING: Pipeline = Pipeline { steps: Vec::new(), triggers: 0 };
         self.all.get(usize::from(id.0)).unwrap_or(&NOTHING)
