@@ -6,6 +6,7 @@
 //! | `/readyz` | none | 200 while it wants traffic: a configuration is loaded and it does not drain; never depends on tier two |
 //! | `/metrics` | `read` | Prometheus text |
 //! | `/policy` | `read` | the generation, its lists, routes, clusters and their nodes, the last failed reload, as JSON |
+//! | `/waf/rules` | `read` | the rules with their counters; see `admin/waf` |
 //! | `/routes…` | `read`, `operate` | see `admin/routes` |
 //! | `/blocklist…` | `read`, `operate` | see `admin/blocklist` |
 //!
@@ -18,6 +19,7 @@ mod blocklist;
 mod body;
 mod query;
 mod routes;
+mod waf;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -108,6 +110,9 @@ impl Admin {
             let body = self.observer.metrics().render().into();
             return Ok(Answer::new(200, metrics::CONTENT_TYPE, body));
         }
+        if waf::methods(path).is_some() {
+            return Ok(Answer::json(&waf::rules(&self.live.current().value)));
+        }
         let body = match body::read(session).await? {
             Ok(body) => body,
             Err(refused) => return Ok(refused),
@@ -152,7 +157,7 @@ impl Admin {
         let path = head.uri.path();
         let allowed = match path {
             "/livez" | "/readyz" | "/metrics" | "/policy" => Some("GET, HEAD"),
-            _ => blocklist::methods(path).or_else(|| routes::methods(path)),
+            _ => blocklist::methods(path).or_else(|| routes::methods(path)).or_else(|| waf::methods(path)),
         };
         let Some(allowed) = allowed else { return Err(Answer::problem(&problem::ADMIN_NOT_FOUND)) };
         if !allowed.split(", ").any(|method| method == head.method.as_str()) {
@@ -200,6 +205,7 @@ impl Admin {
             "blocklist": self.keepers.blocklist.status(),
             "audit": self.keepers.blocklist.audit().head(),
             "lists": policy.admission.access().map_or(&[][..], |access| access.overviews()),
+            "waf": policy.admission.waf().map(|waf| waf.describe()),
             "routes": policy.routes.all().iter().map(|route| json!({
                 "name": route.name,
                 "cluster": route.cluster.name,

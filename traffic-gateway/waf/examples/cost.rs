@@ -58,13 +58,13 @@ fn requests() -> Vec<Request> {
     ]
 }
 
-fn run(transaction: &mut Transaction, rules: &Arc<RuleSet>, request: &Request) -> Verdict {
+fn run(transaction: &mut Transaction, rules: &Arc<RuleSet>, request: &Request, random: u64) -> Verdict {
     let start = Start {
         client: ([192, 0, 2, 7], 40_000).into(),
         server: ([198, 51, 100, 1], 443).into(),
         unique_id: "0123456789abcdef",
         unix_time: 1_709_210_096,
-        random: 0,
+        random,
     };
     transaction.renew(Arc::clone(rules), Mode::Block, start);
     transaction.request_line(request.method.as_bytes(), request.target.as_bytes(), b"HTTP/1.1");
@@ -97,14 +97,14 @@ fn measure(name: &str, rules: &Arc<RuleSet>) {
             random: 0,
         };
         let mut transaction = Transaction::new(Arc::clone(rules), Mode::Block, start);
-        let verdict = run(&mut transaction, rules, &request);
+        let verdict = run(&mut transaction, rules, &request, 1);
         let matches = transaction.finish().matches.len();
         let mut best = Duration::MAX;
         let mut spent = Duration::ZERO;
         while spent < Duration::from_millis(600) {
             let began = Instant::now();
             for _ in 0..8 {
-                run(&mut transaction, rules, &request);
+                run(&mut transaction, rules, &request, 1);
                 transaction.finish();
             }
             let took = began.elapsed();
@@ -122,14 +122,14 @@ fn busiest(rules: &Arc<RuleSet>, transaction: &mut Transaction, request: &Reques
     const TIMES: u64 = 200;
     let before: Vec<_> = rules.costs().collect();
     for _ in 0..TIMES {
-        run(transaction, rules, request);
+        run(transaction, rules, request, 0);
         transaction.finish();
     }
     let mut spent: Vec<_> = rules
         .costs()
         .zip(before)
         .filter(|(after, before)| after.runs > before.runs)
-        .map(|(after, before)| ((after.nanoseconds - before.nanoseconds) / TIMES, after.id))
+        .map(|(after, before)| ((after.nanoseconds - before.nanoseconds) / TIMES / 64, after.id))
         .collect();
     spent.sort_unstable_by(|left, right| right.cmp(left));
     let total: u64 = spent.iter().map(|(nanoseconds, _)| nanoseconds).sum();

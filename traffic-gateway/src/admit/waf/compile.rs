@@ -39,6 +39,12 @@ pub(super) struct MadeOf {
     read: Read,
 }
 
+impl MadeOf {
+    pub(super) const fn config(&self) -> &Config {
+        &self.config
+    }
+}
+
 pub(super) fn compile(
     all: &crate::config::Config,
     before: Option<&Waf>,
@@ -46,15 +52,7 @@ pub(super) fn compile(
     positions: &Positions,
 ) -> Result<Option<Waf>, ConfigErrors> {
     let config = &all.waf;
-    let mut errors = check(config, positions);
-    let of_routes = all.route.iter().map(|route| route.waf.body_max.map_or(0, |max| max.get()));
-    for (index, max) in of_routes.clone().enumerate() {
-        if max > BODY_MAX.min(config.body.held_max.get()) {
-            let message = "body_max must be at most 64MiB and `held_max` of [waf.body]";
-            errors.push(positions.error(&format!("route[{index}].waf.body_max"), message, None));
-        }
-    }
-    let longest = of_routes.fold(config.body.max.get(), u64::max);
+    let (mut errors, longest) = check_all(all, positions);
     if config.rules.is_empty() && config.list.is_empty() {
         return errors.into_result(None);
     }
@@ -64,7 +62,10 @@ pub(super) fn compile(
     });
     let rules = match same {
         Some(before) => Some(Arc::clone(&before.rules)),
-        None => errors.collect(read_rules(config, longest, &files)).map(Arc::new),
+        None => errors.collect(read_rules(config, longest, &files)).map(|made| {
+            made.tell();
+            Arc::new(made.rules)
+        }),
     };
     let read = files.finish();
     let Some(rules) = rules.filter(|_| errors.is_empty()) else { return Err(errors) };
@@ -85,6 +86,20 @@ pub(super) fn compile(
         outbound_threshold: config.outbound_threshold,
         kept,
     }))
+}
+
+/// What is wrong with the numbers of `[waf]` and of the routes, and the longest body that any route holds back.
+pub(super) fn check_all(all: &crate::config::Config, positions: &Positions) -> (ConfigErrors, u64) {
+    let config = &all.waf;
+    let mut errors = check(config, positions);
+    let of_routes = all.route.iter().map(|route| route.waf.body_max.map_or(0, |max| max.get()));
+    for (index, max) in of_routes.clone().enumerate() {
+        if max > BODY_MAX.min(config.body.held_max.get()) {
+            let message = "body_max must be at most 64MiB and `held_max` of [waf.body]";
+            errors.push(positions.error(&format!("route[{index}].waf.body_max"), message, None));
+        }
+    }
+    (errors, of_routes.fold(config.body.max.get(), u64::max))
 }
 
 /// What is wrong with the numbers of `[waf]`.
@@ -115,35 +130,62 @@ fn check(config: &Config, positions: &Positions) -> ConfigErrors {
     errors
 }
 
+/// What came of the files of `[waf]`.
+pub(super) struct Made {
+    pub(super) rules: RuleSet,
+    /// What the rules were compiled from.
+    pub(super) program: Program,
+    /// What is doubtful.
+    pub(super) warnings: Vec<Warning>,
+    /// Directories of plain lists that hold addresses of clients, and how many.
+    pub(super) networks: Vec<(String, usize)>,
+}
+
+impl Made {
+    /// Doubtful things do not keep rules from running; `rules check` shows them again.
+    fn tell(&self) {
+        for warning in &self.warnings {
+            tracing::warn!(code = ?warning.code, "{warning}");
+        }
+        // Lists of addresses are for the access lists, which look at clients before anything is read of a request.
+        for (directory, count) in &self.networks {
+            tracing::warn!("{directory} lists {count} addresses of clients; name its files in an [[access.list]]");
+        }
+    }
+}
+
 /// Reads and compiles every file.
-fn read_rules(config: &Config, longest: u64, files: &RuleFiles<'_>) -> Result<RuleSet, ConfigErrors> {
+pub(super) fn read_rules(config: &Config, longest: u64, files: &RuleFiles<'_>) -> Result<Made, ConfigErrors> {
     let mut errors = ConfigErrors::new();
-    let mut program = Program::default();
+    let (mut program, mut warnings, mut networks) = (Program::default(), Vec::new(), Vec::new());
     match seclang::parse(files, &config.rules) {
-        Ok((rules, warnings)) => {
+        Ok((rules, found)) => {
             program.append(rules);
-            tell(&warnings);
+            warnings.extend(found);
         }
         Err(found) => found.iter().for_each(|error| errors.push(finding(error))),
     }
     for (index, listed) in config.list.iter().enumerate() {
         match list::load(files, Path::new(&listed.directory), &list_options(listed, index)) {
-            Ok((lists, warnings)) => {
+            Ok((lists, found)) => {
                 program.append(lists.program);
-                tell(&warnings);
-                tell_of_networks(&listed.directory, lists.allowed.len() + lists.denied.len());
+                warnings.extend(found);
+                let addresses = lists.allowed.len() + lists.denied.len();
+                networks.extend((addresses > 0).then(|| (listed.directory.clone(), addresses)));
             }
             Err(found) => found.iter().for_each(|error| errors.push(finding(error))),
         }
     }
     errors.into_result(())?;
     let mut read = |name: &str| seclang::files::Files::read(files, Path::new(name)).map_err(|error| error.to_string());
-    let rules = RuleSet::compile(&program, &mut read, &options(config, longest));
-    rules.map_err(|found| {
-        let mut errors = ConfigErrors::new();
-        found.iter().for_each(|error| errors.push(compile_finding(&program, error)));
-        errors
-    })
+    match RuleSet::compile(&program, &mut read, &options(config, longest)) {
+        Ok(rules) => Ok(Made { rules, program, warnings, networks }),
+        Err(found) => {
+            let mut errors = ConfigErrors::new();
+            found.iter().for_each(|error| errors.push(compile_finding(&program, error)));
+            Err(errors)
+        }
+    }
 }
 
 fn options(config: &Config, longest: u64) -> Options {
@@ -184,20 +226,6 @@ fn list_options(listed: &ListConfig, index: usize) -> ListOptions {
         action: ListAction::Deny(403),
         first_id: default.first_id.saturating_add(step),
         ..default
-    }
-}
-
-/// Doubtful things do not keep rules from running; `rules check` shows them again.
-fn tell(warnings: &[Warning]) {
-    for warning in warnings {
-        tracing::warn!(code = ?warning.code, "{warning}");
-    }
-}
-
-/// Lists of addresses are for the access lists, which look at clients before anything is read of a request.
-fn tell_of_networks(directory: &str, count: usize) {
-    if count > 0 {
-        tracing::warn!("{directory} lists {count} addresses of clients; name its files in an [[access.list]]");
     }
 }
 

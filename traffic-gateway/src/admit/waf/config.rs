@@ -2,7 +2,7 @@
 
 use gatehouse_shared::config::ByteSize;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// `[waf]`: rules that look into requests and answers; see docs/WAF.md.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -56,7 +56,7 @@ impl Default for Config {
 }
 
 /// Whether rules run and whether they refuse.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// They do not run.
@@ -69,7 +69,7 @@ pub enum Mode {
 }
 
 /// What rules may do to answers, whose head is on its way before their body is known.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Answers {
     /// Rules do not look at answers.
@@ -154,7 +154,7 @@ impl Default for BodyConfig {
 }
 
 /// What happens to a body that is too long to be held back.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Beyond {
     /// It is refused with 413.

@@ -16,7 +16,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::{
     NAME, Waf,
-    budget::Held,
+    budget::{Full, Held},
     config::{Answers, Beyond},
     media_type, verdict,
 };
@@ -182,7 +182,9 @@ impl Inspection {
         }
         // Never `None` in its place: that would end the body.
         let kept = held.push(&piece.replace(Bytes::new()).unwrap_or_default());
-        kept.map_err(|_| self.waf.full())?;
+        if kept == Err(Full) {
+            return Err(self.waf.full());
+        }
         if is_end || is_long {
             let all = held.take();
             self.judge_body().await?;

@@ -11,6 +11,7 @@ mod budget;
 mod verdict;
 mod media_type;
 pub mod inspection;
+pub mod offline;
 
 use std::sync::{
     Arc,
@@ -119,6 +120,26 @@ impl Waf {
     #[must_use]
     pub fn rules(&self) -> &Arc<RuleSet> {
         &self.rules
+    }
+
+    /// What runs, for operators.
+    #[must_use]
+    pub fn describe(&self) -> serde_json::Value {
+        let config = self.made_of.config();
+        let active = self.rules.rules().filter(|rule| rule.active).count();
+        serde_json::json!({
+            "mode": self.mode,
+            "rules": self.rules.rules().count(),
+            "active": active,
+            "blocking_paranoia": config.blocking_paranoia,
+            "detection_paranoia": config.detection_paranoia.unwrap_or(config.blocking_paranoia),
+            "inbound_threshold": self.inbound_threshold,
+            "outbound_threshold": self.outbound_threshold,
+            "sampling_percent": config.sampling_percent,
+            "answers": self.answers,
+            "body_max": self.body_max,
+            "body_beyond": self.beyond,
+        })
     }
 
     /// What became of requests.

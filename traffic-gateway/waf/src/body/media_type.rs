@@ -20,7 +20,11 @@ pub fn processor_for(content_type: &[u8]) -> Option<BodyProcessor> {
         Some(BodyProcessor::UrlEncoded)
     } else if is_one_of(essence, &[b"multipart/form-data"]) {
         Some(BodyProcessor::Multipart)
-    } else if is_one_of(essence, JSON) || is_graphql(content_type) || has_suffix(essence, b"+json") || is_sequence(essence) {
+    } else if is_one_of(essence, JSON)
+        || is_graphql(content_type)
+        || has_suffix(essence, b"+json")
+        || is_sequence(essence)
+    {
         Some(BodyProcessor::Json)
     } else if is_one_of(essence, XML) || has_suffix(essence, b"+xml") {
         Some(BodyProcessor::Xml)
@@ -29,13 +33,8 @@ pub fn processor_for(content_type: &[u8]) -> Option<BodyProcessor> {
     }
 }
 
-const JSON: &[&[u8]] = &[
-    b"application/json",
-    b"text/json",
-    b"application/x-json",
-    b"text/x-json",
-    b"application/csp-report",
-];
+const JSON: &[&[u8]] =
+    &[b"application/json", b"text/json", b"application/x-json", b"text/x-json", b"application/csp-report"];
 
 const JSON_SEQUENCE: &[&[u8]] = &[
     b"application/x-ndjson",

@@ -15,7 +15,7 @@ use aho_corasick::AhoCorasick;
 
 use super::Finding;
 use super::evidence::Best;
-use super::scan::{Classes, Cursor, before, has_text, is_space, is_word, part};
+use super::scan::{Classes, Cursor, automaton, before, has_text, is_space, is_word, part};
 
 /// What a mark needs to be one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,7 +123,7 @@ const MARKS: &[(&str, &str, Needs)] = &[
     ("%x(", "Ruby", Needs::Sink),
     ("erb.new(", "Ruby", Needs::Line),
     ("getruntime().exec(", "Java", Needs::Line),
-    ("java.lang.runtime", "Java", Needs::Line),
+    ("java.lang.runtime.getruntime", "Java", Needs::Line),
     ("java.lang.processbuilder", "Java", Needs::Line),
     ("new processbuilder(", "Java", Needs::Line),
     ("class.forname(", "Java", Needs::Line),
@@ -148,7 +148,8 @@ const MARKS: &[(&str, &str, Needs)] = &[
     ("getclass().getclassloader", "way to Java's class loader", Needs::Line),
     ("urlclassloader", "Java", Needs::Line),
     ("groovy.lang.", "Groovy", Needs::Line),
-    (".execute().text", "Groovy", Needs::Line),
+    ("\".execute()", "Groovy", Needs::Line),
+    ("'.execute()", "Groovy", Needs::Line),
     ("process.start(", ".NET", Needs::Line),
     ("system.diagnostics.process", ".NET", Needs::Line),
     ("eval request(", "ASP", Needs::Nothing),
@@ -178,17 +179,13 @@ pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
             .or(Classes::EQUALS)
             .or(Classes::DASH)
             .or(Classes::UNDERSCORE)
-            .or(Classes::COLON),
+            .or(Classes::COLON)
+            .or(Classes::BACKSLASH),
     ) {
         return None;
     }
-    static AUTOMATON: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
-        AhoCorasick::builder()
-            .ascii_case_insensitive(true)
-            .match_kind(aho_corasick::MatchKind::LeftmostLongest)
-            .build(MARKS.iter().map(|(mark, ..)| mark))
-            .ok()
-    });
+    static AUTOMATON: LazyLock<Option<AhoCorasick>> =
+        LazyLock::new(|| automaton(MARKS.iter().map(|(mark, ..)| mark.as_bytes())));
     let mut best = Best::default();
     let mut text = None;
     for found in AUTOMATON.as_ref()?.find_iter(value) {
@@ -453,7 +450,8 @@ fn sink(value: &[u8], start: usize, end: usize, what: &'static str, text: Text) 
         return None;
     }
     let near = part(value, start.saturating_sub(64), end + 64);
-    if SINKS.iter().any(|sink| has_text(near, sink)) {
+    static AUTOMATON: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| automaton(SINKS.iter().copied()));
+    if AUTOMATON.as_ref().is_some_and(|automaton| automaton.is_match(near)) {
         let certain = mark.starts_with(b"$") || super::starts_with(mark, b"php:");
         return Some(if certain { Finding::certain(what, start..end) } else { text.grade(what, start..end) });
     }
@@ -654,6 +652,7 @@ mod tests {
                 "import os\n\nos.system('clear')\n\nprint(1)\n",
                 "Execute request now",
                 "java.lang.RuntimeException: x",
+                "Cannot invoke \"java.lang.Runtime.availableProcessors()\"",
                 "the return process",
                 "how to use Class.forName() well",
                 "How do I call Runtime.getRuntime().exec() from my own class in the latest version of Java?",

@@ -1,11 +1,16 @@
 //! What the grammars share: a cursor over bytes that never panics, words without regard to case, classes of bytes.
 
-use aho_corasick::AhoCorasick;
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
-/// Builds what finds any of some texts in one pass, whatever their case. The texts are constants of ours, and tests show
-/// that each list compiles.
+/// Builds what finds any of some texts in one pass, whatever their case, the longest where several begin. The texts are
+/// constants of ours, and tests show that each list compiles.
 pub(crate) fn automaton<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> Option<AhoCorasick> {
-    AhoCorasick::builder().ascii_case_insensitive(true).build(texts).ok()
+    AhoCorasick::builder()
+        .ascii_case_insensitive(true)
+        .match_kind(MatchKind::LeftmostLongest)
+        .kind(Some(AhoCorasickKind::DFA))
+        .build(texts)
+        .ok()
 }
 
 /// Which kinds of bytes a value holds, gathered in one pass.

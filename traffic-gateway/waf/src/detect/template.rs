@@ -91,6 +91,10 @@ fn expression(value: &[u8], at: usize, open: &[u8], close: &[u8], shared: bool) 
     let length = memchr::memmem::find(body, close);
     let inside = length.map_or(body, |length| part(body, 0, length));
     let end = value.len().min(at + open.len() + inside.len() + if length.is_some() { close.len() } else { 0 });
+    // Whoever writes so many expressions closes them.
+    if length.is_none() && body.len() <= SHORT_REACH && at > REACH {
+        return None;
+    }
     let shape = shape(inside, open);
     // JavaScript's template literals and shells use `${…}`: there a call or a sum is ordinary, inside a program.
     let in_program = shared && is_program(value, at);
@@ -368,9 +372,9 @@ fn language(value: &[u8]) -> Option<Finding> {
     if let Some(found) = AUTOMATON.as_ref()?.find(value) {
         return Some(Finding::certain("expression of a language of Java's", found.range()));
     }
+    let at = memchr::memmem::find(value, b".__class__")?;
     let chain = [b"__class__".as_slice(), b"__subclasses__(", b"__globals__[", b"__mro__"];
     let links = chain.iter().filter(|link| has_text(value, link)).count();
-    let at = find_text(value, b".__class__", 0)?;
     (links > 1).then(|| Finding::likely("walk through the attributes of Python", at..at + 10))
 }
 

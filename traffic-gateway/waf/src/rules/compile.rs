@@ -280,7 +280,7 @@ impl<'a> Compiler<'a> {
         let mut builder = UnitBuilder::new(rules.len());
         for (number, rule) in (0..).zip(rules.iter_mut()) {
             if self.options.prefilter && !rule.dead {
-                rule.filtered = builder.add(number, rule, &self.pipelines, &mut self.marks);
+                rule.filtered = builder.add(number, rule, &mut self.pipelines, &mut self.marks);
             }
         }
         let (scanners, units) = builder.build().map_err(|error| {

@@ -98,6 +98,8 @@ pub struct RuleSummary {
     pub position: Position,
     /// Whether it can run with the options of the set.
     pub active: bool,
+    /// Names of the transformations of each link of its chain, in order; one link for a rule without a chain.
+    pub transformations: Vec<Vec<&'static str>>,
 }
 
 impl RuleSet {
@@ -126,6 +128,7 @@ impl RuleSet {
             source: self.source(rule.position),
             position: rule.position,
             active: !rule.dead,
+            transformations: rule.links.iter().map(|link| self.pipelines.names(link.pipeline)).collect(),
         })
     }
 

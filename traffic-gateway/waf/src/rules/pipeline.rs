@@ -52,6 +52,16 @@ impl Pipelines {
         for transformation in transformations {
             steps.push(self.step(table, *transformation)?);
         }
+        self.number_of(steps)
+    }
+
+    /// What a text goes through up to each step, for rules that compare after every one.
+    pub(crate) fn prefixes(&mut self, id: PipelineId) -> Option<Vec<PipelineId>> {
+        let steps = self.get(id).steps.clone();
+        (0..=steps.len()).map(|length| self.number_of(steps.get(..length)?.to_vec())).collect()
+    }
+
+    fn number_of(&mut self, steps: Vec<Step>) -> Option<PipelineId> {
         let triggers = steps.iter().fold(0, |all, step| all | step.triggers);
         let pipeline = Pipeline { steps, triggers };
         let number = match self.all.iter().position(|known| *known == pipeline) {
@@ -79,6 +89,11 @@ impl Pipelines {
         let step = Step { transformation, number, triggers };
         self.steps.push(step);
         Some(step)
+    }
+
+    /// The names of its transformations.
+    pub(super) fn names(&self, id: PipelineId) -> Vec<&'static str> {
+        self.get(id).steps.iter().map(|step| step.transformation.name()).collect()
     }
 
     pub(crate) fn get(&self, id: PipelineId) -> &Pipeline {

@@ -15,6 +15,7 @@ use super::items::{Item, Matched};
 use super::members::Members;
 use super::report::Findings;
 use super::response::Response;
+use super::run::COUNTED;
 use super::texts::{TextId, Texts};
 use super::time::Time;
 use super::tx::TxVariables;
@@ -43,6 +44,8 @@ pub(super) struct State {
     pub(super) allowed: u8,
     /// What was decided, once it was.
     pub(super) verdict: Option<Verdict>,
+    /// Whether the runs of rules are counted.
+    pub(super) counting: bool,
     /// Whether more came than is looked at.
     pub(super) truncated: bool,
     pub(super) invalid_escape: bool,
@@ -107,6 +110,7 @@ impl State {
             phase: 0,
             allowed: 0,
             verdict: None,
+            counting: false,
             truncated: false,
             invalid_escape: false,
             highest_severity: None,
@@ -152,6 +156,7 @@ impl State {
     /// Sets what is known before the first byte.
     pub(super) fn set_start(&mut self, rules: &RuleSet, start: Start<'_>) {
         self.time = Time::new(start.unix_time);
+        self.counting = start.random.is_multiple_of(COUNTED);
         (self.client_port, self.server_port) = (start.client.port(), start.server.port());
         let mut text = std::mem::take(&mut self.scratch);
         for (place, address) in [(0, start.client.ip()), (1, start.server.ip())] {

@@ -19,6 +19,8 @@ use word::{InBraces, Word};
 
 /// How many bytes of arguments are looked at.
 const REACH: usize = 384;
+/// How many arguments are looked at.
+const WORDS: usize = 24;
 
 pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
     let separators = Classes::SEMICOLON
@@ -124,6 +126,9 @@ fn command(value: &[u8], start: usize, from: usize, site: Site) -> Option<Findin
     let spaces = cursor.take_at_most(8, |byte| is_space(byte) || matches!(byte, b'(' | b'!')).len();
     let in_braces = if cursor.eat(b'{') || site == Site::Braces { InBraces::Yes } else { InBraces::No };
     cursor.take_at_most(4, is_space);
+    if in_braces == InBraces::No && is_plain_word(&cursor) {
+        return None;
+    }
     skip_assignments(&mut cursor);
     let name_at = cursor.at();
     let word = word::read(&mut cursor, in_braces);
@@ -171,9 +176,23 @@ fn command(value: &[u8], start: usize, from: usize, site: Site) -> Option<Findin
     Some(grade(value, start, site, found))
 }
 
+/// Whether a word of small letters or a capitalised one is next that is no command and hides none: what prose has behind
+/// its punctuation. Spares most places the rest.
+fn is_plain_word(cursor: &Cursor<'_>) -> bool {
+    let mut ahead = *cursor;
+    let word = ahead.take_at_most(24, |byte| byte.is_ascii_alphanumeric());
+    let goes_on = ahead.peek().is_some_and(|byte| {
+        matches!(
+            byte,
+            b'\'' | b'"' | b'\\' | b'$' | b'^' | b'.' | b'-' | b'_' | b'=' | b'/' | b':' | b'{' | b'*' | b'?' | b'['
+        )
+    });
+    !word.is_empty() && !goes_on && !has(STRONG, word) && !has(WEAK, word)
+}
+
 /// `$a$b /etc/passwd`: a name out of variables, with an argument that tells.
 fn computed(word: &Word, cursor: &mut Cursor<'_>, start: usize, site: Site) -> Option<Finding> {
-    if !word.computed || site == Site::Line || site == Site::Braces {
+    if !word.computed || site == Site::Line || site == Site::Braces || !cursor.peek().is_some_and(is_space) {
         return None;
     }
     let found = arguments(cursor);
@@ -205,7 +224,7 @@ fn is_wildcard_path(word: &[u8]) -> bool {
 fn arguments(cursor: &mut Cursor<'_>) -> Arguments {
     let mut found = Arguments::default();
     let limit = cursor.at() + REACH;
-    loop {
+    for _ in 0..WORDS {
         let spaces = cursor.take_at_most(16, |byte| matches!(byte, b' ' | b'\t'));
         let Some(byte) = cursor.peek().filter(|_| cursor.at() < limit) else {
             found.closed = cursor.is_done();
@@ -230,6 +249,10 @@ fn arguments(cursor: &mut Cursor<'_>) -> Arguments {
                 if quoted_argument {
                     found.count += 1;
                     found.shaped += 1;
+                    continue;
+                }
+                if matches!(byte, b'"' | b'\'') && !spaces.is_empty() && cursor.peek_by(1).is_some_and(is_word) {
+                    argument(cursor, &mut found);
                     continue;
                 }
                 found.closed = true;
@@ -403,7 +426,13 @@ fn bare(
         Site::Backtick => {
             (head.is_empty() || !head.iter().any(|byte| is_space(*byte))).then(|| Finding::certain(what, at))
         }
-        Site::Line | Site::Braces => None,
+        Site::Line => {
+            let is_parameter =
+                !head.trim_ascii().iter().any(|byte| is_space(*byte)) && head.iter().any(u8::is_ascii_digit);
+            let is_last = part(value, at.end, value.len()).trim_ascii().is_empty();
+            (is_parameter && is_last).then(|| Finding::certain(what, at))
+        }
+        Site::Braces => None,
         // `a;b`, `a & b` are lists; a value that begins with a separator, or a quote, a number, an address before it, is not.
         _ if head.trim_ascii().is_empty() => Some(Finding::certain(what, at)),
         _ if spaces > 1 || head.contains(&b' ') && !head.iter().any(u8::is_ascii_digit) => None,

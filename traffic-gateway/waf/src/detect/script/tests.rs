@@ -170,6 +170,7 @@ fn leaves_markup_of_editors_code_and_prose_alone() {
             "<<EOF",
             "<-- here",
             "<script.js",
+            "<script[\\s>]",
             "JavaScript: The Good Parts",
             "JavaScript: The Definitive Guide (7th edition)",
             "Javascript:",
@@ -213,6 +214,8 @@ fn leaves_markup_of_editors_code_and_prose_alone() {
         DetectScript,
         &[
             "List<Script> scripts;",
+            "what does <script defer> do in a page?",
+            "<script> tag async vs defer",
             "function f() { alert(1); }",
             "console.log('x'); alert('y');",
             "var c = document.cookie;",

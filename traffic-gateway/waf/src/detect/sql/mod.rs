@@ -42,7 +42,8 @@ pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
         return None;
     }
     let mut best = Best::default();
-    for quote in [b'\'', b'"', b'`'] {
+    let kinds = [(b'\'', Classes::SINGLE), (b'"', Classes::DOUBLE), (b'`', Classes::BACKTICK)];
+    for (quote, _) in kinds.into_iter().filter(|(_, class)| classes.any(*class)) {
         if behind_quotes(value, quote, &mut best) {
             return best.into_finding();
         }
@@ -268,7 +269,8 @@ fn statement(tokens: &mut Tokens<'_>) -> Option<Grade> {
         Key::Set => next.kind == Kind::Variable && after.kind == Kind::Compare,
         Key::Begin => after.kind == Kind::Semicolon || next.key == Key::Declare || next.key == Key::Exec,
         Key::Statement => {
-            matches!(next.key, Key::All | Key::Select | Key::Into | Key::Thing) && after.kind != Kind::End
+            tokens.text(tokens.peek_by(2)).eq_ignore_ascii_case(b"program")
+                || matches!(next.key, Key::All | Key::Select | Key::Into | Key::Thing) && after.kind != Kind::End
                 || is_procedure(tokens)
                 || (after.key == Key::From && !matches!(tokens.peek_by(2).kind, Kind::Name))
         }

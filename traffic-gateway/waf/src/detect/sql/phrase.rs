@@ -198,11 +198,13 @@ pub(super) fn union(mut tokens: Tokens<'_>, placed: bool) -> Option<(Grade, usiz
     let ends = matches!(tokens.peek().kind, Kind::End | Kind::Comment);
     let selects = listed || has_from(&tokens);
     // A comment behind it cuts off what the application goes on with.
-    let placed = placed || (0..TOKENS).any(|ahead| tokens.peek_by(ahead).kind == Kind::Comment);
+    let cut = (0..TOKENS).any(|ahead| tokens.peek_by(ahead).kind == Kind::Comment);
+    let ends = ends || (placed && cut);
+    let placed = placed || cut;
     match (selects, placed) {
         (true, _) => Some((if listed || placed { Grade::Certain } else { Grade::Likely }, end)),
-        (false, true) => Some((if ends { Grade::Certain } else { Grade::Likely }, end)),
-        (false, false) => None,
+        (false, true) if ends || !cut => Some((if ends { Grade::Certain } else { Grade::Likely }, end)),
+        (false, _) => None,
     }
 }
 
