@@ -267,6 +267,61 @@ async fn answers_are_looked_at_where_that_is_asked_for() -> Passed {
 }
 
 #[tokio::test]
+async fn plain_lists_are_rules_as_well_and_a_white_url_skips_all_of_them() -> Passed {
+    let site = plan("list = [{ directory = \"lists\", off = [\"cookie\"] }]\n")
+        .edge_file("lists/args", "union.{1,20}select\n\\<script\n")
+        .edge_file("lists/cookie", "bad-cookie\n")
+        .edge_file("lists/post", "drop\\s+table\n")
+        .edge_file("lists/url", "\\.bak$\n")
+        .edge_file("lists/user-agent", "sqlmap\n")
+        .edge_file("lists/whiteurl", "\n^/echo/free\n")
+        .start()
+        .await?;
+    let target = site.target();
+    for path in ["/products?q=UNION+all+select+1", "/products?q=%3Cscript%3E", "/site.bak", "/products?q=evil-payload"]
+    {
+        assert_eq!(target.get(path).await?.code(), "waf_denied", "{path}");
+    }
+    assert_eq!(target.get("/products?q=description").await?.status, 200, "no word that only begins like one");
+    for (name, value, status) in [("user-agent", "sqlmap/1.8", 403), ("cookie", "a=bad-cookie", 200)] {
+        let request = target.request(Method::GET, "/products")?.header(name, value);
+        assert_eq!(target.exchange(request.body(gatehouse_tests::client::empty())?).await?.status, status, "{name}");
+    }
+    assert_eq!(target.get("/echo/free?q=evil-payload").await?.status, 200);
+    let refused = target.exchange(form(&target, "/echo", "a=b&c=drop%20table")?).await?;
+    assert_eq!(refused.code(), "waf_denied", "bodies too");
+    let line = site.edges[0].security_line("a line of a list", |line| line["rules"][0]["file"] == "lists/url").await?;
+    assert_eq!(line["rules"][0]["line"], 1, "{line}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_beginning_of_a_long_document_is_judged_without_its_end() -> Passed {
+    let rules = format!(
+        "{RULES}SecRule REQBODY_ERROR \"!@eq 0\" \"id:10003,phase:2,deny,status:400\"\n\
+                         SecRule ARGS \"@pmFromFile words.data\" \"id:10004,phase:2,deny\"\n"
+    );
+    let site = plan("[waf.body]\nbeyond = \"inspect_prefix\"\n")
+        .edge("[waf]\nrules = [\"own/rules.conf\"]\n")
+        .edge_file("own/rules.conf", rules)
+        .edge_file("own/words.data", "# words\nevil-word\n")
+        .start()
+        .await?;
+    let target = site.target();
+    let document = |first: &str| format!("{{\"a\": \"{first}\", \"b\": \"{}\"}}", "x".repeat(200_000));
+    let long = document("good");
+    assert_eq!(post(&target, "application/json", long.clone()).await?.json()?["body"]["length"], long.len());
+    assert_eq!(post(&target, "application/json", document("evil-word")).await?.code(), "waf_denied");
+    let half = post(&target, "application/json", "{\"a\": \"good\"").await?;
+    assert_eq!(
+        (half.status.as_u16(), half.code().as_str()),
+        (400, "waf_denied"),
+        "one that ends too early is malformed"
+    );
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_url_on_an_allow_list_skips_the_rules() -> Passed {
     let site = plan("").edge("[access.allow]\nurls = [\"/products\"]\n").start().await?;
     assert_eq!(site.target().get("/products?q=evil-payload").await?.status, 200);

@@ -107,7 +107,7 @@ impl Plan {
         self
     }
 
-    /// Puts a file beside `edge.toml`.
+    /// Puts a file beside `edge.toml`, or into a directory there.
     #[must_use]
     pub fn edge_file(mut self, name: &str, text: impl Into<String>) -> Self {
         self.edge_files.push((name.to_owned(), text.into()));
@@ -179,7 +179,9 @@ impl Plan {
         let node = Prepared::new(Tier::Edge, name, root)?;
         fs::write(node.config().join("hop.key"), HOP_KEY)?;
         for (file, text) in &self.edge_files {
-            fs::write(node.config().join(file), text)?;
+            let path = node.config().join(file);
+            fs::create_dir_all(path.parent().unwrap_or(&path))?;
+            fs::write(path, text)?;
         }
         let mut settings = Settings::parse(&format!(
             r#"
