@@ -71,5 +71,5 @@ fn the_metrics_reference_is_what_the_code_says() -> Passed {
 
 #[test]
 fn the_reference_of_rules_is_what_the_code_says() -> Passed {
-    compare("RULES_REFERENCE.md", &reference("traffic-gateway", "rules")?)
+    Ok(compare("RULES_REFERENCE.md", &reference("traffic-gateway", "rules")?)?)
 }

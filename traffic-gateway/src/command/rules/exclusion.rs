@@ -77,7 +77,7 @@ fn written_path(path: &[u8]) -> Option<String> {
     }
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/_-.~".contains(byte);
     match str::from_utf8(path) {
-        Ok(text) if path.iter().all(|byte| is_plain(byte)) => Some(format!("@streq {text}")),
+        Ok(text) if path.iter().all(is_plain) => Some(format!("@streq {text}")),
         _ => Some(format!("@rx ^{}$", expression(path))),
     }
 }
