@@ -20,7 +20,7 @@ check: install
 	$(MAKE) build
 	$(MAKE) test
 
-# Writes the generated pages: docs/CONFIGURATION.md, ERRORS.md, METRICS.md.
+# Writes the generated pages: docs/CONFIGURATION.md, ERRORS.md, METRICS.md, RULES_REFERENCE.md.
 docs: build
 	UPDATE=1 cargo test --workspace --test it -- documents::
 

@@ -196,6 +196,12 @@ fn the_shipped_configuration_is_valid() -> Passed {
         let shipped = binaries::repository().join(directory);
         let copy = tempfile::tempdir()?;
         copy_files(&shipped, copy.path())?;
+        if program == "traffic-gateway" {
+            // `make run` copies the rules as well.
+            let rules = copy.path().join("waf");
+            fs::create_dir(&rules)?;
+            copy_files(&binaries::repository().join("deploy/config/edge/waf"), &rules)?;
+        }
         // Keys and certificates are never shipped: an operator makes them, and so does `make run`.
         assert!(Command::new(binaries::find("local-certificate")?).arg(copy.path()).status()?.success());
         fs::write(copy.path().join("hop.key"), "0123456789abcdef0123456789abcdef0123456789abcdef\n")?;

@@ -68,3 +68,8 @@ fn the_metrics_reference_is_what_the_code_says() -> Passed {
     compare("METRICS.md", &page)?;
     Ok(())
 }
+
+#[test]
+fn the_reference_of_rules_is_what_the_code_says() -> Passed {
+    Ok(compare("RULES_REFERENCE.md", &reference("traffic-gateway", "rules")?)?)
+}

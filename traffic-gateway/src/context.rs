@@ -18,7 +18,7 @@ use gatehouse_shared::{
     problem::Reason,
     shutdown::InFlightGuard,
 };
-use http::{HeaderName, HeaderValue};
+use http::HeaderValue;
 use pingora::{Error, http::ResponseHeader, proxy::Session};
 
 use crate::{
@@ -33,9 +33,9 @@ use crate::{
     observe::{Observer, Recorded},
 };
 
-/// Fields that tell clients where they stand (draft-ietf-httpapi-ratelimit-headers-10).
-const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+/// Fields that tell clients where they stand (draft-ietf-httpapi-ratelimit-headers-10); of a text Pingora makes no copy.
+const RATE_LIMIT: &str = "ratelimit";
+const RATE_LIMIT_POLICY: &str = "ratelimit-policy";
 
 /// The longest that a request is held back by a limit that delays.
 pub const LONGEST_DELAY: Duration = Duration::from_secs(10);

@@ -229,7 +229,11 @@ mod tests {
     #[test]
     fn the_shipped_configuration_is_valid() {
         let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/config/edge").join(FILE);
-        let dir = dir_with(&fs::read_to_string(shipped).unwrap());
+        let dir = dir_with(&fs::read_to_string(&shipped).unwrap());
+        fs::create_dir(dir.path().join("waf")).unwrap();
+        for file in fs::read_dir(shipped.with_file_name("waf")).unwrap().map(Result::unwrap) {
+            fs::copy(file.path(), dir.path().join("waf").join(file.file_name())).unwrap();
+        }
         let policy = Policy::load(dir.path(), None).map_err(|errors| errors.to_string()).unwrap().value;
         assert_eq!(policy.clusters.len(), 1);
         assert!(policy.routes.find("any.example", "/").is_some());

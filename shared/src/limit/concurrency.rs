@@ -72,7 +72,7 @@ impl ConcurrencyLimit {
         Ok(Self {
             name: config.name.as_str().into(),
             key: config.key.as_str().into(),
-            epoch: before.map_or(Epoch(now), |before| before.epoch),
+            epoch: before.map_or(Epoch(now.into()), |before| before.epoch),
             table: before.map_or_else(|| Arc::new(Table::new(&generation)), |before| Arc::clone(&before.table)),
             generation,
         })
@@ -88,7 +88,7 @@ impl ConcurrencyLimit {
             in_flight.0 += u32::from(is_allowed);
             is_allowed
         };
-        match self.table.update(key, &self.generation, self.epoch.nanos(now), one_more)? {
+        match self.table.update(key, &self.generation, self.epoch.nanos(now.into()), one_more)? {
             true => Ok(Permit { table: Arc::clone(&self.table), key }),
             false => Err(Refused::Busy),
         }
@@ -97,12 +97,12 @@ impl ConcurrencyLimit {
     /// What a key has in flight.
     #[must_use]
     pub fn in_flight(&self, key: Key, now: Instant) -> u32 {
-        self.table.read(key, &self.generation, self.epoch.nanos(now), |in_flight, _| in_flight.0)
+        self.table.read(key, &self.generation, self.epoch.nanos(now.into()), |in_flight, _| in_flight.0)
     }
 
     /// Gives the places of keys with nothing in flight back; see [`super::RateLimit::reclaim`].
     pub fn reclaim(&self, now: Instant) {
-        self.table.reclaim(self.epoch.nanos(now));
+        self.table.reclaim(self.epoch.nanos(now.into()));
     }
 
     /// How full the table of keys is. Locks one shard after the other: for metrics, not for requests.

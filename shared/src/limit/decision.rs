@@ -1,8 +1,7 @@
 //! Answers of a limit, and the header fields that tell clients about them.
 
+use std::io::{self, Write};
 use std::time::{Duration, Instant};
-
-use crate::telemetry::access_log::push_number;
 
 /// What a limit says about a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,9 +31,9 @@ impl Decision {
     /// `"name";r=12;t=30`, with what remains and the seconds until the whole limit is available, rounded up.
     #[must_use]
     pub fn field(&self, name: &str) -> String {
-        let mut field = String::new();
-        push_field(&mut field, name, self.remaining, self.reset_seconds());
-        field
+        let mut field = Vec::new();
+        let written = write_field(&mut field, name, self.remaining, self.reset_seconds());
+        written.ok().and_then(|()| String::from_utf8(field).ok()).unwrap_or_default()
     }
 
     /// Seconds until the whole limit is available again, rounded up.
@@ -44,14 +43,34 @@ impl Decision {
     }
 }
 
-/// Appends what [`Decision::field`] is for these numbers.
-pub fn push_field(out: &mut String, name: &str, remaining: u64, reset_seconds: u64) {
-    out.push('"');
-    out.push_str(name);
-    out.push_str("\";r=");
-    push_number(out, remaining);
-    out.push_str(";t=");
-    push_number(out, reset_seconds);
+/// Writes what [`Decision::field`] is for these numbers: with a name of 64 bytes and numbers below 2³² at most 92 bytes.
+///
+/// # Errors
+/// Those of writing; there are none into memory that is large enough.
+#[inline]
+pub fn write_field(out: &mut impl Write, name: &str, remaining: u64, reset_seconds: u64) -> io::Result<()> {
+    out.write_all(b"\"")?;
+    out.write_all(name.as_bytes())?;
+    out.write_all(b"\";r=")?;
+    write_number(out, remaining)?;
+    out.write_all(b";t=")?;
+    write_number(out, reset_seconds)
+}
+
+/// Writes a number in decimal.
+#[inline]
+fn write_number(out: &mut impl Write, mut number: u64) -> io::Result<()> {
+    let mut digits = [0; 20];
+    let mut count = 0;
+    for place in digits.iter_mut().rev() {
+        *place = b'0' + u8::try_from(number % 10).unwrap_or_default();
+        number /= 10;
+        count += 1;
+        if number == 0 {
+            break;
+        }
+    }
+    out.write_all(digits.get(digits.len() - count..).unwrap_or_default())
 }
 
 /// The member of the field `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10 section 3): `"name";q=100;w=60`,
@@ -82,6 +101,9 @@ mod tests {
         assert_eq!(Decision { retry_after: Some(Duration::from_secs(7)), ..decision }.retry_after_seconds(), Some(7));
         assert_eq!(Decision { retry_after: None, ..decision }.retry_after_seconds(), None);
         assert_eq!(decision.field("client"), "\"client\";r=0;t=60");
+        let mut longest = Vec::new();
+        write_field(&mut longest, "a", u64::MAX, 10).unwrap();
+        assert_eq!(longest, b"\"a\";r=18446744073709551615;t=10");
         assert_eq!(&*policy_field("client", 100, Duration::from_millis(500)), "\"client\";q=100;w=1");
     }
 }

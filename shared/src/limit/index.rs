@@ -57,6 +57,7 @@ impl<S: Copy + Default> Index<S> {
         self.slots.get(at).map(|slot| &slot.state)
     }
 
+    #[inline]
     pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut S> {
         let at = self.position(key)?;
         self.slots.get_mut(at).map(|slot| &mut slot.state)
@@ -115,6 +116,7 @@ impl<S: Copy + Default> Index<S> {
         })
     }
 
+    #[inline]
     fn position(&self, key: Key) -> Option<usize> {
         let (home, tag) = (key.home(self.tags.len()), key.tag());
         let mut group = home;
@@ -153,12 +155,14 @@ impl<S: Copy + Default> Index<S> {
 }
 
 /// The high bit of each byte of `tags` that equals `tag`.
+#[inline]
 fn matching(tags: u64, tag: u8) -> u64 {
     let difference = tags ^ (ONES * u64::from(tag));
     !(((difference & LOW_BITS) + LOW_BITS) | difference | LOW_BITS)
 }
 
 /// The lanes whose high bits are set, first to last.
+#[inline]
 fn lanes(mut bits: u64) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         let lane = (bits != 0).then(|| bits.trailing_zeros() as usize / 8)?;

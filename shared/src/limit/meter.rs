@@ -1,22 +1,54 @@
 //! What the algorithms have in common: how they are asked, what they answer, and bans.
 
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use super::table::State;
+use crate::clock;
+
+/// A time as limits are told it: nanoseconds since an hour before limits were first asked for one in this process. Made once
+/// of an [`Instant`], it serves all limits that a request meets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticks(u64);
+
+impl Ticks {
+    /// What they count from: early enough for times that were read a little before.
+    fn start() -> Instant {
+        static START: LazyLock<Instant> = LazyLock::new(|| {
+            let now = clock::now();
+            now.checked_sub(Duration::from_secs(3_600)).unwrap_or(now)
+        });
+        *START
+    }
+
+    /// Nanoseconds since an earlier time; 0 if that is later.
+    #[inline]
+    #[must_use]
+    pub fn nanos_since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl From<Instant> for Ticks {
+    fn from(time: Instant) -> Self {
+        Self(nanos(time.saturating_duration_since(Self::start())))
+    }
+}
 
 /// The algorithms count nanoseconds since the table was made.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Epoch(pub(super) Instant);
+pub(super) struct Epoch(pub(super) Ticks);
 
 impl Epoch {
     /// The time as the algorithms count it; 0 before the epoch.
-    pub(super) fn nanos(self, now: Instant) -> u64 {
-        nanos(now.saturating_duration_since(self.0))
+    #[inline]
+    pub(super) fn nanos(self, now: Ticks) -> u64 {
+        now.nanos_since(self.0)
     }
 
     /// When that is.
     pub(super) fn instant(self, nanos: u64) -> Instant {
-        self.0 + Duration::from_nanos(nanos)
+        Ticks::start() + Duration::from_nanos(self.0.0.saturating_add(nanos))
     }
 }
 
@@ -55,6 +87,10 @@ pub(super) trait Meter: State {
     /// Asks for `cost`, and counts it as the mode says. A breach by anything but asking begins the ban of the rule.
     fn apply(&mut self, rule: &Self::Rule, cost: u32, mode: Mode, now: u64) -> Reading;
 
+    /// The same as [`Mode::Take`], without saying where the key stands: whether it is allowed. What is not allowed changes
+    /// nothing and begins no ban.
+    fn take(&mut self, rule: &Self::Rule, cost: u32, now: u64) -> bool;
+
     /// Forgets `cost` that was counted a moment ago.
     fn give_back(&mut self, rule: &Self::Rule, cost: u32);
 
@@ -75,6 +111,7 @@ impl Ban {
     }
 
     /// When it ends, if it is still on.
+    #[inline]
     pub(super) fn end(self, now: u64) -> Option<u64> {
         let end = u64::from(self.0) << Self::STEP_BITS;
         (end > now).then_some(end)
@@ -98,9 +135,10 @@ mod tests {
 
     #[test]
     fn times_before_the_epoch_are_the_epoch() {
-        let start = crate::clock::now();
-        assert_eq!(Epoch(start).nanos(start - Duration::from_secs(1)), 0);
-        assert_eq!(Epoch(start).nanos(start + Duration::from_millis(1_500)), 1_500_000_000);
-        assert_eq!(Epoch(start).instant(1_500_000_000), start + Duration::from_millis(1_500));
+        let start = clock::now();
+        let epoch = Epoch(start.into());
+        assert_eq!(epoch.nanos((start - Duration::from_secs(1)).into()), 0);
+        assert_eq!(epoch.nanos((start + Duration::from_millis(1_500)).into()), 1_500_000_000);
+        assert_eq!(epoch.instant(1_500_000_000), start + Duration::from_millis(1_500));
     }
 }

@@ -5,8 +5,9 @@
 //! - [`ConcurrencyLimit`]: so many in flight; a [`Permit`] counts until it is dropped.
 //! - [`FleetLimit`]: so many in a window on all nodes of a fleet together, which exchange what they counted.
 //!
-//! All three count by [`Key`], a keyed hash that a [`KeyHasher`] makes of whatever the configuration counts by. A key is
-//! made once for a request (about 20 ns) and serves every limit that counts by the same; a check then costs 30 to 50 ns.
+//! All three count by [`Key`], a keyed hash that a [`KeyHasher`] makes of whatever the configuration counts by. The parts
+//! of keys are hashed once for a request (about 20 ns each) and serve every limit that counts by them; a check then costs 30
+//! to 50 ns.
 //!
 //! ```
 //! use gatehouse_shared::config::Positions;
@@ -71,9 +72,10 @@ mod fleet;
 
 pub use concurrency::{ConcurrencyLimit, Permit, Refused};
 pub use config::{Algorithm, ConcurrencyConfig, FleetConfig, RateLimitConfig};
-pub use decision::{Decision, push_field};
+pub use decision::{Decision, write_field};
 pub use fleet::{Delta, FleetLimit};
 pub use key::{Key, KeyBuilder, KeyHasher};
+pub use meter::Ticks;
 pub use rate_limit::RateLimit;
 pub use table::{Full, Usage};
 

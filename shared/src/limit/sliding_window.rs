@@ -22,10 +22,10 @@ use super::table::State;
 /// Slices that count at a time: the present one and 31 before it, which cover a window.
 const SLICES: u64 = 32;
 /// A slice that counts no further is above the limit all by itself, so that what it did not count does not matter.
-const MOST_UNITS: u128 = 255;
+const MOST_UNITS: u64 = 255;
 
 /// The state of one key: 48 bytes.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct SlidingWindow {
     /// Units by slice, a byte each, the latest in the lowest: the latest 16 slices, and the 16 before.
     recent: u128,
@@ -68,11 +68,17 @@ impl Rule {
 
 impl SlidingWindow {
     /// The same at a later slice. A time before the latest slice is in it: threads read the clock before they lock.
+    #[inline]
     fn at(&self, slice: u64) -> Self {
-        let by = slice.saturating_sub(self.slice);
-        if by == 0 {
+        if slice <= self.slice {
             return *self;
         }
+        self.moved_to(slice)
+    }
+
+    /// The same at a later slice.
+    fn moved_to(&self, slice: u64) -> Self {
+        let by = slice.saturating_sub(self.slice);
         let bits = u32::try_from(by.min(SLICES) * 8).unwrap_or_default();
         let (recent, earlier) = match by {
             ..16 => (self.recent << bits, self.earlier << bits | self.recent >> (128 - bits)),
@@ -87,12 +93,15 @@ impl SlidingWindow {
     }
 
     /// Events that count.
+    #[inline]
     fn total(&self, rule: &Rule) -> u64 {
-        let units: u64 = self.words().map(sum_of_bytes).sum();
+        // Thirty-two bytes fit in sixteen bits many times over.
+        let units = sum_of_pairs(self.words().map(pairs_of_bytes).sum());
         units * u64::from(rule.unit) + u64::from(self.odd)
     }
 
     /// Units by slice, eight to a word: the earliest word first, and in each the earliest slice in the highest byte.
+    #[inline]
     fn words(&self) -> impl Iterator<Item = u64> {
         let half = |word: u128, shift| u64::try_from(word >> shift & u128::from(u64::MAX)).unwrap_or_default();
         [half(self.earlier, 64), half(self.earlier, 0), half(self.recent, 64), half(self.recent, 0)].into_iter()
@@ -104,12 +113,23 @@ impl SlidingWindow {
     }
 
     /// Counts events in the latest slice.
+    #[inline]
     fn add(&mut self, rule: &Rule, events: u64) {
-        let (unit, present) = (u64::from(rule.unit), self.recent & 0xff);
+        let (unit, [present, ..]) = (u64::from(rule.unit), self.recent.to_le_bytes());
         let events = events.saturating_add(u64::from(self.odd));
-        let units = (present + u128::from(events / unit)).min(MOST_UNITS);
+        let units = (events / unit).saturating_add(present.into()).min(MOST_UNITS);
         self.odd = if units == MOST_UNITS { 0 } else { u32::try_from(events % unit).unwrap_or_default() };
-        self.recent = self.recent & !0xff | units;
+        self.recent = self.recent & !0xff | u128::from(units);
+    }
+
+    /// Counts events in the latest slice, if there may be so many more.
+    #[inline]
+    fn take_in_latest(&mut self, rule: &Rule, events: u64, now: u64) -> bool {
+        let is_allowed = self.total(rule) + events <= u64::from(rule.limit) && self.ban.end(now).is_none();
+        if is_allowed {
+            self.add(rule, events);
+        }
+        is_allowed
     }
 
     /// Forgets so many events, the latest first.
@@ -154,8 +174,19 @@ impl SlidingWindow {
 
 /// The sum of eight bytes.
 fn sum_of_bytes(word: u64) -> u64 {
+    sum_of_pairs(pairs_of_bytes(word))
+}
+
+/// The sums of every two of eight bytes, in sixteen bits each.
+#[inline]
+fn pairs_of_bytes(word: u64) -> u64 {
     const EVERY_OTHER: u64 = 0x00ff_00ff_00ff_00ff;
-    let pairs = (word & EVERY_OTHER) + (word >> 8 & EVERY_OTHER);
+    (word & EVERY_OTHER) + (word >> 8 & EVERY_OTHER)
+}
+
+/// The sum of four numbers in sixteen bits each, which must fit in as many.
+#[inline]
+fn sum_of_pairs(pairs: u64) -> u64 {
     pairs.wrapping_mul(0x0001_0001_0001_0001) >> 48
 }
 
@@ -218,6 +249,20 @@ impl Meter for SlidingWindow {
         }
     }
 
+    #[inline]
+    fn take(&mut self, rule: &Rule, cost: u32, now: u64) -> bool {
+        let slice = now / rule.slice;
+        if slice <= self.slice {
+            return self.take_in_latest(rule, cost.into(), now);
+        }
+        let mut later = self.moved_to(slice);
+        let is_allowed = later.take_in_latest(rule, cost.into(), now);
+        if is_allowed {
+            *self = later;
+        }
+        is_allowed
+    }
+
     fn give_back(&mut self, rule: &Rule, cost: u32) {
         self.remove(rule, cost.into());
     }
@@ -268,7 +313,9 @@ mod tests {
             for (gap, part) in requests {
                 now += gap;
                 let cost = cost(limit, part);
+                let mut untold = state;
                 let reading = state.apply(&rule, cost, Mode::Take, now);
+                prop_assert_eq!((untold.take(&rule, cost, now), untold), (reading.is_allowed, state));
                 if reading.is_allowed {
                     log.0.push((now, cost.into()));
                     // The events of a window that ends with this one; no window has more than the one its last event ends.

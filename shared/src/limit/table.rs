@@ -136,6 +136,21 @@ impl<S: State> Table<S> {
         Ok(result)
     }
 
+    /// Changes the state of a key that has a place, by the rule that [`Self::update`] would show; `None` without one.
+    #[inline]
+    pub(super) fn update_known<T>(
+        &self,
+        key: Key,
+        generation: &Arc<Generation<S::Rule>>,
+        now: u64,
+        change: impl FnOnce(&mut S, &S::Rule) -> T,
+    ) -> Option<T> {
+        let mut shard = self.shard(key)?;
+        shard.adopt(generation, now);
+        let Shard { generation, index, .. } = &mut *shard;
+        index.get_mut(key).map(|state| change(state, &generation.rule))
+    }
+
     /// Looks at the state of a key; at the default when it is new.
     pub(super) fn read<T>(
         &self,
@@ -172,6 +187,7 @@ impl<S: State> Table<S> {
     }
 
     /// The shard of a key. There always is one: the table has shards, and keys are spread over as many.
+    #[inline]
     fn shard(&self, key: Key) -> Option<MutexGuard<'_, Shard<S>>> {
         self.shards.get(key.shard(self.shards.len())).map(|Line(shard)| lock(shard))
     }
@@ -245,6 +261,7 @@ impl<S: State> Table<S> {
 
 impl<S: State> Shard<S> {
     /// Goes over to a newer generation.
+    #[inline]
     fn adopt(&mut self, generation: &Arc<Generation<S::Rule>>, now: u64) {
         if self.generation.number < generation.number {
             self.convert(generation, now);
@@ -264,6 +281,7 @@ impl<S: State> Shard<S> {
 }
 
 /// Nothing panics while it holds a shard except by a bug; then its keys stay as they are.
+#[inline]
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

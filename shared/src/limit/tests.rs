@@ -94,6 +94,23 @@ fn peeking_counts_nothing() {
 }
 
 #[test]
+fn what_just_passes_counts_like_what_is_admitted() {
+    for algorithm in [Algorithm::TokenBucket, Algorithm::SlidingWindow] {
+        let limit =
+            compile(&RateLimitConfig { ban: Some(HumanDuration::from_secs(9)), ..config(algorithm, "3/10s") }, None);
+        let now = clock::now();
+        assert!(!limit.pass(key("a", 1), 1, now), "nothing is known of the key");
+        assert_eq!(limit.usage().keys, 0);
+        assert_eq!(limit.admit(key("a", 1), 1, now).unwrap().remaining, 2);
+        assert!(limit.pass(key("a", 1), 1, now) && limit.pass(key("a", 1), 1, now) && !limit.pass(key("a", 1), 1, now));
+        assert_eq!(limit.peek(key("a", 1), 1, now).banned_until, None, "that nothing passes is no breach");
+        assert!(limit.admit(key("a", 1), 1, now).unwrap().banned_until.is_some());
+        assert!(limit.pass(key("a", 1), 1, after(now, 30_000)), "{algorithm:?}");
+        assert_eq!(limit.peek(key("a", 1), 1, after(now, 30_000)).remaining, 2);
+    }
+}
+
+#[test]
 fn what_is_given_back_can_be_had_again() {
     for algorithm in [Algorithm::TokenBucket, Algorithm::SlidingWindow] {
         let limit = compile(&config(algorithm, "3/10s"), None);

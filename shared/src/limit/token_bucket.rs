@@ -37,11 +37,13 @@ impl Rule {
     }
 
     /// A time of nanoseconds in units.
+    #[inline]
     fn units(&self, nanos: u64) -> u128 {
         u128::from(nanos) * u128::from(self.count)
     }
 
     /// How long these tokens take to come back, in units.
+    #[inline]
     fn tokens(&self, tokens: u32) -> u128 {
         u128::from(tokens) * u128::from(self.per)
     }
@@ -101,6 +103,17 @@ impl Meter for TokenBucket {
         }
     }
 
+    #[inline]
+    fn take(&mut self, rule: &Rule, cost: u32, now: u64) -> bool {
+        let now_units = rule.units(now);
+        let after = self.full_at.max(now_units) + rule.tokens(cost);
+        let is_allowed = after <= now_units + rule.tokens(rule.burst) && self.ban.end(now).is_none();
+        if is_allowed {
+            self.full_at = after;
+        }
+        is_allowed
+    }
+
     fn give_back(&mut self, rule: &Rule, cost: u32) {
         self.full_at = self.full_at.saturating_sub(rule.tokens(cost));
     }
@@ -158,7 +171,10 @@ mod tests {
                 level = full.min(level + rule.units(now - last));
                 last = now;
                 let is_enough = level >= rule.tokens(cost);
+                let mut untold = bucket;
                 let reading = bucket.apply(&rule, cost, Mode::Take, now);
+                prop_assert_eq!(untold.take(&rule, cost, now), reading.is_allowed);
+                prop_assert_eq!(untold.full_at.max(rule.units(now)), bucket.full_at.max(rule.units(now)));
                 if is_enough {
                     level -= rule.tokens(cost);
                 }

@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn further_members_are_escaped_like_the_rest() {
         let members = [("support", "https://example.com/?id=1\"\n"), ("a\"b", "")];
-        let body = json_with(&ROUTE_NOT_FOUND, "0193", None, members);
+        let body = json_with(&ROUTE_NOT_FOUND, 404, "0193", None, members);
         let value: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(value["support"], "https://example.com/?id=1\"\n");
         assert_eq!(value["a\"b"], "");

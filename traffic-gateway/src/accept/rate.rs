@@ -51,13 +51,13 @@ impl ConnectionRate {
     /// Counts a connection of a client; whether it may have it.
     pub(super) fn admit(&self, client: IpAddr, now: Instant) -> bool {
         let key = self.hasher.key().address(network(client)).finish();
-        let (decision, _counted) = self.counter.admit(key, client, Moment { now, unix_ms: 0 });
+        let (decision, _counted) = self.counter.admit(key, client, Moment { now: now.into(), unix_ms: 0 });
         decision.allowed
     }
 
     /// Gives the places of clients who have not come for long back.
     pub fn reclaim(&self, now: Instant) {
-        self.counter.reclaim(Moment { now, unix_ms: 0 });
+        self.counter.reclaim(Moment { now: now.into(), unix_ms: 0 });
     }
 }
 

@@ -28,6 +28,8 @@ enum Page {
     Errors,
     /// Every metric
     Metrics,
+    /// Every name that rules of the WAF can use
+    Rules,
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
@@ -35,6 +37,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Page::Config => print(&reference_markdown(&schemars::schema_for!(Config))),
         Page::Errors => print(&problem::reference_markdown()),
         Page::Metrics => metrics_page(),
+        Page::Rules => print(&gatehouse_waf::seclang::reference::markdown()),
     }
 }
 

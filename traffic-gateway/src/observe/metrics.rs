@@ -357,6 +357,7 @@ pub fn reference_markdown<T: Load>(live: &Arc<Live<T>>, log: &LineWriter) -> Res
     let catalogue = &edge.catalogue;
     NodeMetrics::declare(catalogue)?;
     LimitMetrics::declare(catalogue)?;
+    WafMetrics::declare(catalogue)?;
     catalogue.gauge("gatehouse_edge_requests_in_flight", "Requests being served.")?;
     ConnectionMetrics::declare(catalogue)?;
     metrics::process(catalogue)?;

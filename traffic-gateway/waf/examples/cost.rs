@@ -5,10 +5,10 @@
 
 #![expect(clippy::print_stdout, reason = "a program that prints figures")]
 #![expect(clippy::disallowed_methods, reason = "a program that measures time")]
-#![expect(clippy::expect_used, clippy::panic, reason = "a program that stops at the first thing that is wrong")]
+#![expect(clippy::panic, reason = "a program that stops at the first thing that is wrong")]
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use gatehouse_waf::rules::{Options, RuleSet};
@@ -58,13 +58,13 @@ fn requests() -> Vec<Request> {
     ]
 }
 
-fn run(transaction: &mut Transaction, rules: &Arc<RuleSet>, request: &Request) -> Verdict {
+fn run(transaction: &mut Transaction, rules: &Arc<RuleSet>, request: &Request, random: u64) -> Verdict {
     let start = Start {
         client: ([192, 0, 2, 7], 40_000).into(),
         server: ([198, 51, 100, 1], 443).into(),
         unique_id: "0123456789abcdef",
         unix_time: 1_709_210_096,
-        random: 0,
+        random,
     };
     transaction.renew(Arc::clone(rules), Mode::Block, start);
     transaction.request_line(request.method.as_bytes(), request.target.as_bytes(), b"HTTP/1.1");
@@ -97,14 +97,14 @@ fn measure(name: &str, rules: &Arc<RuleSet>) {
             random: 0,
         };
         let mut transaction = Transaction::new(Arc::clone(rules), Mode::Block, start);
-        let verdict = run(&mut transaction, rules, &request);
+        let verdict = run(&mut transaction, rules, &request, 1);
         let matches = transaction.finish().matches.len();
         let mut best = Duration::MAX;
         let mut spent = Duration::ZERO;
         while spent < Duration::from_millis(600) {
             let began = Instant::now();
             for _ in 0..8 {
-                run(&mut transaction, rules, &request);
+                run(&mut transaction, rules, &request, 1);
                 transaction.finish();
             }
             let took = began.elapsed();
@@ -113,7 +113,34 @@ fn measure(name: &str, rules: &Arc<RuleSet>) {
         }
         println!("{name}_{}_us = {:.2}", request.name, best.as_secs_f64() * 1e6);
         println!("# {verdict:?}, {matches} rules matched, {} bytes", request.target.len() + request.body.len());
+        println!("# {}", busiest(rules, &mut transaction, &request));
     }
+}
+
+/// The rules that ran for one request, and those of them that took longest.
+fn busiest(rules: &Arc<RuleSet>, transaction: &mut Transaction, request: &Request) -> String {
+    const TIMES: u64 = 200;
+    let before: Vec<_> = rules.costs().collect();
+    for _ in 0..TIMES {
+        run(transaction, rules, request, 0);
+        transaction.finish();
+    }
+    let mut spent: Vec<_> = rules
+        .costs()
+        .zip(before)
+        .filter(|(after, before)| after.runs > before.runs)
+        .map(|(after, before)| ((after.nanoseconds - before.nanoseconds) / TIMES / 64, after.id))
+        .collect();
+    spent.sort_unstable_by(|left, right| right.cmp(left));
+    let total: u64 = spent.iter().map(|(nanoseconds, _)| nanoseconds).sum();
+    let top: Vec<String> = spent.iter().take(12).map(|(nanoseconds, id)| format!("{id}: {nanoseconds} ns")).collect();
+    format!("{} rules ran, {total} ns with the clock: {}", spent.len(), top.join(", "))
+}
+
+/// Nanoseconds since the first call.
+fn clock() -> u64 {
+    static FIRST: OnceLock<Instant> = OnceLock::new();
+    u64::try_from(FIRST.get_or_init(Instant::now).elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn compile(parsed: Parsed, directory: &Path) -> Arc<RuleSet> {
@@ -123,7 +150,9 @@ fn compile(parsed: Parsed, directory: &Path) -> Arc<RuleSet> {
         std::fs::read(directory.join(file)).map_err(|error| error.to_string())
     };
     let began = Instant::now();
-    let rules = RuleSet::compile(&program, &mut files, &Options::default());
+    let options =
+        Options { clock: std::env::var_os("COST_BY_RULE").map(|_| clock as fn() -> u64), ..Options::default() };
+    let rules = RuleSet::compile(&program, &mut files, &options);
     println!("# compiled in {:?}", began.elapsed());
     Arc::new(rules.unwrap_or_else(|errors| panic!("{errors:#?}")))
 }

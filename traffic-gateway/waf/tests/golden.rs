@@ -101,7 +101,13 @@ fn matches(outcome: &Outcome) -> String {
     let mut lines = String::new();
     for found in &outcome.report.matches {
         for target in &found.targets {
-            lines.push_str(&format!("    {} {}: {}\n      {}\n", found.id, target.name, found.message, target.bytes.escape_ascii()));
+            lines.push_str(&format!(
+                "    {} {}: {}\n      {}\n",
+                found.id,
+                target.name,
+                found.message,
+                target.bytes.escape_ascii()
+            ));
         }
     }
     lines

@@ -14,6 +14,7 @@ use super::{
     condition::{Condition, Credentials},
     config::{CcConfig, Count, LimitAction, LimitConfig, Scope, Settings},
     counter::{Counter, Plan},
+    keys::Keys,
     millis,
     part::{KeySpec, Part},
     rule::{Breach, Rule},
@@ -79,13 +80,12 @@ pub(super) fn compile(
     rules.sort_by_key(|rule| !rule.counts_refused());
     let has_fleet = specs.iter().any(|spec: &KeySpec| spec.is_fleet);
     let hasher = KeyHasher::of_process();
+    let fleet = if has_fleet { fleet_hasher(config, sources) } else { hasher };
     errors.into_result(Some(Limits {
         told: ToldRules::of(&rules),
         rules: rules.into(),
-        specs: specs.into(),
+        keys: Keys::new(specs, hasher, fleet),
         credentials,
-        hasher,
-        fleet_hasher: if has_fleet { fleet_hasher(config, sources) } else { hasher },
         bans: Arc::clone(bans),
     }))
 }

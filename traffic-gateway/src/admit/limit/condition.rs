@@ -12,6 +12,8 @@ use crate::admit::RequestView;
 /// A `match`, compiled; every list is empty when it does not matter.
 #[derive(Debug, Default)]
 pub(super) struct Condition {
+    /// Whether nothing is asked for: the usual case.
+    pub(super) is_always: bool,
     hosts: Box<[Box<str>]>,
     paths: Box<[Pattern]>,
     methods: Box<[Method]>,
@@ -66,7 +68,9 @@ impl Condition {
                 wrong("routes", index, format!("there is no route named \"{route}\""), remedy);
             }
         }
+        let is_always = *config == Match::default();
         errors.into_result(Self {
+            is_always,
             hosts: config.hosts.iter().map(|host| host.to_ascii_lowercase().into()).collect(),
             paths: config.paths.iter().map(|path| Pattern(path.as_str().into())).collect(),
             methods: methods.into(),

@@ -11,7 +11,9 @@ use std::{
 
 use gatehouse_shared::{
     config::{ConfigErrors, Positions, Rate},
-    limit::{Algorithm, Decision, FleetConfig, FleetLimit, Full, Key, KeyHasher, RateLimit, RateLimitConfig, Usage},
+    limit::{
+        Algorithm, Decision, FleetConfig, FleetLimit, Full, Key, KeyHasher, RateLimit, RateLimitConfig, Ticks, Usage,
+    },
 };
 
 use super::part::{NETWORK, network_of};
@@ -25,7 +27,7 @@ const NETWORKS: (usize, usize) = (1_024, 65_536);
 /// When something happens, by both clocks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {
-    pub(crate) now: Instant,
+    pub(crate) now: Ticks,
     pub(crate) unix_ms: u64,
 }
 
@@ -94,6 +96,16 @@ impl Counter {
             Meter::Fleet(limit) => limit.admit(key, 1, at.unix_ms),
         };
         self.or_by_network(decision, client, |limit, network| limit.admit(network, 1, at.now))
+    }
+
+    /// Counts one more if there is nothing else to say: the key is in use, and it may pass. If not, nothing has changed, and
+    /// [`Self::admit`] is to be asked.
+    #[inline]
+    pub(crate) fn pass(&self, key: Key, at: Moment) -> bool {
+        match &self.own {
+            Meter::Node(limit) => limit.pass(key, 1, at.now),
+            Meter::Fleet(_) => false,
+        }
     }
 
     /// Counts `cost`, whether it may pass or not.
@@ -251,7 +263,7 @@ mod tests {
 
     #[test]
     fn new_clients_of_a_full_table_are_counted_by_their_network() {
-        let (counter, at) = (counter("2/60s", 10), Moment { now: clock::now(), unix_ms: 0 });
+        let (counter, at) = (counter("2/60s", 10), Moment { now: clock::now().into(), unix_ms: 0 });
         let admit = |client: IpAddr| counter.admit(key(client), client, at);
         let client = |n: u8| IpAddr::from([192, 0, 2, n]);
         assert!((0..10).all(|n| admit(client(n)).1 == Counted::Own));
@@ -274,7 +286,7 @@ mod tests {
 
     #[test]
     fn when_there_is_no_place_at_all_requests_pass_and_are_counted() {
-        let (counter, at) = (counter("1/60s", 1), Moment { now: clock::now(), unix_ms: 0 });
+        let (counter, at) = (counter("1/60s", 1), Moment { now: clock::now().into(), unix_ms: 0 });
         let client = |n: u32| IpAddr::from(std::net::Ipv4Addr::from_bits(n << 8));
         for n in 0..=1_024 {
             assert!(counter.admit(key(client(n)), client(n), at).0.allowed);

@@ -1,8 +1,10 @@
 //! How much may each client, route, … do? Limits and bans.
 //!
 //! A `rule::Rule` is one limit and one counter. A request meets every limit whose `match` covers it, in the order of the
-//! configuration, those that ban first; the first that refuses has the last word. Keys are made once for a request, however
-//! many limits count by the same.
+//! configuration, those that ban first; the first that refuses has the last word. What limits count by is hashed once for a
+//! request, however many count by the same (`keys`), and of most requests a limit is only asked whether it may be counted
+//! ([`RateLimit::pass`](gatehouse_shared::limit::RateLimit::pass)); everything else is found out where somebody is told or
+//! refused.
 //!
 //! **A request that one limit refuses is counted by no other**: what the limits before have counted they give back, because
 //! whatever is refused costs nothing behind this gate. Two kinds count it nevertheless, for they are about what clients try:
@@ -14,6 +16,7 @@
 
 pub mod config;
 mod part;
+mod keys;
 mod condition;
 pub(crate) mod counter;
 mod rule;
@@ -26,6 +29,8 @@ mod upkeep;
 
 use std::{
     cell::OnceCell,
+    io::Write as _,
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -33,7 +38,7 @@ use std::{
 use gatehouse_shared::{
     config::{ConfigErrors, Positions, Sources},
     hop::Auth,
-    limit::{Decision, Key, KeyHasher, Usage},
+    limit::{Decision, Key, Ticks, Usage},
     problem,
 };
 use http::HeaderValue;
@@ -46,22 +51,17 @@ use super::{Denial, Ended, Evidence, Mode, RequestView, Source, Stage, Verdict};
 use condition::Credentials;
 use config::{Count, Only};
 use counter::Moment;
-use part::KeySpec;
-use receipt::{Met, TOLD_MAX};
+use keys::{Digests, Keys};
+use receipt::{FIELD_MAX, Met, TOLD_MAX};
 use rule::{Answer, Breach, Rule, Totals};
-
-/// Keys of one request that are kept; further ones are made again for every limit.
-const KEPT_KEYS: usize = 8;
 
 /// Every limit of one generation.
 #[derive(Debug)]
 pub struct Limits {
     rules: Box<[Rule]>,
-    /// What they count by, each once.
-    specs: Box<[KeySpec]>,
+    /// What they count by.
+    keys: Keys,
     credentials: Credentials,
-    hasher: KeyHasher,
-    fleet_hasher: KeyHasher,
     bans: Arc<Bans>,
     told: ToldRules,
 }
@@ -72,8 +72,6 @@ struct ToldRules {
     count: usize,
     /// `RateLimit-Policy` about all of them, unless they are more than are told at a time.
     policy: Option<HeaderValue>,
-    /// About how long `RateLimit` is.
-    field_length: usize,
 }
 
 /// How a limit stands.
@@ -90,9 +88,9 @@ pub(crate) struct Standing<'a> {
 struct Asking<'a> {
     limits: &'a Limits,
     request: &'a RequestView<'a>,
+    client: IpAddr,
     has_credentials: OnceCell<bool>,
-    /// Keys by position of their spec: not made yet, not there, or made.
-    keys: [Option<Option<Key>>; KEPT_KEYS],
+    digests: Digests,
 }
 
 impl Limits {
@@ -117,20 +115,22 @@ impl Limits {
     /// has met and its client is told about; `None` when there are none.
     #[must_use]
     pub fn fields(&self, receipt: &Receipt) -> Option<(HeaderValue, HeaderValue)> {
-        let mut standing = String::new();
+        if receipt.told == 0 {
+            return None;
+        }
         let mut count = 0;
+        let mut standing = [0; FIELD_MAX];
+        let mut room = standing.as_mut_slice();
         for met in receipt.told() {
             let rule = self.rules.get(usize::from(met.limit))?;
-            if count == 0 {
-                standing.reserve(self.told.field_length);
-            } else {
-                standing.push_str(", ");
+            if count > 0 {
+                room.write_all(b", ").ok()?;
             }
-            met.write_field(&mut standing, &rule.name);
+            met.write_field(&mut room, &rule.name).ok()?;
             count += 1;
         }
+        let left = room.len();
         let policy = match &self.told.policy {
-            _ if count == 0 => return None,
             // Each limit is met once at most: these are all.
             Some(all) if count == self.told.count => all.clone(),
             _ => {
@@ -138,7 +138,7 @@ impl Limits {
                 HeaderValue::try_from(policies(met)).ok()?
             }
         };
-        Some((HeaderValue::try_from(standing).ok()?, policy))
+        Some((HeaderValue::from_bytes(standing.get(..FIELD_MAX - left)?).ok()?, policy))
     }
 
     /// How each limit stands, for metrics.
@@ -151,32 +151,22 @@ impl Limits {
 
     /// Gives the places of idle keys back; call it every few seconds.
     pub fn reclaim(&self, now: Instant, unix_ms: u64) {
-        self.rules.iter().for_each(|rule| rule.counter.reclaim(Moment { now, unix_ms }));
+        self.rules.iter().for_each(|rule| rule.counter.reclaim(Moment { now: now.into(), unix_ms }));
     }
 
-    fn hasher(&self, spec: &KeySpec) -> &KeyHasher {
-        if spec.is_fleet { &self.fleet_hasher } else { &self.hasher }
-    }
-
-    /// The key under which the failed credentials of whoever a key stands for are counted.
-    fn tried_key(&self, rule: &Rule, key: Key) -> Key {
-        let hasher = self.specs.get(rule.spec).map_or(&self.hasher, |spec| self.hasher(spec));
-        hasher.key().bytes(&key.to_bytes()).bytes(b"tried").finish()
-    }
-
-    /// Asks the limit at `index` about a key; `is_tried`: the request brings credentials to a limit on those that do not. The
+    /// Asks the limit at a position about a key; `is_tried`: the request brings credentials to a limit on those that do not. The
     /// denial when it refuses and is to be obeyed.
+    #[inline(never)]
     fn ask(
         &self,
-        (index, rule): (usize, &Rule),
+        (limit, rule): (u16, &Rule),
         key: Key,
         is_tried: bool,
         asking: &Asking<'_>,
         walk: &mut Walk,
     ) -> Option<Denial> {
-        let request = asking.request;
-        let asked_by = if is_tried { self.tried_key(rule, key) } else { key };
-        let (decision, answer) = rule.ask(asked_by, is_tried, request.client(), walk.at);
+        let asked_by = if is_tried { self.keys.tried(rule.spec, key).unwrap_or(key) } else { key };
+        let (decision, answer) = rule.ask(asked_by, is_tried, asking.client, walk.at);
         let mut denial = None;
         let counted = match answer {
             Answer::Pass(counted) => {
@@ -189,19 +179,22 @@ impl Limits {
                 Some(counted)
             }
             Answer::Over => {
-                denial = self.over(rule, &decision, request);
+                denial = self.over(rule, &decision, asking.request);
                 None
             }
         };
         let is_told = rule.is_told && !is_tried;
+        walk.receipt.told += usize::from(is_told);
         walk.receipt.met.push(Met {
-            limit: u16::try_from(index).unwrap_or(u16::MAX),
+            limit,
             key,
             counted,
             is_tried,
+            counts_later: is_tried || rule.count != Count::Requests,
             is_told,
-            remaining: decision.remaining,
-            reset_seconds: if is_told { decision.reset_seconds() } else { 0 },
+            // Neither a limit nor the seconds of a year and a day need more.
+            remaining: u32::try_from(decision.remaining).unwrap_or(u32::MAX),
+            reset_seconds: u32::try_from(decision.reset_seconds()).unwrap_or(u32::MAX),
         });
         denial
     }
@@ -215,11 +208,12 @@ impl Limits {
             let until = request.unix_ms().saturating_add(millis(time));
             self.bans.ban(request.client(), until, &rule.name, request.unix_ms());
         }
-        let spec = self.specs.get(rule.spec)?;
+        let spec = self.keys.spec(rule.spec)?;
         request.judge(rule.mode, rule.denial(spec, decision, request))
     }
 
     /// Has the limits before forget a request that goes no further.
+    #[cold]
     fn give_back(&self, request: &RequestView<'_>, walk: &mut Walk) {
         for met in &mut walk.receipt.met {
             let Some(rule) = self.rules.get(usize::from(met.limit)).filter(|rule| !rule.counts_refused()) else {
@@ -245,8 +239,7 @@ impl ToldRules {
         let told = || rules.iter().filter(|rule| rule.is_told);
         let count = told().count();
         let policy = (1..=TOLD_MAX).contains(&count).then(|| HeaderValue::try_from(policies(told())).ok()).flatten();
-        let field_length = told().take(TOLD_MAX).map(|rule| rule.name.len() + 24).sum();
-        Self { count, policy, field_length }
+        Self { count, policy }
     }
 }
 
@@ -267,31 +260,24 @@ impl Asking<'_> {
         *self.has_credentials.get_or_init(|| self.limits.credentials.are_in(self.request))
     }
 
-    /// The key that a limit is to be asked about, if it covers the request; and whether this brings credentials to a limit on
-    /// those that do not.
-    fn of(&mut self, rule: &Rule) -> Option<(Key, bool)> {
+    /// Whether the request brings credentials to a limit on those that do not; `None` when the limit does not cover it.
+    fn brings_credentials_to(&self, rule: &Rule) -> Option<bool> {
         if !rule.condition.covers(self.request) {
             return None;
         }
-        let is_tried = match rule.condition.only {
-            None => false,
-            Some(Only::Unauthenticated) => self.has_credentials(),
-            Some(Only::Authenticated) if self.has_credentials() => false,
-            Some(Only::Authenticated) => return None,
-        };
-        Some((self.key(rule.spec)?, is_tried))
+        match rule.condition.only {
+            None => Some(false),
+            Some(Only::Unauthenticated) => Some(self.has_credentials()),
+            Some(Only::Authenticated) => self.has_credentials().then_some(false),
+        }
     }
 
-    fn key(&mut self, spec: usize) -> Option<Key> {
-        if let Some(Some(made)) = self.keys.get(spec) {
-            return *made;
-        }
-        let parts = self.limits.specs.get(spec)?;
-        let key = parts.key(self.request, self.limits.hasher(parts));
-        if let Some(place) = self.keys.get_mut(spec) {
-            *place = Some(key);
-        }
-        key
+    /// The key that a limit is to be asked about, if it covers the request; and whether this brings credentials to a limit on
+    /// those that do not.
+    #[inline]
+    fn of(&mut self, rule: &Rule) -> Option<(Key, bool)> {
+        let is_tried = if rule.condition.is_always { false } else { self.brings_credentials_to(rule)? };
+        Some((self.limits.keys.key(rule.spec, self.request, &mut self.digests)?, is_tried))
     }
 }
 
@@ -302,40 +288,46 @@ impl Stage for Limits {
         if let Some(denial) = self.banned(request) {
             return Verdict::Deny(denial);
         }
-        let at = Moment { now, unix_ms: request.unix_ms() };
+        let at = Moment { now: now.into(), unix_ms: request.unix_ms() };
         let receipt = Receipt { at: Some(at), ..Receipt::default() };
         let mut walk = Walk { at, receipt, delay: Duration::ZERO };
-        let mut asking = Asking { limits: self, request, has_credentials: OnceCell::new(), keys: [None; KEPT_KEYS] };
-        let mut refused = None;
-        for (index, rule) in self.rules.iter().enumerate() {
+        let mut asking = Asking {
+            limits: self,
+            request,
+            client: request.client(),
+            has_credentials: OnceCell::new(),
+            digests: Digests::default(),
+        };
+        for (limit, rule) in (0_u16..).zip(&self.rules) {
             let Some((key, is_tried)) = asking.of(rule) else { continue };
             if walk.receipt.met.capacity() == 0 {
                 walk.receipt.met.reserve_exact(self.rules.len());
             }
-            refused = self.ask((index, rule), key, is_tried, &asking, &mut walk);
-            if refused.is_some() {
+            let is_told = rule.is_told && walk.receipt.told < TOLD_MAX;
+            let is_plain = !is_told && !is_tried && rule.count == Count::Requests;
+            if is_plain && rule.counter.pass(key, at) {
+                Rule::tally(&rule.totals.admitted);
+                walk.receipt.met.push(Met::passed(limit, key));
+                continue;
+            }
+            if let Some(denial) = self.ask((limit, rule), key, is_tried, &asking, &mut walk) {
                 self.give_back(request, &mut walk);
-                break;
+                request.keep_receipt(walk.receipt);
+                return Verdict::Deny(denial);
             }
         }
         request.keep_receipt(walk.receipt);
-        match refused {
-            Some(denial) => Verdict::Deny(denial),
-            None if walk.delay.is_zero() => Verdict::Pass,
-            None => Verdict::Delay(walk.delay),
-        }
+        if walk.delay.is_zero() { Verdict::Pass } else { Verdict::Delay(walk.delay) }
     }
 
     /// Counts what the answer says, for every limit the request has met.
     fn finish(&self, ended: &Ended<'_>, now: Instant) {
         let has_failed = ended.auth == Some(Auth::Failed);
         let Some(asked_at) = ended.receipt.at else { return };
+        let now = Ticks::from(now);
         // The wall clock has gone on by as much as the other.
-        let at = Moment {
-            now,
-            unix_ms: asked_at.unix_ms.saturating_add(millis(now.saturating_duration_since(asked_at.now))),
-        };
-        for met in &ended.receipt.met {
+        let at = Moment { now, unix_ms: asked_at.unix_ms.saturating_add(now.nanos_since(asked_at.now) / 1_000_000) };
+        for met in ended.receipt.met.iter().filter(|met| met.counts_later) {
             let Some(rule) = self.rules.get(usize::from(met.limit)) else { continue };
             if met.is_tried && !has_failed {
                 continue;
@@ -351,8 +343,8 @@ impl Stage for Limits {
                 let client = ended.client.ip();
                 // What they say is for the next request.
                 let _said = rule.counter.charge(met.key, client, cost, at);
-                if met.is_tried {
-                    let _said = rule.counter.charge(self.tried_key(rule, met.key), client, cost, at);
+                if let Some(tried) = self.keys.tried(rule.spec, met.key).filter(|_| met.is_tried) {
+                    let _said = rule.counter.charge(tried, client, cost, at);
                 }
             }
         }

@@ -1,12 +1,16 @@
 //! The parts of a key, and the places of a request that they name.
 
-use std::{borrow::Cow, net::IpAddr, str::FromStr};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
 
 use gatehouse_shared::{
     cidr::around,
-    limit::{Key, KeyBuilder, KeyHasher},
+    limit::{Key, KeyHasher},
 };
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::admit::RequestView;
 
@@ -51,11 +55,6 @@ pub(super) struct Shown<'a> {
 }
 
 impl KeySpec {
-    /// The key of a request; `None` when it lacks a part.
-    pub(super) fn key(&self, request: &RequestView<'_>, hasher: &KeyHasher) -> Option<Key> {
-        self.parts.iter().try_fold(hasher.key(), |key, part| part.add_to(key, request)).map(KeyBuilder::finish)
-    }
-
     /// What it is, for people: `client, path`.
     pub(super) fn text(&self) -> String {
         let parts: Vec<_> = self.parts.iter().map(Part::text).collect();
@@ -64,20 +63,20 @@ impl KeySpec {
 }
 
 impl Part {
-    fn add_to(&self, key: KeyBuilder, request: &RequestView<'_>) -> Option<KeyBuilder> {
-        Some(match self {
-            Self::Network(four, six) => key.address(network_of(request.client(), (*four, *six))),
-            Self::Host => key.bytes(request.host().as_bytes()),
-            Self::Path => key.bytes(request.path().as_bytes()),
-            Self::Route => key.bytes(request.route().map_or("", |route| &route.name).as_bytes()),
-            Self::Method => key.bytes(request.method().as_str().as_bytes()),
-            Self::Place(Place::Header(name)) => {
-                let mut values = request.headers().get_all(name).iter();
-                let first = key.bytes(values.next()?.as_bytes());
-                values.fold(first, |key, value| key.bytes(value.as_bytes()))
+    /// The digest of its value in a request; `None` when there is none. The hasher is that of this part.
+    pub(super) fn digest(&self, request: &RequestView<'_>, hasher: &KeyHasher) -> Option<Key> {
+        let value: &[u8] = match self {
+            Self::Network(four, six) => {
+                return Some(hasher.digest_of_address(network_of(request.client(), (*four, *six))));
             }
-            Self::Place(place) => key.bytes(&place.value(request)?),
-        })
+            Self::Host => request.host().as_bytes(),
+            Self::Path => request.path().as_bytes(),
+            Self::Route => request.route().map_or("", |route| &route.name).as_bytes(),
+            Self::Method => request.method().as_str().as_bytes(),
+            Self::Place(Place::Header(name)) => &values(request.headers(), name)?,
+            Self::Place(place) => &place.value(request)?,
+        };
+        Some(hasher.digest(value))
     }
 
     /// Its value in a request, for evidence.
@@ -99,7 +98,8 @@ impl Part {
         Shown { value, is_secret }
     }
 
-    fn text(&self) -> Cow<'static, str> {
+    /// What it is, for people; no two different parts are called the same.
+    pub(super) fn text(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Self::Network(four, six) if (*four, *six) == CLIENT => "client",
             Self::Network(four, six) => return format!("network /{four}, /{six}").into(),
@@ -175,34 +175,77 @@ fn prefix_lengths(text: &str) -> Option<Part> {
 
 /// The first address of the network around a client.
 pub(super) fn network_of(client: IpAddr, (four, six): (u8, u8)) -> IpAddr {
-    around(client, four, six).as_ipnet().addr()
+    match client.to_canonical() {
+        IpAddr::V4(address) => {
+            let mask = u32::MAX.checked_shl(u32::BITS.saturating_sub(four.into())).unwrap_or_default();
+            Ipv4Addr::from_bits(address.to_bits() & mask).into()
+        }
+        IpAddr::V6(address) => {
+            let mask = u128::MAX.checked_shl(u128::BITS.saturating_sub(six.into())).unwrap_or_default();
+            Ipv6Addr::from_bits(address.to_bits() & mask).into()
+        }
+    }
+}
+
+/// All values of a header. Several are joined by line feeds, which no value contains.
+fn values<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a, [u8]>> {
+    let mut values = headers.get_all(name).iter().map(HeaderValue::as_bytes);
+    let first = values.next()?;
+    let Some(second) = values.next() else { return Some(Cow::Borrowed(first)) };
+    let mut joined = [first, second].join(&b'\n');
+    for value in values {
+        joined.push(b'\n');
+        joined.extend_from_slice(value);
+    }
+    Some(Cow::Owned(joined))
 }
 
 /// The first value of a cookie, by its exact name (RFC 6265, 4.2).
 fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
-    let pairs = headers.get_all(header::COOKIE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
-    let mut values = pairs.filter_map(|pair| {
-        let end = pair.iter().position(|byte| *byte == b'=')?;
-        (pair.get(..end)?.trim_ascii() == name.as_bytes()).then(|| pair.get(end + 1..).map(<[u8]>::trim_ascii))?
-    });
-    values.next()
+    headers.get_all(header::COOKIE).iter().find_map(|line| {
+        let mut rest = Some(line.as_bytes());
+        while let Some(pairs) = rest {
+            let pair;
+            (pair, rest) = cut(pairs, b';');
+            let (key, value) = cut(pair, b'=');
+            if let Some(value) = value.filter(|_| key.trim_ascii() == name.as_bytes()) {
+                return Some(value.trim_ascii());
+            }
+        }
+        None
+    })
 }
 
 /// The first value of a query argument, decoded, so that nobody gets a second counter by spelling it differently.
 fn argument<'a>(query: &'a str, name: &str) -> Option<Cow<'a, [u8]>> {
-    query.split('&').find_map(|pair| {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (*decoded(key) == *name.as_bytes()).then(|| decoded(value))
-    })
+    let mut rest = Some(query.as_bytes());
+    while let Some(pairs) = rest {
+        let pair;
+        (pair, rest) = cut(pairs, b'&');
+        let (key, value) = cut(pair, b'=');
+        if *decoded(key) == *name.as_bytes() {
+            return Some(decoded(value.unwrap_or_default()));
+        }
+    }
+    None
 }
 
-/// A form-encoded text as bytes; what is no valid escape stays as it is.
-fn decoded(text: &str) -> Cow<'_, [u8]> {
-    if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
-        return Cow::Borrowed(text.as_bytes());
+/// What is before the first such byte, and what is after it, if there is one.
+#[inline]
+fn cut(bytes: &[u8], at: u8) -> (&[u8], Option<&[u8]>) {
+    match memchr::memchr(at, bytes).and_then(|place| bytes.split_at_checked(place)) {
+        Some((before, after)) => (before, after.get(1..)),
+        None => (bytes, None),
+    }
+}
+
+/// A form-encoded text; what is no valid escape stays as it is.
+fn decoded(text: &[u8]) -> Cow<'_, [u8]> {
+    if !text.iter().any(|byte| matches!(byte, b'%' | b'+')) {
+        return Cow::Borrowed(text);
     }
     let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
+    let mut rest = text;
     while let [first, after @ ..] = rest {
         let escaped = match (first, after) {
             (b'%', [high, low, ..]) => hex(*high).zip(hex(*low)).map(|(high, low)| high << 4 | low),
@@ -226,14 +269,18 @@ fn hex(digit: u8) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admit::view::sample::Sample;
+    use crate::admit::{
+        limit::keys::{Digests, Keys},
+        view::sample::Sample,
+    };
 
     fn spec(parts: &[&str]) -> KeySpec {
         KeySpec { parts: parts.iter().map(|part| part.parse().unwrap()).collect(), is_fleet: false }
     }
 
     fn key(spec: &KeySpec, sample: &Sample) -> Option<Key> {
-        spec.key(&sample.view(), &KeyHasher::of_process())
+        let keys = Keys::new(vec![spec.clone()], KeyHasher::of_process(), KeyHasher::of_process());
+        keys.key(0, &sample.view(), &mut Digests::default())
     }
 
     #[test]
@@ -278,7 +325,7 @@ mod tests {
         let of = |target: &str| key(&token, &Sample::get(target, &[]));
         assert!(of("/?to+ken=a%2Bb").is_some());
         assert_eq!(of("/?to+ken=a%2Bb"), of("/?x=y&%74o%20ken=%61%2bb"));
-        assert_eq!(&*decoded("%zz%4"), b"%zz%4");
+        assert_eq!(&*decoded(b"%zz%4"), b"%zz%4");
     }
 
     #[test]
@@ -286,6 +333,9 @@ mod tests {
         let agent = spec(&["header:x-key"]);
         let of = |fields: &[(&str, &str)]| key(&agent, &Sample::get("/", fields));
         assert_ne!(of(&[("X-Key", "1")]), of(&[("X-Key", "1"), ("X-Key", "2")]));
+        let three = of(&[("X-Key", "1"), ("X-Key", "2"), ("X-Key", "3")]);
+        assert_ne!(three, of(&[("X-Key", "1"), ("X-Key", "2"), ("X-Key", "4")]));
+        assert_eq!(three, of(&[("X-Key", "1"), ("Other", "x"), ("X-Key", "2"), ("X-Key", "3")]));
     }
 
     #[test]

@@ -1,17 +1,23 @@
 //! What a request carries of the limits it has met: for what is counted when it ends, and for the fields that tell its
 //! client where it stands.
 
-use gatehouse_shared::limit::{Key, push_field};
+use std::io;
+
+use gatehouse_shared::limit::{Key, write_field};
 
 use super::counter::{Counted, Moment};
 
 /// Most limits that clients are told about.
 pub(super) const TOLD_MAX: usize = 8;
+/// The longest that `RateLimit` can be about so many: a name is at most 64 bytes, and there are commas between.
+pub(super) const FIELD_MAX: usize = TOLD_MAX * 94;
 
 /// The limits that a request has met, in the order of looking. Without limits it allocates nothing.
 #[derive(Debug, Default)]
 pub struct Receipt {
     pub(super) met: Vec<Met>,
+    /// How many of them the client is told about.
+    pub(super) told: usize,
     /// When; `None` when no limit was asked.
     pub(super) at: Option<Moment>,
 }
@@ -26,24 +32,40 @@ pub(super) struct Met {
     pub(super) counted: Option<Counted>,
     /// Whether the request brings credentials to a limit on those that do not.
     pub(super) is_tried: bool,
+    /// Whether something may be left to count when the request ends.
+    pub(super) counts_later: bool,
     /// Whether the client is told.
     pub(super) is_told: bool,
-    /// What is left, and the seconds until all is available again.
-    pub(super) remaining: u64,
-    pub(super) reset_seconds: u64,
+    /// What is left, and the seconds until all is available again, where the client is told.
+    pub(super) remaining: u32,
+    pub(super) reset_seconds: u32,
 }
 
 impl Receipt {
     /// The limits that the client is told about.
     pub(super) fn told(&self) -> impl Iterator<Item = &Met> {
-        self.met.iter().filter(|met| met.is_told).take(TOLD_MAX)
+        self.met.iter().filter(|met| met.is_told).take(self.told.min(TOLD_MAX))
     }
 }
 
 impl Met {
+    /// What was counted under its key; nobody is told, and there is nothing left to count.
+    pub(super) fn passed(limit: u16, key: Key) -> Self {
+        Self {
+            limit,
+            key,
+            counted: Some(Counted::Own),
+            is_tried: false,
+            counts_later: false,
+            is_told: false,
+            remaining: 0,
+            reset_seconds: 0,
+        }
+    }
+
     /// Writes the member of `RateLimit` for the limit of this name, as [`gatehouse_shared::limit::Decision::field`] does.
-    pub(super) fn write_field(&self, out: &mut String, name: &str) {
-        push_field(out, name, self.remaining, self.reset_seconds);
+    pub(super) fn write_field(&self, out: &mut impl io::Write, name: &str) -> io::Result<()> {
+        write_field(out, name, self.remaining.into(), self.reset_seconds.into())
     }
 }
 
@@ -54,6 +76,6 @@ mod tests {
     /// What is allocated for a request that meets twenty limits is below one kilobyte.
     #[test]
     fn what_was_met_is_small() {
-        assert!(size_of::<Met>() <= 48, "{}", size_of::<Met>());
+        assert!(size_of::<Met>() <= 32, "{}", size_of::<Met>());
     }
 }

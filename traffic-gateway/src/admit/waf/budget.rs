@@ -47,7 +47,7 @@ impl Budget {
         let charged = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
             used.checked_add(bytes).filter(|sum| *sum <= max)
         });
-        charged.map(|_| ()).map_err(|_| Full)
+        if charged.is_ok() { Ok(()) } else { Err(Full) }
     }
 
     fn give_back(&self, bytes: usize) {

@@ -158,13 +158,7 @@ impl Made {
 pub(super) fn read_rules(config: &Config, longest: u64, files: &RuleFiles<'_>) -> Result<Made, ConfigErrors> {
     let mut errors = ConfigErrors::new();
     let (mut program, mut warnings, mut networks) = (Program::default(), Vec::new(), Vec::new());
-    match seclang::parse(files, &config.rules) {
-        Ok((rules, found)) => {
-            program.append(rules);
-            warnings.extend(found);
-        }
-        Err(found) => found.iter().for_each(|error| errors.push(finding(error))),
-    }
+    // Lists first: what a list of allowed targets lets pass, no rule is asked about.
     for (index, listed) in config.list.iter().enumerate() {
         match list::load(files, Path::new(&listed.directory), &list_options(listed, index)) {
             Ok((lists, found)) => {
@@ -175,6 +169,13 @@ pub(super) fn read_rules(config: &Config, longest: u64, files: &RuleFiles<'_>) -
             }
             Err(found) => found.iter().for_each(|error| errors.push(finding(error))),
         }
+    }
+    match seclang::parse(files, &config.rules) {
+        Ok((rules, found)) => {
+            program.append(rules);
+            warnings.extend(found);
+        }
+        Err(found) => found.iter().for_each(|error| errors.push(finding(error))),
     }
     errors.into_result(())?;
     let mut read = |name: &str| seclang::files::Files::read(files, Path::new(name)).map_err(|error| error.to_string());

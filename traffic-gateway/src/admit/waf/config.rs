@@ -160,7 +160,7 @@ pub enum Beyond {
     /// It is refused with 413.
     #[default]
     Reject,
-    /// Its beginning is looked at, the rest passes; the security log says so.
+    /// Its beginning is looked at, the rest passes; a metric counts it.
     InspectPrefix,
     /// Bodies pass without being looked at, however short.
     Stream,

@@ -58,6 +58,9 @@ impl<'a> RuleFiles<'a> {
 
 impl Files for RuleFiles<'_> {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        if !self.sources.borrow().dir().join(path).exists() {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "there is no such file"));
+        }
         let bytes = self.sources.borrow_mut().read_bytes(path).map_err(|errors| {
             let first = errors.sorted().first().map(|error| error.message.clone());
             io::Error::other(first.unwrap_or_default())

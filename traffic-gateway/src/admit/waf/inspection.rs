@@ -16,7 +16,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::{
     NAME, Waf,
-    budget::Held,
+    budget::{Full, Held},
     config::{Answers, Beyond},
     media_type, verdict,
 };
@@ -38,6 +38,19 @@ pub struct Inspection {
     answer: Answer,
     bounds: Bounds,
     mode: Mode,
+}
+
+/// How much of a body the rules have seen when they judge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    All,
+    Beginning,
+}
+
+impl Shown {
+    fn up_to(is_end: bool) -> Self {
+        if is_end { Self::All } else { Self::Beginning }
+    }
 }
 
 /// How bodies of one request are dealt with.
@@ -140,10 +153,18 @@ impl Inspection {
     ///
     /// They refuse it.
     pub async fn judge_body(&mut self) -> Result<(), Denial> {
+        self.judge(Shown::All).await
+    }
+
+    async fn judge(&mut self, shown: Shown) -> Result<(), Denial> {
         let Body::Seen { bytes, .. } = self.body else { return Ok(()) };
         self.body = Body::Passes;
         self.waf.kept.totals.body_bytes.fetch_add(bytes, Ordering::Relaxed);
         let Some(mut transaction) = self.transaction.take() else { return Err(lost()) };
+        if shown == Shown::Beginning {
+            self.waf.kept.totals.prefix_only.fetch_add(1, Ordering::Relaxed);
+            transaction.request_body_cut();
+        }
         let verdict = if bytes < ASIDE {
             transaction.request_end()
         } else {
@@ -175,20 +196,19 @@ impl Inspection {
         let is_long = *bytes > self.bounds.max;
         if self.mode != Mode::Block {
             // Nothing waits: what the rules say is only written down.
-            return if is_end || is_long { self.judge_body().await } else { Ok(()) };
+            return if is_end || is_long { self.judge(Shown::up_to(is_end)).await } else { Ok(()) };
         }
         if is_long && self.bounds.beyond == Beyond::Reject {
             return Err(self.waf.too_long());
         }
         // Never `None` in its place: that would end the body.
         let kept = held.push(&piece.replace(Bytes::new()).unwrap_or_default());
-        kept.map_err(|_| self.waf.full())?;
+        if kept == Err(Full) {
+            return Err(self.waf.full());
+        }
         if is_end || is_long {
             let all = held.take();
-            self.judge_body().await?;
-            if !is_end {
-                self.waf.kept.totals.prefix_only.fetch_add(1, Ordering::Relaxed);
-            }
+            self.judge(Shown::up_to(is_end)).await?;
             *piece = Some(all);
         }
         Ok(())

@@ -20,7 +20,11 @@ pub fn processor_for(content_type: &[u8]) -> Option<BodyProcessor> {
         Some(BodyProcessor::UrlEncoded)
     } else if is_one_of(essence, &[b"multipart/form-data"]) {
         Some(BodyProcessor::Multipart)
-    } else if is_one_of(essence, JSON) || is_graphql(content_type) || has_suffix(essence, b"+json") || is_sequence(essence) {
+    } else if is_one_of(essence, JSON)
+        || is_graphql(content_type)
+        || has_suffix(essence, b"+json")
+        || is_sequence(essence)
+    {
         Some(BodyProcessor::Json)
     } else if is_one_of(essence, XML) || has_suffix(essence, b"+xml") {
         Some(BodyProcessor::Xml)
@@ -29,13 +33,8 @@ pub fn processor_for(content_type: &[u8]) -> Option<BodyProcessor> {
     }
 }
 
-const JSON: &[&[u8]] = &[
-    b"application/json",
-    b"text/json",
-    b"application/x-json",
-    b"text/x-json",
-    b"application/csp-report",
-];
+const JSON: &[&[u8]] =
+    &[b"application/json", b"text/json", b"application/x-json", b"text/x-json", b"application/csp-report"];
 
 const JSON_SEQUENCE: &[&[u8]] = &[
     b"application/x-ndjson",
@@ -59,7 +58,7 @@ pub(super) fn is_graphql(content_type: &[u8]) -> bool {
     is_one_of(parameter::split(content_type, &mut faults).0, &[b"application/graphql"])
 }
 
-/// Whether the declared character set keeps ASCII visible: none, UTF-8, ASCII, and the Latin ones that extend ASCII.
+/// Whether the declared character set keeps ASCII visible: none, and those that extend ASCII.
 pub(super) fn is_readable(content_type: &[u8]) -> bool {
     let mut faults = Faults::default();
     let (_, mut parameters) = parameter::split(content_type, &mut faults);
@@ -69,12 +68,41 @@ pub(super) fn is_readable(content_type: &[u8]) -> bool {
 }
 
 /// Whether a character set keeps ASCII visible, so that what rules look for looks the same in it.
+///
+/// In the sets of East Asia the second byte of a character may be a letter, a digit or `\\`, `{`, `|`, `}`, never a quote, a bracket
+/// or another sign: rules see more than the application, not less. Sets that shift or widen ASCII are not among them.
 pub(super) fn is_readable_charset(name: &[u8]) -> bool {
-    is_one_of(
-        name,
-        &[b"utf-8", b"utf8", b"us-ascii", b"ascii", b"iso-8859-1", b"iso-8859-15", b"latin1", b"windows-1252"],
-    )
+    let lower = name.to_ascii_lowercase();
+    let is_numbered = |family: &[u8], numbers: std::ops::RangeInclusive<u16>| {
+        let digits = lower.strip_prefix(family).and_then(|digits| std::str::from_utf8(digits).ok());
+        digits.and_then(|digits| digits.parse().ok()).is_some_and(|number| numbers.contains(&number))
+    };
+    is_one_of(&lower, READABLE) || is_numbered(b"iso-8859-", 1..=16) || is_numbered(b"windows-", 1250..=1258)
 }
+
+const READABLE: &[&[u8]] = &[
+    b"utf-8",
+    b"utf8",
+    b"us-ascii",
+    b"ascii",
+    b"latin1",
+    b"koi8-r",
+    b"koi8-u",
+    b"windows-874",
+    b"tis-620",
+    b"gbk",
+    b"gb2312",
+    b"gb18030",
+    b"big5",
+    b"big5-hkscs",
+    b"shift_jis",
+    b"shift-jis",
+    b"sjis",
+    b"windows-31j",
+    b"euc-jp",
+    b"euc-kr",
+    b"ks_c_5601-1987",
+];
 
 /// The boundary of a multipart body (RFC 2046: 1 to 70 bytes of a small alphabet, no space at the end).
 ///

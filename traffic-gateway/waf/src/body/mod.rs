@@ -61,7 +61,9 @@ impl BodyReader {
         let format = match processor {
             BodyProcessor::UrlEncoded => Format::UrlEncoded(urlencoded::Reader::new(limits)),
             BodyProcessor::Multipart => Format::Multipart(Box::new(multipart::Reader::new(content_type, limits))),
-            BodyProcessor::Json if media_type::is_graphql(content_type) => Format::Document(document::Reader::default()),
+            BodyProcessor::Json if media_type::is_graphql(content_type) => {
+                Format::Document(document::Reader::default())
+            }
             BodyProcessor::Json if media_type::is_json_sequence(content_type) => {
                 Format::Json(json::Reader::new(Documents::Many, limits))
             }
@@ -78,7 +80,9 @@ impl BodyReader {
         let (piece, over) = piece.split_at_checked(room).unwrap_or((piece, &[]));
         self.room = self.room.saturating_sub(piece.len() as u64);
         match &mut self.format {
-            Format::UrlEncoded(reader) => reader.feed(piece, &mut |name: &[u8], value: &[u8]| sink.argument(name, value)),
+            Format::UrlEncoded(reader) => {
+                reader.feed(piece, &mut |name: &[u8], value: &[u8]| sink.argument(name, value))
+            }
             Format::Multipart(reader) => reader.feed(piece, sink),
             Format::Json(reader) => reader.feed(piece, sink),
             Format::Document(reader) => reader.feed(piece),

@@ -76,8 +76,9 @@ impl Faults {
     /// of their own or are allowed.
     #[must_use]
     pub const fn strict_error(self) -> bool {
-        let apart =
-            1 << (Fault::InvalidEscape as u32) | 1 << (Fault::UnmatchedBoundary as u32) | 1 << (Fault::BoundaryQuoted as u32);
+        let apart = 1 << (Fault::InvalidEscape as u32)
+            | 1 << (Fault::UnmatchedBoundary as u32)
+            | 1 << (Fault::BoundaryQuoted as u32);
         self.0 & !apart != 0
     }
 }

@@ -22,12 +22,7 @@ pub struct Buffers {
 }
 
 /// The same as [`query`], in buffers that are kept: nothing is allocated once they have grown.
-pub fn query_in(
-    buffers: &mut Buffers,
-    query: &[u8],
-    limits: &Limits,
-    mut each: impl FnMut(&[u8], &[u8]),
-) -> Outcome {
+pub fn query_in(buffers: &mut Buffers, query: &[u8], limits: &Limits, mut each: impl FnMut(&[u8], &[u8])) -> Outcome {
     let mut reader = Reader::new(limits);
     reader.name = std::mem::take(&mut buffers.name);
     reader.value = std::mem::take(&mut buffers.value);
@@ -186,4 +181,3 @@ pub(super) const fn hex(digit: u8) -> Option<u8> {
         _ => None,
     }
 }
-

@@ -149,5 +149,5 @@ fn split(
 fn is_dull(part: &[u8]) -> bool {
     part.len() < 12
         && part.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b' '))
-        && !memchr::memmem::find(part, b"__").is_some()
+        && memchr::memmem::find(part, b"__").is_none()
 }

@@ -15,7 +15,7 @@ use aho_corasick::AhoCorasick;
 
 use super::Finding;
 use super::evidence::Best;
-use super::scan::{Classes, Cursor, before, has_text, is_space, is_word, part};
+use super::scan::{Classes, Cursor, automaton, before, has_text, is_space, is_word, part};
 
 /// What a mark needs to be one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,12 +24,16 @@ enum Needs {
     Nothing,
     /// That the value is no text of several lines, else it is only likely.
     Line,
+    /// The same, and an argument that is computed, a text or a URL.
+    Argument,
     /// A parenthesis with an argument behind it, and to stand where a call stands.
     Call,
     /// A sink near it: what the client sends is run.
     Sink,
     /// The tag of PHP, JSP or ASP.
     Tag,
+    /// That the text put together in parentheses is called: `('sys'.'tem')('id')`.
+    Pieces,
 }
 
 const MARKS: &[(&str, &str, Needs)] = &[
@@ -119,23 +123,37 @@ const MARKS: &[(&str, &str, Needs)] = &[
     ("%x(", "Ruby", Needs::Sink),
     ("erb.new(", "Ruby", Needs::Line),
     ("getruntime().exec(", "Java", Needs::Line),
-    ("java.lang.runtime", "Java", Needs::Line),
+    ("java.lang.runtime.getruntime", "Java", Needs::Line),
     ("java.lang.processbuilder", "Java", Needs::Line),
     ("new processbuilder(", "Java", Needs::Line),
     ("class.forname(", "Java", Needs::Line),
     ("getruntime()", "Java", Needs::Line),
     ("scriptenginemanager", "Java", Needs::Line),
+    ("${@", "PHP", Needs::Nothing),
+    ("\\think\\", "PHP", Needs::Nothing),
+    ("constructor.constructor(", "Node", Needs::Line),
+    ("return process')", "Node", Needs::Line),
+    ("return process\")", "Node", Needs::Line),
+    ("['mainmodule']", "Node", Needs::Line),
+    ("global['", "Node", Needs::Line),
+    ("stringify(process.env", "Node", Needs::Line),
+    ("__subclasses__", "Python", Needs::Line),
+    ("__globals__", "Python", Needs::Line),
+    ("__bases__", "Python", Needs::Line),
+    ("package.loadlib(", "Lua", Needs::Nothing),
+    ("'.'", "function named by pieces of text", Needs::Pieces),
     ("class.module.classloader", "way to Java's class loader", Needs::Nothing),
     ("class.classloader.", "way to Java's class loader", Needs::Nothing),
     ("class['classloader']", "way to Java's class loader", Needs::Nothing),
     ("getclass().getclassloader", "way to Java's class loader", Needs::Line),
     ("urlclassloader", "Java", Needs::Line),
     ("groovy.lang.", "Groovy", Needs::Line),
-    (".execute().text", "Groovy", Needs::Line),
+    ("\".execute()", "Groovy", Needs::Line),
+    ("'.execute()", "Groovy", Needs::Line),
     ("process.start(", ".NET", Needs::Line),
     ("system.diagnostics.process", ".NET", Needs::Line),
-    ("eval request", "ASP", Needs::Nothing),
-    ("execute request", "ASP", Needs::Nothing),
+    ("eval request(", "ASP", Needs::Nothing),
+    ("execute request(", "ASP", Needs::Nothing),
     ("eval(request", "ASP", Needs::Nothing),
     ("wscript.shell", "ASP", Needs::Line),
     ("server.createobject(", "ASP", Needs::Line),
@@ -143,8 +161,8 @@ const MARKS: &[(&str, &str, Needs)] = &[
     ("assembly.load(", ".NET", Needs::Line),
     ("downloadstring(", "PowerShell", Needs::Line),
     ("downloadfile(", "PowerShell", Needs::Line),
-    ("invoke-expression", "PowerShell", Needs::Line),
-    ("invoke-webrequest", "PowerShell", Needs::Line),
+    ("invoke-expression", "PowerShell", Needs::Argument),
+    ("invoke-webrequest", "PowerShell", Needs::Argument),
     ("iex(", "PowerShell", Needs::Line),
     ("iex (", "PowerShell", Needs::Line),
     ("new-object net.webclient", "PowerShell", Needs::Line),
@@ -161,17 +179,13 @@ pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
             .or(Classes::EQUALS)
             .or(Classes::DASH)
             .or(Classes::UNDERSCORE)
-            .or(Classes::COLON),
+            .or(Classes::COLON)
+            .or(Classes::BACKSLASH),
     ) {
         return None;
     }
-    static AUTOMATON: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
-        AhoCorasick::builder()
-            .ascii_case_insensitive(true)
-            .match_kind(aho_corasick::MatchKind::LeftmostLongest)
-            .build(MARKS.iter().map(|(mark, ..)| mark))
-            .ok()
-    });
+    static AUTOMATON: LazyLock<Option<AhoCorasick>> =
+        LazyLock::new(|| automaton(MARKS.iter().map(|(mark, ..)| mark.as_bytes())));
     let mut best = Best::default();
     let mut text = None;
     for found in AUTOMATON.as_ref()?.find_iter(value) {
@@ -184,9 +198,11 @@ pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
         let text = *text.get_or_insert_with(|| Text::of(value));
         let judged = match needs {
             Needs::Nothing => Some(Finding::certain(what, found.range())),
-            Needs::Line => Some(text.grade(what, found.range())),
+            Needs::Line => goes_on(value, found.end()).then(|| text.grade(what, found.range())),
+            Needs::Argument => has_argument(value, found.end()).then(|| text.grade(what, found.range())),
             Needs::Call => call(value, found.start(), found.end(), mark, what, text),
             Needs::Sink => sink(value, found.start(), found.end(), what, text),
+            Needs::Pieces => pieces(value, found.start(), found.end(), what),
             Needs::Tag => tag(value, found.start(), found.end(), what, text),
         };
         if best.keep(judged) {
@@ -196,35 +212,59 @@ pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
     best.into_finding()
 }
 
+/// Whether a name goes on as one does in a program; a word of prose is followed by a space or the end.
+fn goes_on(value: &[u8], end: usize) -> bool {
+    if !before(value, end).is_some_and(is_word) {
+        return true;
+    }
+    let next = value.get(end).copied();
+    let ends_sentence = next == Some(b'.') && value.get(end + 1).is_none_or(|&byte| is_space(byte));
+    next.is_some_and(|byte| matches!(byte, b'.' | b'(' | b'\'' | b'"' | b'[' | b')' | b']' | b'}' | b';' | b'`'))
+        && !ends_sentence
+}
+
+/// Whether an argument follows: a variable, a text, something in parentheses, a URL.
+fn has_argument(value: &[u8], end: usize) -> bool {
+    let mut cursor = Cursor::from(value, end);
+    cursor.take_at_most(4, is_space);
+    matches!(cursor.peek(), Some(b'(' | b'$' | b'"' | b'\'' | b'-')) || cursor.eat_text(b"http")
+}
+
 /// What kind of text a value is: looked at once.
 #[derive(Clone, Copy, Debug)]
 struct Text {
     /// Three lines or more.
     has_lines: bool,
-    /// Where the ninth word begins.
-    ninth_word: usize,
+    /// Nine words or more.
+    has_words: bool,
+    /// How far letters and spaces alone go.
+    prose: usize,
+    /// Where the third word begins.
+    third_word: usize,
+    /// Where the fourth word begins.
+    fourth_word: usize,
 }
 
 impl Text {
     fn of(value: &[u8]) -> Self {
+        let spaces = value.iter().enumerate().filter(|(_, byte)| is_space(**byte)).map(|(at, _)| at);
         Self {
             has_lines: memchr::memchr_iter(b'\n', value).nth(1).is_some(),
-            ninth_word: value
+            has_words: spaces.clone().nth(8).is_some(),
+            prose: value
                 .iter()
-                .enumerate()
-                .filter(|(_, byte)| is_space(**byte))
-                .nth(8)
-                .map_or(value.len(), |(at, _)| at),
+                .position(|byte| !byte.is_ascii_alphabetic() && !matches!(byte, b' ' | b',' | b'?'))
+                .unwrap_or(value.len()),
+            third_word: spaces.clone().nth(1).unwrap_or(value.len()),
+            fourth_word: spaces.clone().nth(2).unwrap_or(value.len()),
         }
     }
 
-    /// Certain in a short value, likely in a text: several lines, or many words before.
+    /// Certain in a short value, likely in a text: several lines, or words of prose before.
     fn grade(self, what: &'static str, at: Range<usize>) -> Finding {
-        if self.has_lines || at.start > self.ninth_word {
-            Finding::likely(what, at)
-        } else {
-            Finding::certain(what, at)
-        }
+        let is_prose = at.start <= self.prose && at.start > self.third_word;
+        let is_text = self.has_lines || is_prose || (self.has_words && at.start > self.fourth_word);
+        if is_text { Finding::likely(what, at) } else { Finding::certain(what, at) }
     }
 }
 
@@ -269,7 +309,9 @@ fn call(value: &[u8], start: usize, end: usize, mark: &str, what: &'static str, 
     let range = start..cursor.at();
     // `$x.eval(`, `re.exec(`: a method.
     let head = part(value, 0, start).trim_ascii_end();
-    let is_method = head.ends_with(b".") || head.ends_with(b"->") || head.ends_with(b"::");
+    let after_dot = head.strip_suffix(b".").and_then(<[u8]>::last);
+    let is_method =
+        after_dot.is_some_and(|byte| is_word(*byte) || *byte == b')') || head.ends_with(b"->") || head.ends_with(b"::");
     let whole = head.iter().take(32).all(|byte| {
         matches!(
             byte,
@@ -408,7 +450,8 @@ fn sink(value: &[u8], start: usize, end: usize, what: &'static str, text: Text) 
         return None;
     }
     let near = part(value, start.saturating_sub(64), end + 64);
-    if SINKS.iter().any(|sink| has_text(near, sink)) {
+    static AUTOMATON: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| automaton(SINKS.iter().copied()));
+    if AUTOMATON.as_ref().is_some_and(|automaton| automaton.is_match(near)) {
         let certain = mark.starts_with(b"$") || super::starts_with(mark, b"php:");
         return Some(if certain { Finding::certain(what, start..end) } else { text.grade(what, start..end) });
     }
@@ -422,6 +465,14 @@ fn sink(value: &[u8], start: usize, end: usize, what: &'static str, text: Text) 
     } else {
         Finding::likely(what, start..end)
     })
+}
+
+/// Pieces of text joined in parentheses, and a call of what they name.
+fn pieces(value: &[u8], start: usize, end: usize, what: &'static str) -> Option<Finding> {
+    let mut cursor = Cursor::from(value, end);
+    cursor.take_at_most(64, |byte| is_word(byte) || matches!(byte, b'\'' | b'.'));
+    let called = cursor.eat(b')') && cursor.eat(b'(');
+    called.then(|| Finding::certain(what, start..cursor.at()))
 }
 
 /// The tag of a language: certain with a call of its own behind it in a short value.
@@ -471,6 +522,10 @@ mod tests {
                 "<? system('id'); ?>",
                 "<?php eval(base64_decode('x'));",
                 "system('id')",
+                "('sys'.'tem')('id')",
+                "${@print(md5(1))}",
+                "1;res.end(JSON.stringify(process.env))",
+                "().__class__.__bases__[0].__subclasses__()",
                 "system('id');",
                 "';system('id');//",
                 "\".system('id').\"",
@@ -595,6 +650,11 @@ mod tests {
                 "const a = 1;\nconst cp = require('child_process');\ncp.exec('ls');\n",
                 "int main() {\n  system(\"pause\");\n  return 0;\n}\n",
                 "import os\n\nos.system('clear')\n\nprint(1)\n",
+                "Execute request now",
+                "java.lang.RuntimeException: x",
+                "Cannot invoke \"java.lang.Runtime.availableProcessors()\"",
+                "the return process",
+                "how to use Class.forName() well",
                 "How do I call Runtime.getRuntime().exec() from my own class in the latest version of Java?",
                 "var x = eval('1+1');",
             ],

@@ -10,6 +10,9 @@ use super::Finding;
 use super::evidence::Best;
 use super::scan::{Classes, Cursor, before, find_text, has_text, part, positions, starts_with};
 
+/// Judges the bytes of a value in one notation.
+type Grammar = fn(&[u8]) -> Option<Finding>;
+
 /// How many bytes of a base64 text are decoded to look for names in it.
 const PEEK: usize = 160;
 
@@ -19,9 +22,10 @@ pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
         return best.into_finding();
     }
     let pickle_like = classes.any(Classes::NEWLINE) || classes.any(Classes::HIGH);
-    let grammars: [(bool, fn(&[u8]) -> Option<Finding>); 7] = [
+    let grammars: [(bool, Grammar); 8] = [
         (classes.all(Classes::COLON.or(Classes::DOUBLE)), php),
         (classes.any(Classes::DOUBLE), json),
+        (classes.any(Classes::DOT), gadget),
         (classes.any(Classes::BANG), yaml),
         (classes.any(Classes::DOLLAR), node),
         (classes.any(Classes::LESS), xml),
@@ -38,6 +42,9 @@ pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
 
 /// `AC ED 00 05`, raw, hexadecimal or base64, followed by the tag of an object.
 fn java(value: &[u8]) -> Option<Finding> {
+    if value.len() < 4 {
+        return None;
+    }
     if let Some(at) = memchr::memmem::find(value, &[0xac, 0xed, 0x00, 0x05]) {
         return Some(Finding::certain("Java object stream", at..at + 4));
     }
@@ -58,6 +65,14 @@ fn dotnet(value: &[u8]) -> Option<Finding> {
     let raw: &[u8] = &[0, 1, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 1];
     if value.starts_with(raw) {
         return Some(Finding::certain(".NET object stream", 0..raw.len()));
+    }
+    // ASP.NET's own state begins like this; within it an object stream is no state.
+    if value.starts_with(b"/wE") {
+        let mut bytes = [0_u8; PEEK];
+        let count = decode_base64(value, &mut bytes);
+        if memchr::memmem::find(part(&bytes, 0, count), raw).is_some() {
+            return Some(Finding::certain(".NET object stream in a view state", 0..value.len()));
+        }
     }
     let at = memchr::memmem::find(value, b"AAEAAAD/////")?;
     (!before(value, at).is_some_and(is_base64)).then(|| Finding::certain(".NET object stream in base64", at..at + 12))
@@ -232,6 +247,37 @@ fn json(value: &[u8]) -> Option<Finding> {
     listed.then(|| Finding::certain("JSON that names a class to be loaded", 0..cursor.at()))
 }
 
+/// Classes whose mere name, as the whole value, asks for an object that does harm.
+const GADGETS: &[&[u8]] = &[
+    b"jdbcrowsetimpl",
+    b"templatesimpl",
+    b"classpathxmlapplicationcontext",
+    b"filesystemxmlapplicationcontext",
+    b"badattributevalueexpexception",
+    b"invokertransformer",
+    b"chainedtransformer",
+    b"propertypathfactorybean",
+    b"scriptenginemanager",
+    b"annotationinvocationhandler",
+    b"jndiconfiguration",
+    b"drivermanagerconnectionsource",
+    b"objectdataprovider",
+    b"jndiconverter",
+    b"jtatransactionmanager",
+];
+
+/// A class name as the whole value, as it is left of `{"@type":"…"}` when JSON is read into values.
+fn gadget(value: &[u8]) -> Option<Finding> {
+    if value.len() > 160 || !value.iter().all(|byte| super::scan::is_word(*byte) || matches!(byte, b'.' | b';' | b'['))
+    {
+        return None;
+    }
+    let name = value.rsplit(|byte| *byte == b'.').next()?;
+    let name = name.strip_suffix(b";").unwrap_or(name);
+    super::scan::is_one_of(name, GADGETS)
+        .then(|| Finding::certain("class that does harm when it is loaded", 0..value.len()))
+}
+
 /// Tags of YAML that make objects.
 const TAGS: &[&[u8]] = &[
     b"!!python/object",
@@ -351,6 +397,9 @@ mod tests {
             &[
                 "rO0ABXNyABdqYXZhLnV0aWwuUHJpb3JpdHlRdWV1ZQ==",
                 "rO0ABQ==",
+                "com.sun.rowset.JdbcRowSetImpl",
+                "Lcom.sun.rowset.JdbcRowSetImpl;",
+                "/wEy5AIAAQAAAP////8BAAAAAAAAAAwCAAAAXk1pY3Jvc29mdA",
                 "data=rO0ABXNyABFqYXZhLnV0aWwuSGFzaFNldA",
                 "aced00057372001164",
                 "ACED0005737200",

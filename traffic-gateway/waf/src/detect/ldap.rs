@@ -48,7 +48,7 @@ pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
 fn closing(value: &[u8], at: usize) -> Option<Finding> {
     let mut cursor = Cursor::from(value, at);
     cursor.take_at_most(8, |byte| byte == b')' || is_space(byte));
-    if cursor.peek() == Some(0) && value.get(..at)?.ends_with(b"*") {
+    if cursor.peek() == Some(0) {
         return Some(Finding::certain("LDAP filter ended early", at..cursor.at() + 1));
     }
     if !cursor.eat(b'(') {
@@ -116,6 +116,7 @@ mod tests {
             DetectLdap,
             &[
                 "*)(uid=*",
+                "admin))\0",
                 "admin*)((|userPassword=*)",
                 "*)(&",
                 "bob)(|(&",

@@ -9,7 +9,7 @@
 
 mod scan;
 mod evidence;
-mod examine;
+mod form;
 mod command;
 mod code;
 mod traversal;
@@ -34,7 +34,7 @@ mod check;
 mod speed;
 
 pub use evidence::{Finding, Grade};
-pub use examine::{Evidence, Findings, examine, find_in_views};
+pub use form::find_in;
 pub use scan::Classes;
 use scan::starts_with;
 

@@ -72,14 +72,15 @@ pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
     if classes.any(Classes::DOLLAR) && positions(b'$', value).any(|at| best.keep(operator(value, at))) {
         return best.into_finding();
     }
-    if classes.any(Classes::SINGLE.or(Classes::DOUBLE))
-        && classes.any(Classes::PIPE.or(Classes::AMPERSAND).or(Classes::SEMICOLON))
-    {
+    if classes.any(Classes::SINGLE.or(Classes::DOUBLE)) {
         for quote in [b'\'', b'"'] {
             if positions(quote, value).take(TRIES).any(|at| best.keep(break_out(value, at))) {
                 return best.into_finding();
             }
         }
+    }
+    if classes.any(Classes::NEWLINE) && best.keep(line_command(value)) {
+        return best.into_finding();
     }
     if classes.any(Classes::SEMICOLON) && classes.any(Classes::PAREN) {
         best.keep(after_number(value));
@@ -156,9 +157,31 @@ fn break_out(value: &[u8], at: usize) -> Option<Finding> {
         cursor.take_at_most(8, is_space);
         statement(&mut cursor)?
     } else {
-        return None;
+        cypher(&mut cursor)?
     };
     Some(if has_pair { Finding::likely(what, at..cursor.at()) } else { Finding::certain(what, at..cursor.at()) })
+}
+
+/// A clause of Cypher, the language of a graph database.
+fn cypher(cursor: &mut Cursor<'_>) -> Option<&'static str> {
+    let called = cursor.eat_text(b"call ") && !cursor.word().is_empty() && matches!(cursor.peek(), Some(b'.' | b'('));
+    let clauses = [b"match (".as_slice(), b"match(", b"load csv ", b"detach delete ", b"with true as "];
+    (called || clauses.iter().any(|clause| cursor.eat_text(clause)))
+        .then_some("clause of a graph database after a string")
+}
+
+/// `x`, a line break, and a command of a database that reads lines; only in the first lines, behind a single word.
+fn line_command(value: &[u8]) -> Option<Finding> {
+    const COMMANDS: [&[u8]; 7] =
+        [b"flushall", b"flushdb", b"config set ", b"slaveof ", b"replicaof ", b"module load ", b"script load "];
+    positions(b'\n', value).take(TRIES).find_map(|at| {
+        let mut cursor = Cursor::from(value, at + 1);
+        let found = COMMANDS.iter().any(|command| cursor.eat_text(command));
+        let ends = before(value, cursor.at()) == Some(b' ') || cursor.peek().is_none_or(is_space);
+        let is_parameter = !part(value, 0, at).trim_ascii().contains(&b' ');
+        (found && ends && is_parameter)
+            .then(|| Finding::certain("command of a database in a line of its own", at..cursor.at()))
+    })
 }
 
 /// A comparison in the notation of script, or something that is true by itself.
@@ -176,6 +199,11 @@ fn condition(cursor: &mut Cursor<'_>) -> Option<&'static str> {
     cursor.take_at_most(8, is_space);
     if length == 0 {
         return None;
+    }
+    let joined = matches!(part(cursor.rest(), 0, 2), b"||" | b"&&")
+        && matches!(part(cursor.rest(), 2, 16).trim_ascii_start().first(), Some(b'\'' | b'"'));
+    if joined {
+        return Some(what);
     }
     let equals = cursor.take_at_most(4, |byte| matches!(byte, b'=' | b'!' | b'<' | b'>')).len();
     let comment = part(cursor.rest(), 0, 2) == b"//" || cursor.rest() == b"%00" || cursor.peek() == Some(0);
@@ -209,7 +237,12 @@ fn statement(cursor: &mut Cursor<'_>) -> Option<&'static str> {
         cursor.take_at_most(32, |byte| super::scan::is_word(byte) || is_space(byte));
         return cursor.eat(b'=').then_some(what);
     }
-    (cursor.eat_text(b"$where") || cursor.eat_text(b"$or:")).then_some(what)
+    if cursor.eat_text(b"$where") || cursor.eat_text(b"$or:") {
+        return Some(what);
+    }
+    // `it=new Date()`
+    let assigned = !cursor.word().is_empty() && cursor.eat(b'=') && cursor.eat_text(b"new ");
+    assigned.then_some(what)
 }
 
 /// `1; sleep(5000)`, `0;var date=new Date(); do{…}while(…)`: statements after a number.
@@ -256,6 +289,10 @@ mod tests {
                 ", $where: '1 == 1'",
                 "', $or: [ {}, { 'a':'a",
                 "' || '1'=='1",
+                "x\nFLUSHALL\nCONFIG SET dir /var/www",
+                "Gifts'||1||'",
+                "';it=new Date();do{pt=new Date();}while(pt-it<5000);'",
+                "x' CALL db.labels() YIELD label",
                 "'||'1'=='1",
                 "' || 1==1//",
                 "' || 1==1%00",

@@ -22,7 +22,7 @@ pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
 
 /// Every `__proto__`, and the spelling that a filter which removes it once would turn into it.
 fn proto(value: &[u8], best: &mut Best) -> bool {
-    for name in [b"__proto__".as_slice(), b"__pro__proto__to__"] {
+    for name in [b"__proto__".as_slice(), b"__pro__proto__to__", b"__globals__", b"__builtins__", b"__subclasses__"] {
         let mut from = 0;
         while let Some(at) = memchr::memmem::find(value.get(from..).unwrap_or_default(), name) {
             let start = from + at;
@@ -87,8 +87,6 @@ fn judge(value: &[u8], start: usize, end: usize) -> Finding {
     let reaches_on = cursor.peek().is_none_or(|byte| matches!(byte, b'.' | b'[' | b']' | b'=' | b'/' | b'"' | b'\''));
     if is_key || (is_name && reaches_on) || (is_name && quoted) {
         Finding::certain(what, start..end)
-    } else if before(value, end) == Some(b'e') && value.get(end) == Some(&b'"') {
-        Finding::certain(what, start..end)
     } else {
         Finding::likely(what, start..end)
     }
@@ -128,6 +126,8 @@ mod tests {
                 "__proto__=1",
                 "__pro__proto__to__[x]",
                 "a.b.c.__proto__",
+                "__globals__",
+                "__class__.__init__.__globals__.app.secret_key",
                 "items[0].__proto__.toString",
                 "json.__proto__.x",
                 "a['__proto__']['b']",

@@ -1,5 +1,18 @@
 //! What the grammars share: a cursor over bytes that never panics, words without regard to case, classes of bytes.
 
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+
+/// Builds what finds any of some texts in one pass, whatever their case, the longest where several begin. The texts are
+/// constants of ours, and tests show that each list compiles.
+pub(crate) fn automaton<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> Option<AhoCorasick> {
+    AhoCorasick::builder()
+        .ascii_case_insensitive(true)
+        .match_kind(MatchKind::LeftmostLongest)
+        .kind(Some(AhoCorasickKind::DFA))
+        .build(texts)
+        .ok()
+}
+
 /// Which kinds of bytes a value holds, gathered in one pass.
 ///
 /// Every grammar names the bytes without which its attack cannot exist; a value without them is not looked at.
@@ -187,6 +200,11 @@ impl<'a> Cursor<'a> {
         let length = rest.iter().position(|&byte| !of_kind(byte)).unwrap_or(rest.len());
         self.at += length;
         rest.get(..length).unwrap_or_default()
+    }
+
+    /// Takes letters, digits and `_`, of which a name has few.
+    pub(crate) fn word(&mut self) -> &'a [u8] {
+        self.take_at_most(64, is_word)
     }
 
     /// Takes white space; says whether there was any.

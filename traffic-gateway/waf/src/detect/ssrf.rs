@@ -70,6 +70,9 @@ fn url(value: &[u8], slashes: usize) -> Option<Finding> {
         return None;
     }
     let is_whole = stands_alone(value, start);
+    if part(value, 0, start).eq_ignore_ascii_case(b"jar:") {
+        return Some(Finding::certain("URL of another protocol", 0..slashes));
+    }
     let mut cursor = Cursor::from(value, slashes);
     cursor.take_at_most(if is_one_of(scheme, &[b"file"]) { 2 } else { 8 }, |byte| matches!(byte, b'/' | b'\\'));
     let authority = authority(&mut cursor);
@@ -168,10 +171,7 @@ fn place_v4(address: Ipv4Addr) -> Place {
 }
 
 fn place_v6(address: Ipv6Addr) -> (Place, bool) {
-    if address.is_loopback() {
-        return (Place::Machine, true);
-    }
-    if address.is_unspecified() {
+    if address.is_loopback() || address.is_unspecified() {
         return (Place::Machine, false);
     }
     match address.segments() {
@@ -310,7 +310,10 @@ fn judge_host(host: &[u8], rest: &[u8], is_whole: bool, at: Range<usize>) -> Opt
     if any(RESOLVERS) {
         return Some(graded(is_whole, "name that resolves to the machine itself", at));
     }
-    if any(INSIDE) || host.eq_ignore_ascii_case(b"kubernetes.default") {
+    if starts_with(host, b"kubernetes.default") && is_whole {
+        return Some(Finding::certain("URL of an inside name", at));
+    }
+    if any(INSIDE) {
         return Some(Finding::likely("URL of an inside name", at));
     }
     let (place, usual) = if is_local_name(host) { (Place::Machine, true) } else { address(host)? };
@@ -364,7 +367,7 @@ fn disguised(user: &[u8], host: &[u8], after: &Cursor<'_>, is_whole: bool, at: R
 /// `http:127.0.0.1`, `url:http://…`, `gopher:_…`: schemes without slashes, at the beginning.
 fn slashless(value: &[u8]) -> Option<Finding> {
     let mut cursor = Cursor::new(value);
-    if !(cursor.eat_text(b"http") && (cursor.eat(b's') || cursor.eat(b'S') || true) && cursor.eat(b':')) {
+    if !cursor.eat_text(b"http:") && !cursor.eat_text(b"https:") {
         return None;
     }
     if cursor.take_at_most(8, |byte| matches!(byte, b'/' | b'\\')) == b"//" {
@@ -400,6 +403,9 @@ mod tests {
                 "http://metadata.google.internal/computeMetadata/v1/",
                 "http://100.100.100.200/latest",
                 "http://[fd00:ec2::254]/latest",
+                "http://kubernetes.default.svc/api",
+                "jar:http://127.0.0.1:8080/a.zip!/x",
+                "http://[::1]:8080/actuator/env",
                 "http://127.0.0.1/",
                 "http://127.0.0.1/admin",
                 "http://localhost/admin",
@@ -457,7 +463,6 @@ mod tests {
                 "http://172.16.0.1/",
                 "http://localhost:3000/callback",
                 "http://[fe80::1]/",
-                "http://kubernetes.default.svc/api",
                 "file:///C:/Users/me/a.html",
                 "http://example.com@evil.example/",
                 "http:\\\\127.0.0.1/",

@@ -8,9 +8,13 @@
 //! Leaves placeholders (`{{name}}`, `${user.name}`, `{{ price | currency }}`), helpers with plain arguments and template
 //! literals of JavaScript inside source code at most likely.
 
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
+
 use super::Finding;
 use super::evidence::Best;
-use super::scan::{Classes, Cursor, before, find_text, has_text, is_space, is_word, part};
+use super::scan::{Classes, Cursor, automaton, before, find_text, has_text, is_space, is_word, part};
 
 /// How long an expression is looked at.
 const REACH: usize = 1024;
@@ -87,6 +91,10 @@ fn expression(value: &[u8], at: usize, open: &[u8], close: &[u8], shared: bool) 
     let length = memchr::memmem::find(body, close);
     let inside = length.map_or(body, |length| part(body, 0, length));
     let end = value.len().min(at + open.len() + inside.len() + if length.is_some() { close.len() } else { 0 });
+    // Whoever writes so many expressions closes them.
+    if length.is_none() && body.len() <= SHORT_REACH && at > REACH {
+        return None;
+    }
     let shape = shape(inside, open);
     // JavaScript's template literals and shells use `${…}`: there a call or a sum is ordinary, inside a program.
     let in_program = shared && is_program(value, at);
@@ -184,6 +192,15 @@ const WALKS: &[&[u8]] = &[
     b"eval(",
     b"file.open(",
     b"io.popen",
+    b"map('passthru",
+    b"filter('passthru",
+    b"map('exec",
+    b"filter('exec",
+    b"@environment",
+    b"@systemproperties",
+    b"pagecontext.",
+    b"getsession()",
+    b"param.getclass",
     b"`id`",
     b"`ls",
     b"`whoami",
@@ -222,7 +239,11 @@ const WALKS: &[&[u8]] = &[
 ];
 
 fn shape(inside: &[u8], open: &[u8]) -> Shape {
-    if inside.len() >= 5
+    // Back quotes run a command in Ruby.
+    if matches!(open, b"#{" | b"<%") && memchr::memchr_iter(b'`', inside).nth(1).is_some() {
+        return Shape::Walk;
+    }
+    if inside.len() >= 4
         && inside.iter().any(|byte| matches!(byte, b'.' | b'(' | b'_' | b'[' | b'`' | b'|' | b'?' | b'$' | b'#' | b' '))
         && walks(inside)
     {
@@ -241,9 +262,7 @@ fn shape(inside: &[u8], open: &[u8]) -> Shape {
 
 /// Whether one of [`WALKS`] is in the text: one pass of an automaton over all of them.
 fn walks(text: &[u8]) -> bool {
-    use std::sync::LazyLock;
-    static AUTOMATON: LazyLock<Option<aho_corasick::AhoCorasick>> =
-        LazyLock::new(|| aho_corasick::AhoCorasick::builder().ascii_case_insensitive(true).build(WALKS).ok());
+    static AUTOMATON: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| automaton(WALKS.iter().copied()));
     AUTOMATON.as_ref().is_some_and(|automaton| automaton.is_match(text))
 }
 
@@ -304,9 +323,8 @@ fn literal(cursor: &mut Cursor<'_>) -> bool {
 
 /// A name directly followed by a parenthesis, with a dot in the name or an argument in the parentheses.
 fn calls(text: &[u8]) -> bool {
-    memchr::memchr_iter(b'(', text).any(|at| {
-        before(text, at).is_some_and(|byte| is_word(byte)) && memchr::memchr(b')', part(text, at, text.len())).is_some()
-    })
+    memchr::memchr_iter(b'(', text)
+        .any(|at| before(text, at).is_some_and(is_word) && memchr::memchr(b')', part(text, at, text.len())).is_some())
 }
 
 /// Directives: FreeMarker's `<#assign x=…>`, Velocity's `#set($x=…)`, Pug's `#{…}` is a delimiter.
@@ -335,26 +353,28 @@ fn directive(value: &[u8]) -> Option<Finding> {
     None
 }
 
+/// How expressions of those languages begin.
+const PHRASES: &[&[u8]] = &[
+    b"t(java.lang.",
+    b"@java.lang.runtime@",
+    b"(#_memberaccess",
+    b"#_memberaccess[",
+    b"(#cmd=",
+    b"@ognl.ognlcontext@",
+    b"#context['com.opensymphony",
+    b"new java.lang.processbuilder(",
+    b"(#dm=@ognl",
+];
+
 /// Expressions of SpEL, OGNL and Java's expression language without their delimiters.
 fn language(value: &[u8]) -> Option<Finding> {
-    for text in [
-        b"t(java.lang.".as_slice(),
-        b"@java.lang.runtime@",
-        b"(#_memberaccess",
-        b"#_memberaccess[",
-        b"(#cmd=",
-        b"@ognl.ognlcontext@",
-        b"#context['com.opensymphony",
-        b"new java.lang.processbuilder(",
-        b"(#dm=@ognl",
-    ] {
-        if let Some(at) = find_text(value, text, 0) {
-            return Some(Finding::certain("expression of a language of Java's", at..at + text.len()));
-        }
+    static AUTOMATON: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| automaton(PHRASES.iter().copied()));
+    if let Some(found) = AUTOMATON.as_ref()?.find(value) {
+        return Some(Finding::certain("expression of a language of Java's", found.range()));
     }
+    let at = memchr::memmem::find(value, b".__class__")?;
     let chain = [b"__class__".as_slice(), b"__subclasses__(", b"__globals__[", b"__mro__"];
     let links = chain.iter().filter(|link| has_text(value, link)).count();
-    let at = find_text(value, b".__class__", 0)?;
     (links > 1).then(|| Finding::likely("walk through the attributes of Python", at..at + 10))
 }
 
@@ -369,6 +389,9 @@ mod tests {
             DetectTemplate,
             &[
                 "{{7*7}}",
+                "#{`id`}",
+                "#{@environment.getProperty('x')}",
+                "{{['cat /etc/passwd']|map('passthru')}}",
                 "{{ 7 * '7' }}",
                 "${7*7}",
                 "#{7*7}",

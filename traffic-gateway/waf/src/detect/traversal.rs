@@ -84,7 +84,7 @@ fn steps(cursor: &mut Cursor<'_>) -> Steps {
         let slashes = ahead.take_while(is_slash);
         let stays = ahead.peek() == Some(b'.') && ahead.peek_by(1).is_some_and(is_slash);
         let naive = (dots == 4 && slashes.len() > 1) || (dots == 3 && stays);
-        if dots < 2 || dots > 4 || (slashes.is_empty() && !literal) || (dots > 2 && !naive) {
+        if !(2..=4).contains(&dots) || (slashes.is_empty() && !literal) || (dots > 2 && !naive) {
             if steps.count == 0 {
                 cursor.skip(dots.max(1));
             }
@@ -166,6 +166,7 @@ const SENSITIVE: &[&[&[u8]]] = &[
     &[b"var", b"run", b"secrets", b"*"],
     &[b"var", b"run", b"docker.sock"],
     &[b"var", b"lib", b"mysql", b"*"],
+    &[b"var", b"lib", b"php", b"*"],
     &[b"var", b"spool", b"cron"],
     &[b"run", b"secrets", b"*"],
     &[b"root", b".ssh", b"*"],
@@ -319,7 +320,10 @@ fn judge_absolute(value: &[u8], start: usize, end: usize, first: &[u8]) -> Optio
     if !in_text {
         // `/var/log/app.log`, `/home/…` and Windows' own folders are what a form about servers holds.
         let common = is_one_of(first, &[b"var", b"windows", b"home", b"users", b"inetpub"])
-            && !part(value, start, end).to_ascii_lowercase().ends_with(b".ini");
+            && !part(value, start, end).to_ascii_lowercase().ends_with(b".ini")
+            && !super::scan::has_text(part(value, start, start + 64), b"drivers")
+            && !super::scan::has_text(part(value, start, start + 64), b"/lib/")
+            && !super::scan::has_text(part(value, start, start + 64), b"/run/");
         return Some(if common { Finding::likely(what, start..end) } else { Finding::certain(what, start..end) });
     }
     let tail = part(value, start, end);
@@ -372,6 +376,8 @@ mod tests {
                 "..\\/..\\/etc/passwd",
                 "../../../../../../../../boot.ini",
                 "/etc/passwd",
+                "/var/lib/php/sessions/sess_1",
+                "C:\\Windows\\System32\\drivers\\etc\\hosts",
                 "/etc/./passwd",
                 "//etc//passwd",
                 "\\etc\\passwd",

@@ -54,17 +54,9 @@ const FUNCTIONS: &[&[u8]] = &[
 pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
     let quoted = classes.any(Classes::SINGLE.or(Classes::DOUBLE));
     let has_path = classes.any(Classes::SLASH) && classes.any(Classes::PAREN.or(Classes::COLON));
-    if !(quoted
-        && classes.any(
-            Classes::EQUALS
-                .or(Classes::PIPE)
-                .or(Classes::PAREN)
-                .or(Classes::GREATER)
-                .or(Classes::LESS)
-                .or(Classes::SLASH),
-        ))
-        && !has_path
-    {
+    let comparing = Classes::EQUALS.or(Classes::PIPE).or(Classes::PAREN).or(Classes::GREATER).or(Classes::LESS);
+    let breaks_out = quoted && classes.any(comparing.or(Classes::SLASH));
+    if !breaks_out && !has_path {
         return None;
     }
     let mut best = Best::default();
@@ -75,10 +67,8 @@ pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
             }
         }
     }
-    if has_path {
-        if !best.keep(bare(value)) {
-            best.keep(axis(value));
-        }
+    if has_path && !best.keep(bare(value)) {
+        best.keep(axis(value));
     }
     best.into_finding()
 }
@@ -101,6 +91,9 @@ fn break_out(value: &[u8], at: usize) -> Option<Finding> {
     {
         return (!starts_with_quote_pair(value, at))
             .then(|| Finding::certain("another path after a string of an XPath expression", at..cursor.at()));
+    }
+    if cursor.eat_text(b"return fn:") {
+        return Some(Finding::certain("clause of XQuery after a string", at..cursor.at()));
     }
     if !cursor.eat_word(b"or") && !cursor.eat_word(b"and") {
         return None;
@@ -191,7 +184,7 @@ fn bare(value: &[u8]) -> Option<Finding> {
         let path = cursor.take_at_most(128, |byte| {
             is_word(byte) || matches!(byte, b'/' | b'*' | b'[' | b']' | b'@' | b':' | b'-' | b'.')
         });
-        let is_regex = path.ends_with(b"/") || !matches!(cursor.peek(), Some(b')' | b',') | None);
+        let is_regex = path.ends_with(b"/");
         let after_condition = value.get(..start).is_some_and(|head| {
             let head = head.trim_ascii_end();
             head.ends_with(b" or") || head.ends_with(b" and") || head.ends_with(b" OR") || head.ends_with(b" AND")
@@ -276,6 +269,8 @@ mod tests {
                 "' and //user[position()=1]/password='x",
                 "' or @admin='1",
                 "1 or count(//user)>0",
+                "1 and string-length(//user[position()=1]/child::node())=6",
+                "x') return fn:error(xs:QName('e'))",
                 "1 and string-length(//user[1]/name)=3",
                 "' and doc('http://evil.example/')",
                 "' or starts-with(name(),'a') or '",

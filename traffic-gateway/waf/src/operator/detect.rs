@@ -5,7 +5,7 @@
 
 use super::{Captures, OperatorError};
 use crate::decode::{Scratch, views};
-use crate::detect::{Classes, Grade, KINDS, find_among};
+use crate::detect::{Classes, Grade, KINDS, find_in};
 use crate::seclang::ast::OperatorKind;
 use crate::{sqli, xss};
 
@@ -21,7 +21,9 @@ pub(crate) struct Detector {
 
 impl Detector {
     pub(super) fn compile(kind: OperatorKind, argument: &str) -> Result<Self, OperatorError> {
-        let Some(grade) = Grade::find(argument) else { return Err(OperatorError::Grade(kind.name())) };
+        let graded = KINDS.contains(&kind);
+        let grade = if graded { Grade::find(argument) } else { Some(Grade::Likely) };
+        let Some(grade) = grade else { return Err(OperatorError::Grade(kind.name())) };
         Ok(Self { kind, grade })
     }
 
@@ -37,7 +39,7 @@ impl Detector {
             },
             OperatorKind::DetectXss => xss::detect(value),
             _ => views(value, &mut Scratch::default(), &mut |view| {
-                let found = find_among(self.kind, view.bytes, Classes::of(view.bytes));
+                let found = find_in(self.kind, view, Classes::of(view.bytes));
                 let Some(found) = found.filter(|found| found.grade >= self.grade) else { return false };
                 let evidence = view.bytes.get(found.at).unwrap_or(view.bytes);
                 captures.set_text(evidence.get(..EVIDENCE).unwrap_or(evidence));
@@ -58,7 +60,7 @@ impl Judged {
         views(value, scratch, &mut |view| {
             let classes = Classes::of(view.bytes);
             for kind in KINDS {
-                if let Some(found) = find_among(kind, view.bytes, classes) {
+                if let Some(found) = find_in(kind, view, classes) {
                     judged.add(kind, found.grade);
                 }
             }

@@ -146,7 +146,7 @@ impl Operator {
             Comparison::Detect(detector) => detector.matches(value, captures),
             Comparison::Text(relation) => match &self.argument {
                 Argument::Fixed(finder) => relation.holds(value, finder),
-                Argument::Expanded => relation.holds(value, &Finder::new(argument)),
+                Argument::Expanded => relation.holds_with(value, argument),
             },
             Comparison::Number(relation) => match &self.argument {
                 Argument::Fixed(finder) => relation.holds(value, finder.needle()),

@@ -27,6 +27,18 @@ impl Relation {
         !matches!(self, Self::Within)
     }
 
+    /// The same for an argument that was put together for one comparison: nothing is prepared for short ones.
+    pub(super) fn holds_with(self, value: &[u8], argument: &[u8]) -> bool {
+        match self {
+            Self::BeginsWith => value.starts_with(argument),
+            Self::Contains => is_within(argument, value),
+            Self::ContainsWord => contains_word(value, &Finder::new(argument)),
+            Self::EndsWith => value.ends_with(argument),
+            Self::Equals => value == argument,
+            Self::Within => is_within(value, argument),
+        }
+    }
+
     /// Whether `value` has this relation to the argument.
     pub(super) fn holds(self, value: &[u8], argument: &Finder<'_>) -> bool {
         match self {
@@ -35,9 +47,21 @@ impl Relation {
             Self::ContainsWord => contains_word(value, argument),
             Self::EndsWith => value.ends_with(argument.needle()),
             Self::Equals => value == argument.needle(),
-            Self::Within => memmem::find(argument.needle(), value).is_some(),
+            Self::Within => is_within(value, argument.needle()),
         }
     }
+}
+
+/// Longest value that is searched for without preparing a search, which costs more than the search itself.
+const SHORT: usize = 32;
+
+/// Whether `value` is somewhere in `text`. At worst [`SHORT`] steps a byte.
+fn is_within(value: &[u8], text: &[u8]) -> bool {
+    let Some((first, _)) = value.split_first() else { return true };
+    if value.len() > SHORT {
+        return memmem::find(text, value).is_some();
+    }
+    memchr::memchr_iter(*first, text).any(|at| text.get(at..).is_some_and(|rest| rest.starts_with(value)))
 }
 
 /// At worst as many steps as the value is long times the word; the word comes from a rule.

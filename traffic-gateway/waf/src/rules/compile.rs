@@ -2,6 +2,7 @@
 
 use crate::operator::Operator;
 use crate::seclang::ast::{self, OperatorKind, Position, Program, TargetKind, Variable};
+use crate::seclang::files::beside;
 
 use super::actions::{LinkSaid, Said, Vocabulary, number_source, selection_of};
 use super::cost::Costs;
@@ -25,7 +26,7 @@ pub(super) type Files<'a> = &'a mut dyn FnMut(&str) -> Result<Vec<u8>, String>;
 pub(super) fn compile(program: &Program, files: Files<'_>, options: &Options) -> Result<RuleSet, Vec<CompileError>> {
     let mut drafts = draft(program);
     drafts.rules.sort_by_key(|rule| (rule.phase, rule.order));
-    let mut compiler = Compiler::new(options);
+    let mut compiler = Compiler::new(options, &program.sources);
     compiler.errors.append(&mut drafts.errors);
     compiler.refuse_equal_ids(&drafts.rules);
     let settings = Settings::new(options, &drafts.settings);
@@ -41,6 +42,7 @@ pub(super) fn compile(program: &Program, files: Files<'_>, options: &Options) ->
 /// What all rules share while they are compiled.
 struct Compiler<'a> {
     options: &'a Options,
+    sources: &'a [ast::Source],
     errors: Vec<CompileError>,
     tx: Names,
     members: Names,
@@ -52,7 +54,7 @@ struct Compiler<'a> {
 }
 
 impl<'a> Compiler<'a> {
-    fn new(options: &'a Options) -> Self {
+    fn new(options: &'a Options, sources: &'a [ast::Source]) -> Self {
         let mut tx = Names::default();
         for digit in 0..10 {
             tx.add(&digit.to_string());
@@ -69,6 +71,7 @@ impl<'a> Compiler<'a> {
         members.add("");
         Self {
             options,
+            sources,
             errors: Vec::new(),
             tx,
             members,
@@ -208,7 +211,10 @@ impl<'a> Compiler<'a> {
             OperatorKind::Le => Comparison::Le,
             OperatorKind::Lt => Comparison::Lt,
             kind => {
-                let compiled = Operator::compile(kind, &operator.argument, files).map_err(|error| error.to_string())?;
+                let source = self.sources.get(operator.position.source as usize).map_or("", |source| &*source.name);
+                let mut find = |named: &str| files(&beside(source, named).display().to_string());
+                let compiled =
+                    Operator::compile(kind, &operator.argument, &mut find).map_err(|error| error.to_string())?;
                 let template = operator.argument.plain().is_none();
                 let template = template.then(|| Template::new(&operator.argument, &mut self.tx));
                 return Ok(Test::Operator(Box::new(compiled), template));
@@ -280,7 +286,7 @@ impl<'a> Compiler<'a> {
         let mut builder = UnitBuilder::new(rules.len());
         for (number, rule) in (0..).zip(rules.iter_mut()) {
             if self.options.prefilter && !rule.dead {
-                rule.filtered = builder.add(number, rule, &self.pipelines, &mut self.marks);
+                rule.filtered = builder.add(number, rule, &mut self.pipelines, &mut self.marks);
             }
         }
         let (scanners, units) = builder.build().map_err(|error| {

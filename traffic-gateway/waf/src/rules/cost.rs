@@ -1,4 +1,8 @@
 //! What each rule costs, counted while requests pass.
+//!
+//! Matches of rules that are logged are all counted. Runs, time, and matches of rules with `nolog`, of which every
+//! request has dozens, are counted in one transaction of 64 (by [`Start::random`](crate::transaction::Start::random)) and
+//! taken 64 times.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,15 +29,17 @@ pub(crate) struct Counted {
 }
 
 impl Counted {
-    pub(crate) fn ran(&self, nanoseconds: u64) {
-        self.runs.fetch_add(1, Ordering::Relaxed);
+    /// One run that stands for so many.
+    pub(crate) fn ran(&self, times: u64, nanoseconds: u64) {
+        self.runs.fetch_add(times, Ordering::Relaxed);
         if nanoseconds > 0 {
-            self.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
+            self.nanoseconds.fetch_add(nanoseconds.saturating_mul(times), Ordering::Relaxed);
         }
     }
 
-    pub(crate) fn hit(&self) {
-        self.hits.fetch_add(1, Ordering::Relaxed);
+    /// One match that stands for so many.
+    pub(crate) fn hit(&self, times: u64) {
+        self.hits.fetch_add(times, Ordering::Relaxed);
     }
 
     pub(super) fn cost(&self, id: u32) -> Cost {

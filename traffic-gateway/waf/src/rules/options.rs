@@ -4,7 +4,7 @@ use crate::body::Limits;
 use crate::seclang::ast::LimitAction;
 
 /// Settings of a rule set. What the files set (`SecRequestBodyLimit`, `setvar:tx.blocking_paranoia_level`) overrides them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// `TX.blocking_paranoia_level`: rules up to this level count towards a denial, 1 to 4. Default 1.
     pub blocking_paranoia: u8,

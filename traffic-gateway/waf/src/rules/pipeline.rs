@@ -52,6 +52,16 @@ impl Pipelines {
         for transformation in transformations {
             steps.push(self.step(table, *transformation)?);
         }
+        self.number_of(steps)
+    }
+
+    /// What a text goes through up to each step, for rules that compare after every one.
+    pub(crate) fn prefixes(&mut self, id: PipelineId) -> Option<Vec<PipelineId>> {
+        let steps = self.get(id).steps.clone();
+        (0..=steps.len()).map(|length| self.number_of(steps.get(..length)?.to_vec())).collect()
+    }
+
+    fn number_of(&mut self, steps: Vec<Step>) -> Option<PipelineId> {
         let triggers = steps.iter().fold(0, |all, step| all | step.triggers);
         let pipeline = Pipeline { steps, triggers };
         let number = match self.all.iter().position(|known| *known == pipeline) {

@@ -7,6 +7,7 @@ use crate::seclang::ast::{AllowScope, BodyProcessor, EngineMode, Position, Toggl
 
 use super::names::{NameId, TxId};
 use super::pipeline::PipelineId;
+use super::prefilter::Ask;
 use super::template::Template;
 
 /// A rule with all links of its chain.
@@ -78,6 +79,16 @@ pub(crate) enum Test {
     Number(Comparison, NumberSource),
     /// By an operator; the argument is put together first when it holds references.
     Operator(Box<Operator>, Option<Template>),
+}
+
+impl Test {
+    /// What the prefilter has to know before this comparison.
+    pub(crate) fn ask(&self) -> Ask {
+        match self {
+            Self::Operator(operator, _) if operator.detector().is_some() => Ask::Grammars,
+            _ => Ask::Literals,
+        }
+    }
 }
 
 /// Comparisons of numbers.

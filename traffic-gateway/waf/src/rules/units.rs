@@ -140,7 +140,7 @@ impl UnitBuilder {
         &mut self,
         number: u32,
         rule: &Rule,
-        pipelines: &Pipelines,
+        pipelines: &mut Pipelines,
         marks: &mut MarkTable,
     ) -> Option<Side> {
         let head = rule.links.first()?;
@@ -157,8 +157,11 @@ impl UnitBuilder {
         if sources.iter().any(|(source, _)| source.side() != side) {
             return None;
         }
+        let compared = if head.multi_match { pipelines.prefixes(head.pipeline)? } else { vec![head.pipeline] };
         for (source, name) in sources {
-            self.place(number, source, name, head, pipelines);
+            for pipeline in &compared {
+                self.place(number, source, name, *pipeline, pipelines);
+            }
         }
         let scanner = self.scanners.get_mut(side as usize)?;
         match question {
@@ -168,7 +171,14 @@ impl UnitBuilder {
         Some(side)
     }
 
-    fn place(&mut self, number: u32, source: Source, name: Option<NameId>, head: &Link, pipelines: &Pipelines) {
+    fn place(
+        &mut self,
+        number: u32,
+        source: Source,
+        name: Option<NameId>,
+        pipeline: PipelineId,
+        pipelines: &Pipelines,
+    ) {
         let words = self.rules.div_ceil(64);
         let Some(units) = self.units.get_mut(source as usize) else { return };
         let unit = match name {
@@ -189,11 +199,11 @@ impl UnitBuilder {
             unit.rules = vec![0; words].into();
         }
         set_bit(&mut unit.rules, number);
-        unit.triggers |= pipelines.get(head.pipeline).triggers;
-        let row = match unit.pipelines.iter_mut().position(|(pipeline, _)| *pipeline == head.pipeline) {
+        unit.triggers |= pipelines.get(pipeline).triggers;
+        let row = match unit.pipelines.iter_mut().position(|(known, _)| *known == pipeline) {
             Some(index) => index,
             None => {
-                unit.pipelines.push((head.pipeline, vec![0; words].into()));
+                unit.pipelines.push((pipeline, vec![0; words].into()));
                 unit.pipelines.len() - 1
             }
         };
@@ -223,10 +233,10 @@ enum Question {
 }
 
 /// The question for the first comparison of a rule; `None` for rules that must run anyway, as those whose comparison is
-/// negated, holds references or comes after every transformation (`multiMatch`).
+/// negated or holds references.
 fn question_of(head: &Link) -> Option<Question> {
     let Test::Operator(operator, None) = &head.test else { return None };
-    if head.negated || head.multi_match || head.targets.is_empty() {
+    if head.negated || head.targets.is_empty() {
         return None;
     }
     if let Some(detector) = operator.detector() {

@@ -9,7 +9,7 @@ use super::{control, names, set_variable, text};
 use crate::transform::Transformation;
 
 /// All actions that can be written.
-const ACTIONS: &[&str] = &[
+pub(super) const ACTIONS: &[&str] = &[
     "id",
     "phase",
     "msg",

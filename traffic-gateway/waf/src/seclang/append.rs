@@ -62,7 +62,12 @@ mod tests {
         let names: Vec<_> = program.sources.iter().map(|source| &*source.name).collect();
         assert_eq!(names, ["first.conf", "second.conf"]);
         let DirectiveKind::Rule(rule) = &program.directives[1].kind else { panic!() };
-        let positions = [program.directives[1].position, rule.targets[1].position, rule.operator.position, rule.actions[0].position];
+        let positions = [
+            program.directives[1].position,
+            rule.targets[1].position,
+            rule.operator.position,
+            rule.actions[0].position,
+        ];
         assert!(positions.iter().all(|position| position.source == 1 && position.line == 2), "{positions:?}");
     }
 }

@@ -7,7 +7,8 @@ use super::ast::{BodyProcessor, Control, EngineMode, Position, Selection, Target
 use super::diagnostic::{Problem, Report, shown};
 use super::{names, target};
 
-const FLAGS: &[&str] = &[
+/// All flags of `ctl`.
+pub(super) const FLAGS: &[&str] = &[
     "ruleEngine",
     "ruleRemoveById",
     "ruleRemoveByTag",

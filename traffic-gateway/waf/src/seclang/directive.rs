@@ -8,7 +8,7 @@ use super::words::{self, Word, is_blank};
 use super::{action, names, operator, target};
 
 /// All directives that do something.
-const DIRECTIVES: &[&str] = &[
+pub(super) const DIRECTIVES: &[&str] = &[
     "Include",
     "IncludeOptional",
     "SecRule",

@@ -79,11 +79,10 @@ impl<'f> Loader<'f> {
     fn keep(&mut self, directive: Option<Directive>, position: Position, sound: bool) {
         self.parts = self.parts.saturating_add(directive.as_ref().map_or(0, parts));
         if self.entries.len() >= MAX_DIRECTIVES {
-            return self.stop(position, format!("more than {MAX_DIRECTIVES} directives; split the rules over routes"));
+            return self.stop(position, format!("more than {MAX_DIRECTIVES} directives; leave some out"));
         }
         if self.parts > MAX_PARTS {
-            return self
-                .stop(position, format!("more than {MAX_PARTS} targets and actions; split the rules over routes"));
+            return self.stop(position, format!("more than {MAX_PARTS} targets and actions; leave some out"));
         }
         self.entries.push(Entry { directive, sound });
     }

@@ -39,6 +39,7 @@ mod check;
 mod loader;
 mod print;
 mod append;
+pub mod reference;
 #[cfg(test)]
 mod tests;
 

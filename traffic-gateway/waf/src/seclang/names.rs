@@ -54,13 +54,13 @@ fn distance(from: &[u8], to: &[u8]) -> usize {
     row.last().copied().unwrap_or_default()
 }
 
-const PERSISTENT: &str = "nothing is kept from one transaction to the next here; count with the limits of a route, and use tx. within \
-                          a transaction";
+const PERSISTENT: &str = "nothing is kept from one transaction to the next here; count with a [[limit]] of the edge, and use tx. within a \
+                          transaction";
 const NO_PROGRAMS: &str =
     "rules start no programs and scripts; write the check as rules, or put a service behind the gateway";
 const NO_UPLOADS: &str = "uploads are inspected while they pass and never stored; remove the line";
 const NO_LOOKUP: &str = "rules ask no other service while a request waits; use the access lists of the edge";
-const NO_CHANGES: &str = "rules judge and change nothing; use the header and body filters of the route";
+const NO_CHANGES: &str = "rules judge and change nothing; change headers and bodies in the service";
 const NO_CHECKSUMS: &str = "validators of account numbers are not part of this engine; use @rx";
 
 /// Directives of other engines that are left out.
@@ -83,22 +83,31 @@ pub(super) const DIRECTIVES: &[Unsupported] = &[
     ("SecHashMethodRx", NO_CHANGES),
     ("SecHashMethodPm", NO_CHANGES),
     ("SecRulePerfTime", "the cost of rules is reported by `rules report`; remove the line"),
-    ("SecRuleInheritance", "every rule set stands alone; list its files in the configuration of the route"),
-    ("SecConnEngine", "connections are limited by the edge; see limits in its configuration"),
-    ("SecConnReadStateLimit", "connections are limited by the edge; see limits in its configuration"),
-    ("SecConnWriteStateLimit", "connections are limited by the edge; see limits in its configuration"),
-    ("SecReadStateLimit", "connections are limited by the edge; see limits in its configuration"),
-    ("SecWriteStateLimit", "connections are limited by the edge; see limits in its configuration"),
-    ("SecDisableBackendCompression", "set accept-encoding in the header filters of the route"),
-    ("SecChrootDir", "start the program confined instead; see the hardening page"),
-    ("SecServerSignature", "set the header `server` in the header filters of the route"),
+    ("SecRuleInheritance", "there is one set of rules for all routes; remove the line"),
+    ("SecConnEngine", "connections are limited by the edge; see [accept] in its configuration"),
+    ("SecConnReadStateLimit", "connections are limited by the edge; see [accept] in its configuration"),
+    ("SecConnWriteStateLimit", "connections are limited by the edge; see [accept] in its configuration"),
+    ("SecReadStateLimit", "connections are limited by the edge; see [accept] in its configuration"),
+    ("SecWriteStateLimit", "connections are limited by the edge; see [accept] in its configuration"),
+    (
+        "SecDisableBackendCompression",
+        "services are asked for plain answers where rules look at answers; remove the line",
+    ),
+    ("SecChrootDir", "start the program confined instead; remove the line"),
+    ("SecServerSignature", "rules change no answers; set the header `server` in the service"),
     ("SecParseXmlIntoArgs", "texts and attributes of XML are in XML:/* and XML://@*; name these targets"),
     ("SecDataset", "write the words into a file and name it with @pmFromFile or @ipMatchFromFile"),
     ("SecIgnoreRuleCompilationErrors", "a rule that does not compile is an error, always; repair or remove the rule"),
     ("<IfModule", "sections of a server's configuration are not read; remove the line and the one that closes it"),
     ("<IfDefine", "sections of a server's configuration are not read; remove the line and the one that closes it"),
-    ("<Location", "sections of a server's configuration are not read; give the route its own rule files"),
-    ("<LocationMatch", "sections of a server's configuration are not read; give the route its own rule files"),
+    (
+        "<Location",
+        "sections of a server's configuration are not read; compare REQUEST_FILENAME in a rule, or set the mode of the route",
+    ),
+    (
+        "<LocationMatch",
+        "sections of a server's configuration are not read; compare REQUEST_FILENAME in a rule, or set the mode of the route",
+    ),
     ("</IfModule>", "sections of a server's configuration are not read; remove the line"),
     ("</IfDefine>", "sections of a server's configuration are not read; remove the line"),
     ("</Location>", "sections of a server's configuration are not read; remove the line"),
@@ -170,7 +179,7 @@ pub(super) const VARIABLES: &[Unsupported] = &[
     ("MSC_PCRE_ERROR", "patterns take linear time and never fail; remove the target"),
     ("RX_ERROR", "patterns take linear time and never fail; remove the target"),
     ("WEBSERVER_ERROR_LOG", "rules do not read logs; remove the target"),
-    ("WEBAPPID", "every route names its own rule files; remove the target"),
+    ("WEBAPPID", "there is one set of rules for all routes; remove the target"),
     ("MODSEC_BUILD", "this is another engine; remove the target"),
     ("PERF_ALL", "the cost of rules is reported by `rules report`; remove the target"),
     ("JSON", "the leaves of a JSON body are in ARGS_POST"),
@@ -212,14 +221,29 @@ pub(super) const ACTIONS: &[Unsupported] = &[
     ("setrsc", PERSISTENT),
     ("setenv", "there is no environment to set; use setvar:tx."),
     ("proxy", "send calls elsewhere with a route; use deny or redirect"),
-    ("pause", "a request that waits costs the gateway more than the client; use the limits of a route"),
+    ("pause", "a request that waits costs the gateway more than the client; use a [[limit]] of the edge"),
     ("append", NO_CHANGES),
     ("prepend", NO_CHANGES),
-    ("sanitiseArg", "the log masks what its configuration names; remove the action"),
-    ("sanitiseMatched", "the log masks what its configuration names; remove the action"),
-    ("sanitiseMatchedBytes", "the log masks what its configuration names; remove the action"),
-    ("sanitiseRequestHeader", "the log masks what its configuration names; remove the action"),
-    ("sanitiseResponseHeader", "the log masks what its configuration names; remove the action"),
+    (
+        "sanitiseArg",
+        "the security log shows of credentials a digest alone and masks nothing else; use nolog, and protect the log",
+    ),
+    (
+        "sanitiseMatched",
+        "the security log shows of credentials a digest alone and masks nothing else; use nolog, and protect the log",
+    ),
+    (
+        "sanitiseMatchedBytes",
+        "the security log shows of credentials a digest alone and masks nothing else; use nolog, and protect the log",
+    ),
+    (
+        "sanitiseRequestHeader",
+        "the security log shows of credentials a digest alone and masks nothing else; use nolog, and protect the log",
+    ),
+    (
+        "sanitiseResponseHeader",
+        "the security log shows of credentials a digest alone and masks nothing else; use nolog, and protect the log",
+    ),
     ("xmlns", "XML:/* and XML://@* need no name spaces; remove the action"),
 ];
 
@@ -228,7 +252,7 @@ pub(super) const CONTROLS: &[Unsupported] = &[
     ("debugLogLevel", "use `rules explain` to see what a request matches"),
     ("hashEngine", NO_CHANGES),
     ("hashEnforcement", NO_CHANGES),
-    ("requestBodyLimit", "body limits belong to the route"),
-    ("responseBodyLimit", "body limits belong to the route"),
+    ("requestBodyLimit", "use `body_max` of the route"),
+    ("responseBodyLimit", "use SecResponseBodyLimit"),
     ("parseXmlIntoArgs", "texts and attributes of XML are in XML:/* and XML://@*; name these targets"),
 ];

@@ -46,6 +46,8 @@ pub(super) struct RequestBody {
     pub(super) length: u64,
     /// Whether more came than is looked at.
     pub(super) too_long: bool,
+    /// Whether only the beginning is shown, on purpose.
+    cut: bool,
     pub(super) outcome: Outcome,
     content_type: Vec<u8>,
     reader: Option<BodyReader>,
@@ -81,6 +83,7 @@ impl RequestBody {
     fn restart(&mut self) {
         self.length = 0;
         self.too_long = false;
+        self.cut = false;
         self.outcome = Outcome::default();
         self.reader = None;
         self.begun = false;
@@ -102,6 +105,7 @@ impl RequestBody {
 
     pub(super) fn is_strictly_wrong(&self) -> bool {
         self.begun
+            && !self.cut
             && self.processor == Some(BodyProcessor::Multipart)
             && (self.outcome.faults.strict_error() || self.outcome.malformed.is_some())
     }
@@ -185,6 +189,12 @@ impl State {
         self.body.reader = Some(reader);
     }
 
+    /// What follows of the body is not shown.
+    pub(super) const fn cut_body(&mut self) {
+        self.body.cut = true;
+        self.body.too_long = true;
+    }
+
     /// The body is complete.
     pub(super) fn end_body(&mut self, rules: &RuleSet) {
         if self.body.ended || !self.wants_request_body(rules) {
@@ -197,7 +207,10 @@ impl State {
             let mut outcome = reader.finish(&mut sink);
             outcome.arguments = outcome.arguments.saturating_add(self.body.outcome.arguments);
             self.body.outcome = outcome;
-            if let Some(malformed) = outcome.malformed {
+            if self.body.cut {
+                // That it has no end says nothing.
+                self.body.outcome.malformed = None;
+            } else if let Some(malformed) = outcome.malformed {
                 self.set_body_error(rules, malformed);
             }
         }

@@ -177,6 +177,11 @@ impl Transaction {
         self.state.take_body(&self.rules, piece)
     }
 
+    /// Only the beginning of the body is shown, up to here: that it is malformed for want of its end counts for nothing.
+    pub fn request_body_cut(&mut self) {
+        self.state.cut_body();
+    }
+
     /// The request is complete, with or without a body: phase 2.
     pub fn request_end(&mut self) -> Verdict {
         self.state.end_body(&self.rules);

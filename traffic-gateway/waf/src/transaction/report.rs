@@ -61,6 +61,8 @@ pub struct Match {
     pub paranoia: u8,
     /// What it added to variables that keep an anomaly score.
     pub score: i64,
+    /// Whether the rule wants the exchange in the audit log (`auditlog`).
+    pub audit: bool,
     /// The values that matched, of all links of a chain, at most [`TARGETS`].
     pub targets: Vec<MatchedTarget>,
     /// File the rule is in.
@@ -143,6 +145,7 @@ impl State {
             severity: rule.severity,
             paranoia: rule.paranoia,
             score: self.findings.score,
+            audit: rule.audit,
             targets,
             source: rules.source(rule.position),
             position: rule.position,

@@ -11,6 +11,9 @@ use super::report::MATCHED_BYTES;
 use super::state::State;
 use super::texts::TextId;
 
+/// One transaction in so many is counted, as so many.
+pub(super) const COUNTED: u64 = 64;
+
 impl State {
     /// Runs the rules of a phase, once, and says what was decided.
     pub(super) fn run_phase(&mut self, rules: &RuleSet, phase: u8) -> Verdict {
@@ -31,15 +34,7 @@ impl State {
         while let Some(number) = self.next_rule(rules, at, *end) {
             at = number + 1;
             let Some(rule) = rules.rules.get(number) else { break };
-            let started = rules.options.clock.map(|clock| clock());
-            let matched = self.run_rule(rules, number, rule);
-            if let Some(counted) = rules.costs.of(number) {
-                let now = rules.options.clock.map(|clock| clock());
-                counted.ran(now.zip(started).map_or(0, |(now, started)| now.saturating_sub(started)));
-                if matched {
-                    counted.hit();
-                }
-            }
+            let matched = self.run_counted(rules, number, rule);
             if !matched {
                 continue;
             }
@@ -52,6 +47,31 @@ impl State {
             }
         }
         self.verdict()
+    }
+
+    /// Runs a rule; in one transaction of [`COUNTED`] its runs are counted, so that threads do not fight over counters.
+    fn run_counted(&mut self, rules: &RuleSet, number: usize, rule: &Rule) -> bool {
+        if !self.counting {
+            let matched = self.run_rule(rules, number, rule);
+            if matched
+                && rule.log
+                && let Some(counted) = rules.costs.of(number)
+            {
+                counted.hit(1);
+            }
+            return matched;
+        }
+        let started = rules.options.clock.map(|clock| clock());
+        let matched = self.run_rule(rules, number, rule);
+        let ended = rules.options.clock.map(|clock| clock());
+        if let Some(counted) = rules.costs.of(number) {
+            let took = ended.zip(started).map_or(0, |(ended, started)| ended.saturating_sub(started));
+            counted.ran(COUNTED, took);
+            if matched {
+                counted.hit(if rule.log { 1 } else { COUNTED });
+            }
+        }
+        matched
     }
 
     /// What was decided so far.
@@ -173,22 +193,26 @@ impl State {
             return true;
         }
         let text = self.text_of(rules, item.subject);
+        let compare = |state: &mut Self, made: TextId| {
+            if let Some(side) = filter {
+                let row = state.texts.row(rules.scanner(side), made, link.test.ask());
+                if !has_bit(row, number) {
+                    return false;
+                }
+            }
+            state.compare(rules, rule, link, item, made, bound)
+        };
         if !link.multi_match {
             let made = self.texts.through(&rules.marks, pipeline, text);
-            if let Some(side) = filter
-                && !has_bit(self.texts.row(rules.scanner(side), made), number)
-            {
-                return false;
-            }
-            return self.compare(rules, rule, link, item, made, bound);
+            return compare(self, made);
         }
         let mut made = text;
-        let mut any = self.compare(rules, rule, link, item, made, bound);
+        let mut any = compare(self, made);
         for step in &pipeline.steps {
             let next = self.texts.step(&rules.marks, step, made);
             if next != made {
                 made = next;
-                any |= self.compare(rules, rule, link, item, made, bound);
+                any |= compare(self, made);
             }
         }
         any

@@ -6,6 +6,7 @@ use crate::body::{Buffers, Fault};
 use crate::operator::Captures;
 use crate::rules::RuleSet;
 use crate::rules::names::NameId;
+use crate::rules::prefilter::{Ask, Scanner};
 use crate::rules::units::Source;
 use crate::seclang::ast::{EngineMode, Variable};
 
@@ -14,6 +15,7 @@ use super::items::{Item, Matched};
 use super::members::Members;
 use super::report::Findings;
 use super::response::Response;
+use super::run::COUNTED;
 use super::texts::{TextId, Texts};
 use super::time::Time;
 use super::tx::TxVariables;
@@ -42,6 +44,8 @@ pub(super) struct State {
     pub(super) allowed: u8,
     /// What was decided, once it was.
     pub(super) verdict: Option<Verdict>,
+    /// Whether the runs of rules are counted.
+    pub(super) counting: bool,
     /// Whether more came than is looked at.
     pub(super) truncated: bool,
     pub(super) invalid_escape: bool,
@@ -106,6 +110,7 @@ impl State {
             phase: 0,
             allowed: 0,
             verdict: None,
+            counting: false,
             truncated: false,
             invalid_escape: false,
             highest_severity: None,
@@ -151,6 +156,7 @@ impl State {
     /// Sets what is known before the first byte.
     pub(super) fn set_start(&mut self, rules: &RuleSet, start: Start<'_>) {
         self.time = Time::new(start.unix_time);
+        self.counting = start.random.is_multiple_of(COUNTED);
         (self.client_port, self.server_port) = (start.client.port(), start.server.port());
         let mut text = std::mem::take(&mut self.scratch);
         for (place, address) in [(0, start.client.ip()), (1, start.server.ip())] {
@@ -274,13 +280,13 @@ impl State {
         let scanner = rules.scanner(source.side());
         for unit in rules.units.of(source, name).into_iter().flatten() {
             if !self.texts.marks(text).wake(unit.triggers) {
-                let row = self.texts.row(scanner, text);
+                let row = self.texts.row(scanner, text, ask_for(scanner, &unit.rules));
                 add_masked(&mut self.candidates, row, &unit.rules);
                 continue;
             }
             for (pipeline, mask) in &unit.pipelines {
                 let made = self.texts.through(&rules.marks, rules.pipelines.get(*pipeline), text);
-                let row = self.texts.row(scanner, made);
+                let row = self.texts.row(scanner, made, ask_for(scanner, mask));
                 add_masked(&mut self.candidates, row, mask);
             }
             self.texts.trim();
@@ -337,6 +343,10 @@ impl State {
             _ => None,
         }
     }
+}
+
+fn ask_for(scanner: &Scanner, rules: &[u64]) -> Ask {
+    if scanner.asks(rules) { Ask::Grammars } else { Ask::Literals }
 }
 
 /// Adds the bits of a row that a mask lets through.

@@ -12,7 +12,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use crate::decode::Scratch;
 use crate::rules::marks::{MarkTable, Marks};
 use crate::rules::pipeline::{Pipeline, Step};
-use crate::rules::prefilter::Scanner;
+use crate::rules::prefilter::{Ask, Scanner};
 
 use super::slots::Slots;
 
@@ -37,6 +37,8 @@ struct Entry {
     hash: u64,
     /// Row of `rows` that says which rules may match, for each scanner; 0 is none yet.
     row: [u32; 2],
+    /// Whether the grammars of a scanner were asked.
+    asked: [bool; 2],
 }
 
 #[derive(Debug, Default)]
@@ -104,6 +106,7 @@ impl Texts {
     }
 
     /// Bytes held for texts.
+    #[cfg(test)]
     pub(crate) fn size(&self) -> usize {
         self.base.bytes.len() + self.derived.bytes.len()
     }
@@ -123,10 +126,7 @@ impl Texts {
 
     /// The bytes of a text.
     pub(crate) fn bytes(&self, id: TextId) -> &[u8] {
-        let (pool, index) = self.pool(id);
-        let Some(entry) = pool.entries.get(index) else { return &[] };
-        let start = entry.start as usize;
-        pool.bytes.get(start..start + entry.length as usize).unwrap_or(&[])
+        bytes_of(self.pool(id).0, id)
     }
 
     fn pool(&self, id: TextId) -> (&Pool, usize) {
@@ -214,18 +214,35 @@ impl Texts {
         self.rows.clear();
         for (number, entry) in self.base.entries.iter_mut().enumerate() {
             entry.row = [0; 2];
+            entry.asked = [false; 2];
             self.known.insert(entry.hash, u32::try_from(number).unwrap_or(0));
         }
     }
 
-    /// Which rules may match a text, as a row of bits.
-    pub(crate) fn row(&mut self, scanner: &Scanner, id: TextId) -> &[u64] {
+    /// Which rules may match a text, as a row of bits; those that ask grammars only if the caller wants to know.
+    pub(crate) fn row(&mut self, scanner: &Scanner, id: TextId, ask: Ask) -> &[u64] {
         let words = scanner.words();
         let side = scanner.side();
-        let row = self.entry(id).and_then(|entry| entry.row.get(side).copied()).unwrap_or(0);
+        let entry = self.entry(id).copied();
+        let row = entry.and_then(|entry| entry.row.get(side).copied()).unwrap_or(0);
         let row = if row == 0 { self.scan(scanner, id) } else { row };
         let start = (row as usize - 1) * words;
+        let asked = entry.and_then(|entry| entry.asked.get(side).copied()).unwrap_or(true);
+        if ask == Ask::Grammars && !asked {
+            self.ask(scanner, id, start);
+        }
         self.rows.get(start..start + words).unwrap_or(&[])
+    }
+
+    fn ask(&mut self, scanner: &Scanner, id: TextId, start: usize) {
+        if let Some(asked) = self.entry_mut(id).and_then(|entry| entry.asked.get_mut(scanner.side())) {
+            *asked = true;
+        }
+        let Self { base, derived, rows, forms, .. } = self;
+        let bytes = bytes_of(if id.0 & DERIVED == 0 { base } else { derived }, id);
+        if let Some(row) = rows.get_mut(start..start + scanner.words()) {
+            scanner.ask(bytes, row, forms);
+        }
     }
 
     fn scan(&mut self, scanner: &Scanner, id: TextId) -> u32 {
@@ -239,13 +256,9 @@ impl Texts {
             self.seen_now = 1;
         }
         let marks = self.marks(id);
-        let pool = if id.0 & DERIVED == 0 { &self.base } else { &self.derived };
-        let bytes = pool.entries.get((id.0 & !DERIVED) as usize).map_or(&[][..], |entry| {
-            let from = entry.start as usize;
-            pool.bytes.get(from..from + entry.length as usize).unwrap_or(&[])
-        });
+        let bytes = bytes_of(if id.0 & DERIVED == 0 { &self.base } else { &self.derived }, id);
         if let Some(row) = self.rows.get_mut(start..) {
-            scanner.scan(bytes, marks, row, (&mut self.seen, self.seen_now), &mut self.forms);
+            scanner.scan(bytes, marks, row, &mut self.seen, self.seen_now);
         }
         let number = u32::try_from(start / words + 1).unwrap_or(1);
         let side = scanner.side();
@@ -256,12 +269,18 @@ impl Texts {
     }
 }
 
+fn bytes_of(pool: &Pool, id: TextId) -> &[u8] {
+    let Some(entry) = pool.entries.get((id.0 & !DERIVED) as usize) else { return &[] };
+    let start = entry.start as usize;
+    pool.bytes.get(start..start + entry.length as usize).unwrap_or(&[])
+}
+
 fn push(pool: &mut Pool, table: &MarkTable, bytes: &[u8], hash: u64) -> u32 {
     let number = u32::try_from(pool.entries.len()).unwrap_or(0);
     let start = u32::try_from(pool.bytes.len()).unwrap_or(u32::MAX);
     let length = u32::try_from(bytes.len()).unwrap_or(0);
     pool.bytes.extend_from_slice(bytes);
-    pool.entries.push(Entry { start, length, marks: table.marks(bytes), hash, row: [0; 2] });
+    pool.entries.push(Entry { start, length, marks: table.marks(bytes), hash, row: [0; 2], asked: [false; 2] });
     number
 }
 

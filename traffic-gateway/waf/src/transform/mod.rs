@@ -44,10 +44,10 @@ pub enum Changed {
 
 /// Declares the transformations with the names rules use.
 macro_rules! transformations {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal => $apply:path),+ $(,)?) => {
+    ($($(#[doc = $meaning:literal])+ $variant:ident = $name:literal => $apply:path),+ $(,)?) => {
         /// A transformation, by the name rules use.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum Transformation { $($(#[$doc])* $variant),+ }
+        pub enum Transformation { $($(#[doc = $meaning])+ $variant),+ }
 
         impl Transformation {
             /// All of them, in the order of their names.
@@ -57,6 +57,12 @@ macro_rules! transformations {
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name),+ }
+            }
+
+            /// What it does, with an example where that says more.
+            #[must_use]
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($meaning),+).trim_ascii()),+ }
             }
 
             /// Transforms `value` into `out`, which is cleared first.

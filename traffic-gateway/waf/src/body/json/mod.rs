@@ -208,7 +208,11 @@ impl Reader {
         if self.name.depth() >= usize::try_from(self.limits.depth).unwrap_or(usize::MAX) {
             return self.stop(Malformed::TooDeep, sink);
         }
-        if state == State::FirstKey { self.name.open_object() } else { self.name.open_array() }
+        if state == State::FirstKey {
+            self.name.open_object()
+        } else {
+            self.name.open_array()
+        }
         self.state = state;
     }
 

@@ -171,7 +171,8 @@ fn is_filename(name: &[u8]) -> bool {
 
 /// RFC 5987: `charset'language'percent-encoded`. What is not by that form is decoded as a whole.
 fn extended_value(value: &[u8]) -> Vec<u8> {
-    let encoded = split_once(b'\'', value).and_then(|(_, rest)| split_once(b'\'', rest)).map_or(value, |(_, rest)| rest);
+    let encoded =
+        split_once(b'\'', value).and_then(|(_, rest)| split_once(b'\'', rest)).map_or(value, |(_, rest)| rest);
     let mut decoded = Vec::with_capacity(encoded.len());
     // What is no escape stays as it is; that the parameter is there at all is a fault already.
     let _valid = percent_decode(encoded, &mut decoded, Plus::Plus);

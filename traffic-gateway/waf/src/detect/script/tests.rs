@@ -7,6 +7,8 @@ fn finds_text_a_browser_would_run() {
         DetectScript,
         &[
             "<script>alert(1)</script>",
+            "<style>@import'//evil.example/y.css';</style>",
+            "<math><mtext><table><mglyph><style><!--</style>",
             "<SCRIPT SRC=//evil.example/x.js></SCRIPT>",
             "<script/x>alert(1)</script>",
             "<script\n>alert(1)</script>",
@@ -122,7 +124,7 @@ fn finds_text_a_browser_would_run() {
             "alert(1)",
             "<form action=\"https://example.com\">",
             "<object data=\"movie.swf\">",
-            "document.cookie",
+            "window.open(document.cookie)",
             "List<Script>",
         ],
     );
@@ -168,6 +170,7 @@ fn leaves_markup_of_editors_code_and_prose_alone() {
             "<<EOF",
             "<-- here",
             "<script.js",
+            "<script[\\s>]",
             "JavaScript: The Good Parts",
             "JavaScript: The Definitive Guide (7th edition)",
             "Javascript:",
@@ -211,6 +214,8 @@ fn leaves_markup_of_editors_code_and_prose_alone() {
         DetectScript,
         &[
             "List<Script> scripts;",
+            "what does <script defer> do in a page?",
+            "<script> tag async vs defer",
             "function f() { alert(1); }",
             "console.log('x'); alert('y');",
             "var c = document.cookie;",

@@ -42,7 +42,8 @@ pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
         return None;
     }
     let mut best = Best::default();
-    for quote in [b'\'', b'"', b'`'] {
+    let kinds = [(b'\'', Classes::SINGLE), (b'"', Classes::DOUBLE), (b'`', Classes::BACKTICK)];
+    for (quote, _) in kinds.into_iter().filter(|(_, class)| classes.any(*class)) {
         if behind_quotes(value, quote, &mut best) {
             return best.into_finding();
         }
@@ -128,6 +129,12 @@ fn number(value: &[u8]) -> Option<Finding> {
         (Kind::Number | Kind::Variable, _) | (Kind::Key, Key::Literal) => Place::Number,
         (Kind::Name, _) => Place::Word,
         (Kind::Close, _) if signs == 0 => Place::Word,
+        // `(case when (select …) …)` where a column belongs.
+        (Kind::Key, Key::Case) if tokens.peek_by(1).key == Key::When => {
+            let asks = (2..token::TOKENS).any(|ahead| tokens.peek_by(ahead).key == Key::Select);
+            let what = "condition in place of a column";
+            return Some(if asks { Finding::certain(what, 0..first.end) } else { Finding::likely(what, 0..first.end) });
+        }
         // `or 1=1`, `union select …` as the beginning.
         (Kind::Key, Key::Or | Key::And | Key::Union | Key::Having) | (Kind::Logic | Kind::Semicolon, _)
             if signs == 0 =>
@@ -238,16 +245,13 @@ fn statement(tokens: &mut Tokens<'_>) -> Option<Grade> {
     let certain = match first.key {
         Key::Select => phrase::is_list_of_select(tokens) || phrase::has_from(tokens),
         Key::Insert => {
-            next.key == Key::Into
-                && matches!(after.kind, Kind::Name)
-                && matches!(tokens.peek_by(2).key, Key::Values | Key::Select)
-                || (next.key == Key::Into && tokens.peek_by(2).kind == Kind::Open)
+            let named = after.kind == Kind::Name && matches!(tokens.peek_by(2).key, Key::Values | Key::Select);
+            next.key == Key::Into && (named || tokens.peek_by(2).kind == Kind::Open)
         }
         Key::Update => next.kind == Kind::Name && after.key == Key::Set && tokens.peek_by(3).kind == Kind::Compare,
         Key::Delete => {
-            next.key == Key::From
-                && matches!(tokens.peek_by(2).kind, Kind::End | Kind::Comment | Kind::Semicolon | Kind::Dot)
-                || (next.key == Key::From && tokens.peek_by(2).key == Key::Where)
+            let ends = matches!(tokens.peek_by(2).kind, Kind::End | Kind::Comment | Kind::Semicolon | Kind::Dot);
+            next.key == Key::From && (ends || tokens.peek_by(2).key == Key::Where)
         }
         Key::Drop | Key::Alter | Key::Create => {
             next.key == Key::Thing
@@ -265,7 +269,8 @@ fn statement(tokens: &mut Tokens<'_>) -> Option<Grade> {
         Key::Set => next.kind == Kind::Variable && after.kind == Kind::Compare,
         Key::Begin => after.kind == Kind::Semicolon || next.key == Key::Declare || next.key == Key::Exec,
         Key::Statement => {
-            matches!(next.key, Key::All | Key::Select | Key::Into | Key::Thing) && after.kind != Kind::End
+            tokens.text(tokens.peek_by(2)).eq_ignore_ascii_case(b"program")
+                || matches!(next.key, Key::All | Key::Select | Key::Into | Key::Thing) && after.kind != Kind::End
                 || is_procedure(tokens)
                 || (after.key == Key::From && !matches!(tokens.peek_by(2).kind, Kind::Name))
         }
@@ -471,7 +476,12 @@ fn predicate(tokens: &mut Tokens<'_>, key: Key, place: Place) -> Option<Grade> {
 /// `order by 5--`, `group by x having 1=1`.
 fn order(tokens: &Tokens<'_>, place: Place) -> Option<Grade> {
     let column = tokens.peek();
-    let next = tokens.peek_by(1);
+    let mut after = *tokens;
+    after.skip(1);
+    while after.peek().kind == Kind::Dot {
+        after.skip(2);
+    }
+    let next = after.peek();
     let ends =
         matches!(next.kind, Kind::Comment | Kind::Comma) || matches!(next.key, Key::Having | Key::Union | Key::Limit);
     match (column.kind, place) {

@@ -6,7 +6,7 @@ use aho_corasick::AhoCorasick;
 
 use super::super::Finding;
 use super::super::evidence::Best;
-use super::super::scan::{before, is_space, is_word, part};
+use super::super::scan::{automaton, before, is_space, is_word, part};
 use super::Grade;
 use super::functions::{is_function, is_slow};
 use super::token::{Key, Kind, TOKENS, Tokens};
@@ -49,7 +49,7 @@ const HEADS: &[&str] = &[
 /// Looks for phrases anywhere in the value.
 pub(super) fn find(value: &[u8]) -> Option<Finding> {
     static AUTOMATON: LazyLock<Option<AhoCorasick>> =
-        LazyLock::new(|| AhoCorasick::builder().ascii_case_insensitive(true).build(HEADS).ok());
+        LazyLock::new(|| automaton(HEADS.iter().map(|head| head.as_bytes())));
     let mut best = Best::default();
     for (index, found) in AUTOMATON.as_ref()?.find_iter(value).enumerate() {
         if before(value, found.start()).is_some_and(is_word) {
@@ -197,10 +197,14 @@ pub(super) fn union(mut tokens: Tokens<'_>, placed: bool) -> Option<(Grade, usiz
     let listed = is_list_of_select(&tokens);
     let ends = matches!(tokens.peek().kind, Kind::End | Kind::Comment);
     let selects = listed || has_from(&tokens);
+    // A comment behind it cuts off what the application goes on with.
+    let cut = (0..TOKENS).any(|ahead| tokens.peek_by(ahead).kind == Kind::Comment);
+    let ends = ends || (placed && cut);
+    let placed = placed || cut;
     match (selects, placed) {
         (true, _) => Some((if listed || placed { Grade::Certain } else { Grade::Likely }, end)),
-        (false, true) => Some((if ends { Grade::Certain } else { Grade::Likely }, end)),
-        (false, false) => None,
+        (false, true) if ends || !cut => Some((if ends { Grade::Certain } else { Grade::Likely }, end)),
+        (false, _) => None,
     }
 }
 

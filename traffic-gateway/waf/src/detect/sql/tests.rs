@@ -7,6 +7,9 @@ fn finds_values_that_leave_their_place() {
         DetectSql,
         &[
             "' or 1=1--",
+            "price) FROM x UNION SELECT password FROM users--",
+            "1' group by users.id having 1=1-- ",
+            "(CASE WHEN (SELECT substr(password,1,1) FROM users WHERE id=1)='a' THEN price ELSE name END)",
             "' or 1=1 -- -",
             "' or 1=1#",
             "' or '1'='1",
@@ -125,7 +128,7 @@ fn finds_values_that_leave_their_place() {
             "1--",
             "name' -- x",
             "drop table users;",
-            "a = 'x' or 1=1 --",
+            "O'Brien' or '1'='1",
         ],
     );
 }

@@ -10,4 +10,4 @@ pub(crate) mod needs;
 mod scanner;
 
 pub(crate) use needs::Needs;
-pub(crate) use scanner::{Scanner, ScannerBuilder, set_bit};
+pub(crate) use scanner::{Ask, Scanner, ScannerBuilder, set_bit};

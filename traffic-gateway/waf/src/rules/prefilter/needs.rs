@@ -315,7 +315,7 @@ mod tests {
             ("(?i)AbC", Some(vec!["abc"])),
             ("(?:ab|cd)x", Some(vec!["abx", "cdx"])),
             ("ab?cd", Some(vec!["abcd", "acd"])),
-            (r"\bunion\s+select\b", Some(vec!["select"])),
+            (r"\bunion\s+select\b", Some(vec!["union"])),
             (r"\s*ab\s*=\s*wxyz", Some(vec!["wxyz"])),
             ("(?:ab)+", Some(vec!["ab"])),
             ("(?:ab){2}", Some(vec!["abab"])),
@@ -333,7 +333,7 @@ mod tests {
     #[test]
     fn bytes_that_tell_are_needed_as_well() {
         assert_eq!(needs(r"[\n\r]").sets, [ByteSet::of(b"\n\r")]);
-        assert_eq!(needs(r"['\x22]\s*a").sets.len(), 2);
+        assert_eq!(needs(r"['\x22]\s*a").sets, [ByteSet::of(b"'\"")]);
         assert_eq!(needs("[a-z]<").sets, [ByteSet::of(b"<")]);
         assert_eq!(needs("<a|'b").sets, [ByteSet::of(b"<'")]);
         assert_eq!(needs("[^a]").sets, []);

@@ -14,6 +14,13 @@ use super::needs::{MARKS_PER_RULE, Needs};
 /// Longest piece of a literal the automaton holds. Longer ones are cut: the rest is left to the comparison.
 const LITERAL_BYTES: usize = 10;
 
+/// Whether a row is to hold what grammars say. They cost more than a scan, so only rules that ask them pay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ask {
+    Literals,
+    Grammars,
+}
+
 /// A rule that may match where `marks` are held.
 #[derive(Clone, Copy, Debug)]
 struct Posting {
@@ -34,6 +41,8 @@ pub(crate) struct Scanner {
     marked: Vec<Posting>,
     /// Rules that ask a grammar.
     asking: Vec<(Detector, u32)>,
+    /// The same, as a row of bits.
+    askers: Box<[u64]>,
     /// Whether one of them asks one of Gatehouse's own.
     judging: bool,
 }
@@ -55,15 +64,7 @@ impl Scanner {
     }
 
     /// Sets the bits of all rules whose needs the text meets. `seen` holds `now` for literals already met in this text.
-    pub(crate) fn scan(
-        &self,
-        bytes: &[u8],
-        marks: Marks,
-        row: &mut [u64],
-        (seen, now): (&mut [u32], u32),
-        scratch: &mut Scratch,
-    ) {
-        self.ask(bytes, row, scratch);
+    pub(crate) fn scan(&self, bytes: &[u8], marks: Marks, row: &mut [u64], seen: &mut [u32], now: u32) {
         for posting in &self.marked {
             if posting.marks & !marks.holds == 0 {
                 set_bit(row, posting.rule);
@@ -88,11 +89,13 @@ impl Scanner {
 }
 
 impl Scanner {
+    /// Whether one of these rules asks a grammar.
+    pub(crate) fn asks(&self, rules: &[u64]) -> bool {
+        self.askers.iter().zip(rules).any(|(askers, rules)| askers & rules != 0)
+    }
+
     /// Asks each grammar once, whatever number of rules wants to know.
-    fn ask(&self, bytes: &[u8], row: &mut [u64], scratch: &mut Scratch) {
-        if self.asking.is_empty() {
-            return;
-        }
+    pub(crate) fn ask(&self, bytes: &[u8], row: &mut [u64], scratch: &mut Scratch) {
         let judged = if self.judging { Judged::of(bytes, scratch) } else { Judged::default() };
         let (mut sqli, mut xss) = (None, None);
         for (detector, rule) in &self.asking {
@@ -172,6 +175,11 @@ impl ScannerBuilder {
         let others = [OperatorKind::DetectSqli, OperatorKind::DetectXss];
         let judging = self.asking.iter().any(|(detector, _)| !others.contains(&detector.kind));
         let (marked, asking) = (self.marked, self.asking);
-        Ok(Scanner { side, words: rules.div_ceil(64), automaton, ranges, postings, marked, asking, judging })
+        let words = rules.div_ceil(64);
+        let mut askers = vec![0; words];
+        for (_, rule) in &asking {
+            set_bit(&mut askers, *rule);
+        }
+        Ok(Scanner { side, words, automaton, ranges, postings, marked, asking, askers: askers.into(), judging })
     }
 }

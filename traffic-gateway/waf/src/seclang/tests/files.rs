@@ -90,5 +90,5 @@ fn the_size_of_all_files_together_is_bounded() {
 #[test]
 fn the_number_of_directives_is_bounded() {
     let files = Memory::default().with("etc/main.conf", "SecMarker A\n".repeat(100_001));
-    assert_eq!(errors(&files), ["etc/main.conf:100001:1: more than 100000 directives; split the rules over routes"]);
+    assert_eq!(errors(&files), ["etc/main.conf:100001:1: more than 100000 directives; leave some out"]);
 }

@@ -93,7 +93,7 @@ fn rule() -> impl Strategy<Value = String> {
     (prop::sample::select(TARGETS), operator(), steps, extra, link).prop_map(
         |(target, operator, steps, extra, link)| {
             let steps: String = steps.iter().map(|step| format!(",{step}")).collect();
-            let quote = |operator: &str| operator.replace('\\', "\\").replace("\\\"", "\\x22");
+            let quote = |operator: &str| operator.replace("\\\"", "\\x22");
             let chain = if link.is_some() { ",chain" } else { "" };
             let mut text = format!(
                 "SecRule {target} \"{}\" \"id:ID,phase:2,pass,setvar:tx.n=+1{steps}{extra}{chain}\"\n",
