@@ -4,7 +4,7 @@
 //! marks are written as they are; a name with anything else becomes a regular expression in which every other byte is
 //! `\xhh`. What was written is read again, and left out when it does not say what it should.
 
-use gatehouse_waf::seclang::ast::{ActionKind, Control, DirectiveKind, Program, Selection};
+use gatehouse_waf::seclang::ast::{ActionKind, Control, DirectiveKind, Program, Selection, TargetKind};
 use gatehouse_waf::seclang::{self, files::Memory};
 
 /// The engine names values in this many bytes at most; of longer names the rest is unknown.
@@ -39,7 +39,7 @@ fn says(program: &Program, rule: u32, scope: Scope<'_>) -> bool {
     let [directive] = program.directives.as_slice() else { return false };
     match (&directive.kind, scope) {
         (DirectiveKind::UpdateTarget(selection, targets), Scope::Everywhere) => {
-            is_of_rule(selection) && targets.len() == 1
+            is_of_rule(selection) && matches!(targets.as_slice(), [target] if target.kind == TargetKind::Exclude)
         }
         (DirectiveKind::Rule(written), Scope::Path(_, id)) => {
             let mut controls = written.actions.iter().filter_map(|action| match &action.kind {

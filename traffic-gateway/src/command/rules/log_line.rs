@@ -62,10 +62,10 @@ impl LogLine {
     pub(super) fn request(&self) -> Result<Request, &'static str> {
         let method = self.text(["/method", "/transaction/request/method", "/http/request/method"]);
         let (Some(method), Some(target)) = (method, self.target()) else { return Err("no method or no target") };
-        if method.is_empty() || !target.starts_with(['/', '*', 'h']) {
+        if method.is_empty() || target.is_empty() {
             return Err("no method or no target");
         }
-        if self.evidence("/target_bytes").is_some() || self.0.pointer("/target_bytes").is_some() {
+        if self.0.get("target_bytes").is_some() {
             return Err("the target is cut off");
         }
         let host = self.text(["/host", "/transaction/request/headers/Host", "/url/domain"]);
