@@ -25,8 +25,8 @@ use crate::{
     admit::{Denial, RequestView},
 };
 
-/// From this length on a body is judged on a thread for blocking work, so that the neighbours of its connection do not wait,
-/// in bytes: at some 5 µs a KiB that is about 80 µs.
+/// From this length on a body is judged on a thread for blocking work, so that the neighbours of its connection do not wait, in
+/// bytes: ordinary ones cost some microseconds a KiB, adversarial ones some hundreds.
 const ASIDE: u64 = 16 * 1024;
 
 /// What the rules know of one request.
