@@ -11,7 +11,8 @@ pub(super) fn methods(path: &str) -> Option<&'static str> {
     (path == "/waf/rules").then_some("GET, HEAD")
 }
 
-/// Every rule. Chains are one rule; `nanoseconds` is missing where time is not measured.
+/// Every rule. Chains are one rule; `nanoseconds` is missing where time is not measured. Runs, and
+/// matches of rules with `nolog`, are estimated from one request in 64.
 pub(super) fn rules(policy: &Policy) -> Value {
     let Some(waf) = policy.admission.waf() else { return json!({ "inspected": 0, "rules": [] }) };
     let rules = waf.rules().rules().zip(waf.rules().costs()).map(|(rule, cost)| {

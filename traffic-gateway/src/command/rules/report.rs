@@ -85,7 +85,8 @@ fn text(rules: Vec<Rule<'_>>, inspected: u64) -> String {
         }
     }
     text.push_str(&format!(
-        "requests that rules have looked at since the process started: {inspected}; rules are counted since their files changed\n"
+        "requests that rules have looked at since the process started: {inspected}; rules are counted since their files changed; \
+         runs, and matches of rules with nolog, are estimated from one request in 64\n"
     ));
     text
 }
