@@ -155,6 +155,7 @@ impl Judge<'_> {
             server: nobody,
             unique_id: "offline",
             unix_time: clock::unix_ms() / 1_000,
+            // Never sampled away, and always counted, which `matched` is taken from.
             random: 0,
         };
         let rules = Arc::clone(&self.offline.rules);
