@@ -1,7 +1,7 @@
 //! Do its contents attack? Rules over the whole request and its answer.
 //!
-//! Glue to the crate `gatehouse-waf`, which knows rules and nothing of connections: [`compile`] reads the files, an
-//! [`Inspection`] carries what the rules know of one request from hook to hook, [`Held`](budget::Held) keeps bodies back until they have
+//! Glue to the crate `gatehouse-waf`, which knows rules and nothing of connections: `compile` reads the files, an
+//! [`Inspection`] carries what the rules know of one request from hook to hook, `budget` keeps bodies back until they have
 //! judged. A request is shown to the rules after every other stage has admitted it, unless an access list lets it skip them.
 
 pub mod config;

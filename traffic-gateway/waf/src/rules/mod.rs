@@ -1,7 +1,7 @@
 //! Compiled rules.
 //!
-//! [`RuleSet::compile`] reads a [`Program`] in three passes: [`draft`] joins chains, applies defaults and updates;
-//! [`compile`] resolves names, markers, transformations and operators to numbers and compiled comparisons; [`units`]
+//! [`RuleSet::compile`] reads a [`Program`] in three passes: `draft` joins chains, applies defaults and updates;
+//! `compile` resolves names, markers, transformations and operators to numbers and compiled comparisons; `units`
 //! builds the prefilter. All errors are collected, each with its position. What results never changes and is shared by
 //! all transactions.
 
