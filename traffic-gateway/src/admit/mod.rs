@@ -6,7 +6,7 @@
 //! property and therefore code: [`Admission::check`].
 //!
 //! The rules of the [`waf`] are no stage: they go on looking at the body and at the answer. What they know of a request is an
-//! [`Inspection`](waf::Inspection) that travels with it.
+//! [`Inspection`] that travels with it.
 
 pub mod stage;
 pub mod view;
