@@ -63,8 +63,8 @@ const CASES: &[(&str, &[&str])] = &[
     (
         "SecRule ARGS|IP:count \\\n   \"@eq 1\" \"id:1\"",
         &[
-            "1:14: variable IP is not supported: nothing is kept from one transaction to the next here; count with the limits of a \
-           route, and use tx. within a transaction",
+            "1:14: variable IP is not supported: nothing is kept from one transaction to the next here; count with a [[limit]] of the edge, \
+             and use tx. within a transaction",
         ],
     ),
     ("SecRule \"\" x id:1", &["1:10: a target is missing here; write the name of a variable such as ARGS"]),
@@ -138,8 +138,8 @@ const CASES: &[(&str, &[&str])] = &[
     (
         "SecAction \"id:1,setvar:ip.x=1\"",
         &[
-            "1:17: collection IP is not supported: nothing is kept from one transaction to the next here; count with the limits of a \
-           route, and use tx. within a transaction",
+            "1:17: collection IP is not supported: nothing is kept from one transaction to the next here; count with a [[limit]] of the edge, \
+             and use tx. within a transaction",
         ],
     ),
     ("SecAction \"id:1,setvar:x=1\"", &["1:17: setvar sets members of TX; write setvar:tx.x"]),
