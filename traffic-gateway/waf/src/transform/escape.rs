@@ -68,8 +68,32 @@ fn push(meaning: Meaning<'_>, out: &mut Vec<u8>) {
     }
 }
 
+/// What follows the backslash of a C or JavaScript escape that is none in hexadecimal: up to `longest` octal digits, the
+/// letter of a control character, or any other byte, before which the backslash vanishes. With the length of the escape.
+pub(super) fn octal_or_letter(after: &[u8], longest: usize) -> Option<(usize, Meaning<'_>)> {
+    if let Some((length, byte)) = octal(after, longest) {
+        return Some((1 + length, Meaning::Byte(byte)));
+    }
+    let (letter, _) = after.split_first()?;
+    Some((2, Meaning::Byte(control(*letter).unwrap_or(*letter))))
+}
+
+/// The control character a letter stands for.
+const fn control(letter: u8) -> Option<u8> {
+    match letter {
+        b'a' => Some(0x07),
+        b'b' => Some(0x08),
+        b'f' => Some(0x0c),
+        b'n' => Some(b'\n'),
+        b'r' => Some(b'\r'),
+        b't' => Some(b'\t'),
+        b'v' => Some(0x0b),
+        _ => None,
+    }
+}
+
 /// What up to three octal digits write, and how many there are; values above 255 lose their high bits.
-pub(super) fn octal(input: &[u8], longest: usize) -> Option<(usize, u8)> {
+fn octal(input: &[u8], longest: usize) -> Option<(usize, u8)> {
     let digits = input.iter().take(longest).take_while(|byte| matches!(byte, b'0'..=b'7'));
     let (length, value) = digits.fold((0, 0u8), |(length, value), digit| (length + 1, (value << 3) | (digit - b'0')));
     (length > 0).then_some((length, value))

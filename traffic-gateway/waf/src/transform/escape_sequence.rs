@@ -19,25 +19,7 @@ pub(super) fn decode(value: &[u8], out: &mut Vec<u8>) -> Changed {
             {
                 return Some((4, Meaning::Byte(byte)));
             }
-            if let Some((length, byte)) = escape::octal(after, 3) {
-                return Some((1 + length, Meaning::Byte(byte)));
-            }
-            let (letter, _) = after.split_first()?;
-            Some((2, Meaning::Byte(control(*letter).unwrap_or(*letter))))
+            escape::octal_or_letter(after, 3)
         },
     )
-}
-
-/// The control character a letter stands for.
-pub(super) const fn control(letter: u8) -> Option<u8> {
-    match letter {
-        b'a' => Some(0x07),
-        b'b' => Some(0x08),
-        b'f' => Some(0x0c),
-        b'n' => Some(b'\n'),
-        b'r' => Some(b'\r'),
-        b't' => Some(b'\t'),
-        b'v' => Some(0x0b),
-        _ => None,
-    }
 }

@@ -3,7 +3,6 @@
 use memchr::memchr;
 
 use super::escape::{self, Meaning};
-use super::escape_sequence::control;
 use super::{Changed, hex};
 
 /// `\x3c\u0061\12` → `<a` and a line feed.
@@ -28,11 +27,7 @@ pub(super) fn decode(value: &[u8], out: &mut Vec<u8>) -> Changed {
                 return Some((4, Meaning::Byte(byte)));
             }
             let longest = if matches!(after, [b'4'..=b'7', ..]) { 2 } else { 3 };
-            if let Some((length, byte)) = escape::octal(after, longest) {
-                return Some((1 + length, Meaning::Byte(byte)));
-            }
-            let (letter, _) = after.split_first()?;
-            Some((2, Meaning::Byte(control(*letter).unwrap_or(*letter))))
+            escape::octal_or_letter(after, longest)
         },
     )
 }
