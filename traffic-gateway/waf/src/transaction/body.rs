@@ -211,21 +211,21 @@ impl State {
                 // That it has no end says nothing.
                 self.body.outcome.malformed = None;
             } else if let Some(malformed) = outcome.malformed {
-                self.set_body_error(rules, malformed);
+                self.set_body_error(malformed);
             }
         }
         if self.body.begun && self.body.keeps_raw() {
             let raw = std::mem::take(&mut self.body.raw);
-            self.members.scalars.body = Some(self.keep(rules, &raw));
+            self.members.scalars.body = Some(self.texts.keep(&raw));
             self.body.raw = raw;
         }
     }
 
     /// What was wrong with the arguments, for rules to judge; the first fault counts.
-    pub(super) fn set_body_error(&mut self, rules: &RuleSet, malformed: Malformed) {
+    pub(super) fn set_body_error(&mut self, malformed: Malformed) {
         if self.members.scalars.body_error.is_none() {
             let text = malformed.to_string();
-            self.members.scalars.body_error = Some(self.keep(rules, text.as_bytes()));
+            self.members.scalars.body_error = Some(self.texts.keep(text.as_bytes()));
         }
     }
 
@@ -253,15 +253,15 @@ struct Values<'a> {
 impl Values<'_> {
     fn member(&mut self, name: &[u8], value: &[u8]) -> Member {
         let id = self.rules.name_id(name);
-        let name = self.texts.keep(&self.rules.marks, name);
-        Member { name, id, value: self.texts.keep(&self.rules.marks, value) }
+        let name = self.texts.keep(name);
+        Member { name, id, value: self.texts.keep(value) }
     }
 
     /// Shows the window to the rules on files.
     fn look(&mut self) {
         let window = &mut *self.window;
         if window.bytes.len() > window.old {
-            let text = self.texts.lend(&self.rules.marks, &window.bytes);
+            let text = self.texts.lend(&window.bytes);
             let captures = window.captures.get_or_insert_with(Captures::unwanted);
             let mut kept = false;
             for number in &self.rules.file_rules {
@@ -274,8 +274,8 @@ impl Values<'_> {
             }
             if kept && self.members.file_windows.len() < WINDOWS_KEPT {
                 let id = self.rules.name_id(&window.field);
-                let name = self.texts.keep(&self.rules.marks, &window.field);
-                let value = self.texts.keep(&self.rules.marks, &window.bytes);
+                let name = self.texts.keep(&window.field);
+                let value = self.texts.keep(&window.bytes);
                 self.members.file_windows.push(Member { name, id, value });
             }
             self.texts.trim();
@@ -341,17 +341,17 @@ impl Sink for Values<'_> {
     }
 
     fn xml_text(&mut self, value: &[u8]) {
-        let text = self.texts.keep(&self.rules.marks, value);
+        let text = self.texts.keep(value);
         self.members.xml_texts.push(text);
     }
 
     fn xml_attribute(&mut self, value: &[u8]) {
-        let text = self.texts.keep(&self.rules.marks, value);
+        let text = self.texts.keep(value);
         self.members.xml_attributes.push(text);
     }
 
     fn xml_doctype(&mut self, declaration: &[u8]) {
-        let text = self.texts.keep(&self.rules.marks, declaration);
+        let text = self.texts.keep(declaration);
         self.members.xml_doctypes.push(text);
     }
 }

@@ -144,7 +144,7 @@ impl Transaction {
         if state.engine == EngineMode::Off {
             return;
         }
-        state.set_start(rules, start);
+        state.set_start(start);
     }
 
     /// The request line, the target as it came.
@@ -197,7 +197,7 @@ impl Transaction {
     /// The first line of the answer; the reason may be empty.
     pub fn response_head(&mut self, protocol: &[u8], status: u16, reason: &[u8]) {
         if self.state.engine != EngineMode::Off {
-            self.state.response_line(&self.rules, protocol, status, reason);
+            self.state.response_line(protocol, status, reason);
         }
     }
 
