@@ -50,11 +50,11 @@ impl<'a> Input<'a> {
         self.bytes
     }
 
-    /// The input, or, one time in eight, one of [`LONG`] bytes in which a part of it is repeated: inputs that cost too
+    /// The input, or, one time in 32, one of [`LONG`] bytes in which a part of it is repeated: inputs that cost too
     /// much hardly ever are short. Takes three choices.
     pub fn stretched(&mut self) -> Cow<'a, [u8]> {
         let (whether, from, to) = (self.choice(), self.choice(), self.choice());
-        if whether < 224 || self.bytes.is_empty() {
+        if whether < 248 || self.bytes.is_empty() {
             return Cow::Borrowed(self.bytes);
         }
         let from = self.bytes.len() * from / 256;
