@@ -42,8 +42,11 @@ impl Seeds {
     fn write(&mut self, target: &str, bytes: &[u8]) -> Result<(), Box<dyn Error>> {
         let folder = self.root.join(target);
         fs::create_dir_all(&folder)?;
-        fs::write(folder.join(format!("{:016x}", hash(bytes))), bytes)?;
-        self.count += 1;
+        let file = folder.join(format!("{:016x}", hash(bytes)));
+        if !file.exists() {
+            fs::write(file, bytes)?;
+            self.count += 1;
+        }
         Ok(())
     }
 
