@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
-.PHONY: run test check docs bench build install
+.PHONY: run test check docs bench fuzz build install
 
 # Both gates and two sample services on this machine; prints what to try. Ctrl-C stops it.
 run:
@@ -15,6 +15,7 @@ test: build
 # What CI runs.
 check: install
 	cargo fmt --all -- --check
+	cargo fmt --manifest-path tests/fuzz/Cargo.toml -- --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 	$(MAKE) build
@@ -29,6 +30,10 @@ bench:
 	@deploy/local/install bench
 	cargo build --release --workspace --bins
 	@$(or $(CARGO_TARGET_DIR),target)/release/bench
+
+# Searches for inputs that break a parser or a rule, FUZZ_SECONDS (600) a target; FUZZ_ONLY=name,... chooses targets.
+fuzz: install
+	@tests/fuzz/run
 
 # The binaries that run, tests and benches start.
 build: install

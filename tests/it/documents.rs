@@ -1,9 +1,10 @@
 //! Generated pages equal what the code says. `make docs` rewrites them.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use gatehouse_tests::binaries;
 
 use crate::Passed;
@@ -72,4 +73,24 @@ fn the_metrics_reference_is_what_the_code_says() -> Passed {
 #[test]
 fn the_reference_of_rules_is_what_the_code_says() -> Passed {
     Ok(compare("RULES_REFERENCE.md", &reference("traffic-gateway", "rules")?)?)
+}
+
+#[test]
+fn every_fuzz_target_is_documented_and_built() -> Passed {
+    let root = binaries::repository();
+    let fuzz = root.join("tests/fuzz");
+    let mut files = BTreeSet::new();
+    for entry in fs::read_dir(fuzz.join("fuzz_targets"))? {
+        files.extend(entry?.path().file_stem().map(|name| name.to_string_lossy().into_owned()));
+    }
+    let page = fs::read_to_string(root.join("docs/TESTING.md"))?;
+    let (_, table) = page.split_once("## Fuzz targets").context("no section on fuzz targets")?;
+    let named = |line: &str| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned());
+    assert_eq!(table.lines().filter_map(named).collect::<BTreeSet<_>>(), files, "docs/TESTING.md");
+
+    let manifest: toml::Table = fs::read_to_string(fuzz.join("Cargo.toml"))?.parse()?;
+    let targets = manifest["bin"].as_array().context("no targets")?;
+    let built = targets.iter().filter_map(|target| target["name"].as_str().map(str::to_owned));
+    assert_eq!(built.collect::<BTreeSet<_>>(), files, "tests/fuzz/Cargo.toml");
+    Ok(())
 }

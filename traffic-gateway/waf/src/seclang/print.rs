@@ -1,7 +1,8 @@
 //! Programs as text again, in one canonical form: what is printed reads back as the same directives.
 //!
 //! Text that no quoting can express is printed as it is and does not read back: a backslash right before a quote or at the
-//! end, and `%{` with a letter behind it in a plain piece. The parser makes no such text.
+//! end, and `%{` with a letter behind it in a plain piece. The parser makes no text of the second kind, and of the first only
+//! where a word or a value is written without quotes or within the other ones (`ARGS:a\`, `'a\"b'`).
 
 use std::fmt::{self, Display, Formatter, Write};
 

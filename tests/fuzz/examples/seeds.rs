@@ -1,0 +1,153 @@
+//! Writes seeds for every fuzz target into a directory, from the project's own golden cases and rules:
+//! `cargo run --example seeds -- DIRECTORY`.
+
+use std::collections::hash_map::DefaultHasher;
+use std::error::Error;
+use std::fs;
+use std::hash::{Hash, Hasher};
+use std::path::{Path, PathBuf};
+
+use gatehouse_fuzz::CHOICES;
+use gatehouse_waf::body::{BodyProcessor, processor_for};
+use gatehouse_waf::golden::{self, Request};
+
+/// An answer, so that those phases are reached.
+const ANSWER: &[u8] = b"\n====\nHTTP/1.1 500 Oops\r\nContent-Type: text/html\r\nLocation: /a\r\n\r\n\
+    <html>stack trace: at shop.java:12</html>";
+
+/// Every word of the language in a few directives, beside those that the rule files use.
+const DIRECTIVES: &[&str] = &[
+    "Include more.conf\nIncludeOptional none*.conf\n",
+    "SecMarker END\nSecRuleRemoveById 1 5-9\nSecRuleUpdateTargetByTag x \"ARGS|!ARGS:a|!REQUEST_COOKIES:/^x/\"\n",
+    "SecAction \"id:1,phase:5,pass,setvar:'tx.a=%{ARGS.a}',setvar:!tx.b,severity:'CRITICAL',expirevar:x\"\n",
+    "SecRequestBodyLimit 100\nSecArgumentSeparator ;\nSecResponseBodyMimeType text/html a/b\nSecCollectionTimeout 600\n",
+    "SecRule &ARGS|XML:/*|TX:/^a\\/b/ '!@rx (?i)\\bx\\'y' \\\n  \"id:7,chain,multiMatch,skipAfter:E\"\nSecRule ARGS \"a\"\nSecMarker E\n",
+    "SecRule ARGS \"@pmFromFile words.data\" \"id:8,deny,redirect:'http://%{tx.0}/',ctl:ruleRemoveTargetById=7;ARGS:b\"\n",
+];
+
+/// Where seeds go.
+struct Seeds {
+    root: PathBuf,
+    count: usize,
+}
+
+impl Seeds {
+    /// Writes a seed whose choices are all 0, and one with other choices.
+    fn add(&mut self, target: &str, bytes: &[u8]) -> Result<(), Box<dyn Error>> {
+        self.write(target, &[bytes, &[0; CHOICES]].concat())?;
+        let choices = hash(bytes).to_le_bytes();
+        self.write(target, &[bytes, &choices].concat())
+    }
+
+    fn write(&mut self, target: &str, bytes: &[u8]) -> Result<(), Box<dyn Error>> {
+        let folder = self.root.join(target);
+        fs::create_dir_all(&folder)?;
+        let file = folder.join(format!("{:016x}", hash(bytes)));
+        if !file.exists() {
+            fs::write(file, bytes)?;
+            self.count += 1;
+        }
+        Ok(())
+    }
+
+    fn request(&mut self, request: &Request) -> Result<(), Box<dyn Error>> {
+        let message = request.to_bytes();
+        self.add("transaction", &message)?;
+        self.write("transaction", &[&message, ANSWER, &hash(&message).to_le_bytes()].concat())?;
+        let query = request.target.split(|byte| *byte == b'?').nth(1).unwrap_or_default();
+        let mut content_type = &b""[..];
+        for (name, value) in &request.fields {
+            match name.to_ascii_lowercase().as_slice() {
+                b"content-type" => content_type = value,
+                b"cookie" => self.values("query_and_cookies", value)?,
+                _ => {}
+            }
+        }
+        self.values("query_and_cookies", query)?;
+        match processor_for(content_type) {
+            Some(BodyProcessor::UrlEncoded) => self.values("body_urlencoded", &request.body),
+            Some(BodyProcessor::Json) => self.values("body_json", &request.body),
+            Some(BodyProcessor::Xml) => self.values("body_xml", &request.body),
+            Some(BodyProcessor::Multipart) => {
+                self.add("body_multipart", &[content_type, b"\n", &request.body].concat())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// A text with values in it: a seed for its own target and for those that look at values.
+    fn values(&mut self, target: &str, text: &[u8]) -> Result<(), Box<dyn Error>> {
+        self.add(target, text)?;
+        for value in text.split(|byte| b"&;\n".contains(byte)).filter(|value| (4..400).contains(&value.len())) {
+            for target in ["decode", "detect", "transformations"] {
+                self.add(target, value)?;
+            }
+            let end = value.len().min(8);
+            self.add("operators", &[&value[..end], b"\n", value].concat())?;
+        }
+        Ok(())
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let root = std::env::args_os().nth(1).ok_or("where to? seeds DIRECTORY")?;
+    let mut seeds = Seeds { root: PathBuf::from(root), count: 0 };
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for file in files(&repository.join("tests/golden/waf"), "http")? {
+        let text = fs::read_to_string(&file)?;
+        seeds.write("golden", text.as_bytes())?;
+        for case in golden::read(&text)? {
+            seeds.request(&case.request)?;
+        }
+    }
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for file in files(&repository.join("deploy/config/edge/waf"), "conf")?.into_iter().chain([fuzz.join("rules.conf")])
+    {
+        rules(&mut seeds, &fs::read_to_string(file)?)?;
+    }
+    for directives in DIRECTIVES {
+        seeds.write("seclang", directives.as_bytes())?;
+    }
+    println!("{} seeds in {}", seeds.count, seeds.root.display());
+    Ok(())
+}
+
+/// Directives one by one, since a fuzzer changes small texts best, and patterns as lines of lists and as operators.
+fn rules(seeds: &mut Seeds, text: &str) -> Result<(), Box<dyn Error>> {
+    for directive in
+        text.split("\n\n").flat_map(|block| block.split("\nSec").map(|text| text.trim_start_matches("Sec")))
+    {
+        if directive.starts_with('#') || directive.trim().is_empty() {
+            continue;
+        }
+        seeds.write("seclang", format!("Sec{directive}\n").as_bytes())?;
+        if let Some((_, behind)) = directive.split_once("\"@rx ")
+            && let Some((pattern, _)) = behind.split_once('"')
+        {
+            seeds.add("plain_lists", format!("{pattern}\nword\n").as_bytes())?;
+            seeds.add("operators", format!("{pattern}\n/a/b.php?c=<script>").as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+/// The files of a directory and those below it that have this ending.
+fn files(directory: &Path, ending: &str) -> Result<Vec<PathBuf>, Box<dyn Error>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(files(&path, ending)?);
+        } else if path.extension().is_some_and(|extension| extension == ending) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    hasher.finish()
+}
