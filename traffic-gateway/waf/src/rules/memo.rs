@@ -38,7 +38,7 @@ pub(crate) struct Memo {
 }
 
 /// Values seen once, by the transactions that share these buffers one after the other.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Recent(Box<[u64; RECENT]>);
 
 impl Recent {

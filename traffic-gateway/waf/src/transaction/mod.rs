@@ -42,7 +42,7 @@ use std::time::Duration;
 use crate::rules::RuleSet;
 use crate::seclang::ast::EngineMode;
 
-pub use body::{OVERLAP, WINDOW};
+pub use body::{BodySoFar, OVERLAP, WINDOW};
 pub use pool::Pool;
 pub use report::{MATCHED_BYTES, MATCHES, Match, MatchedTarget, Report, TARGETS};
 
@@ -175,6 +175,24 @@ impl Transaction {
     /// A piece of the body. Denies when the body is longer than its limit; rules decide at its end.
     pub fn request_body(&mut self, piece: &[u8]) -> Verdict {
         self.state.take_body(&self.rules, piece)
+    }
+
+    /// Whether long files of the body may go on before its end, as far as [`body_so_far`](Self::body_so_far) says.
+    #[must_use]
+    pub fn streams_files(&self) -> bool {
+        self.state.streams_files()
+    }
+
+    /// How far a body is of which parts may go on before its end; `None` for every other.
+    #[must_use]
+    pub fn body_so_far(&self) -> Option<BodySoFar> {
+        self.state.body_so_far()
+    }
+
+    /// Judges the body as far as it is, as if it ended there: what is [`settled`](BodySoFar::settled) may go on if the rules
+    /// let it pass. A denial stands; otherwise the verdict at the end is what it would be without this.
+    pub fn judge_so_far(&mut self) -> Verdict {
+        self.state.judge_so_far(&self.rules)
     }
 
     /// Only the beginning of the body is shown, up to here: that it is malformed for want of its end counts for nothing.

@@ -9,7 +9,7 @@ use super::state::State;
 use super::{Mode, Verdict};
 
 /// The answer of one transaction.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Response {
     pub(super) status: Option<u16>,
     /// Whether rules may look at the body.

@@ -55,6 +55,7 @@ impl State {
             let matched = self.run_rule(rules, number, rule);
             if matched
                 && rule.log
+                && !self.is_trial
                 && let Some(counted) = rules.costs.of(number)
             {
                 counted.hit(1);

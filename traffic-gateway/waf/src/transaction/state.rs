@@ -25,7 +25,7 @@ use super::tx::TxVariables;
 use super::{Mode, Start, Verdict};
 
 /// The state of one transaction.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct State {
     /// What the edge allows rules to do.
     pub(super) mode: Mode,
@@ -49,6 +49,8 @@ pub(super) struct State {
     pub(super) verdict: Option<Verdict>,
     /// Whether the runs of rules are counted.
     pub(super) counting: bool,
+    /// Whether this is a copy that is forgotten after its verdict: what matches is not counted.
+    pub(super) is_trial: bool,
     /// Whether more came than is looked at.
     pub(super) truncated: bool,
     pub(super) invalid_escape: bool,
@@ -116,6 +118,7 @@ impl State {
             allowed: 0,
             verdict: None,
             counting: false,
+            is_trial: false,
             truncated: false,
             invalid_escape: false,
             highest_severity: None,

@@ -43,7 +43,7 @@ struct Entry {
     asked: [bool; 2],
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Pool {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
@@ -59,7 +59,7 @@ impl Pool {
 }
 
 /// All texts of one transaction.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Texts {
     base: Pool,
     derived: Pool,
