@@ -85,7 +85,7 @@ fn random_bytes(bytes: usize) -> Request {
 /// What occurs in patterns.
 const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyzSELECT0123456789 '\"<>()[]{}$%&;|/\\=.,:*-_#@!?\t\n";
 
-/// Words with gaps of ever other lengths, for patterns with bounded gaps between words.
+/// Words with gaps of changing lengths, for patterns that bound the gap between two words.
 fn alternating_words(bytes: usize) -> Request {
     const WORDS: [&str; 6] = ["select", "from", "union", "on", "concat(", "or 1"];
     let mut text = String::new();
