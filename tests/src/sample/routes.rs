@@ -33,17 +33,22 @@ pub async fn answer(sample: &Sample, connection: &Arc<Connection>, request: Requ
     }
     let mut answer = match sample.behaviour.of_request().await {
         Some(answer) => answer,
-        None if path == "/bench" => bench(),
+        None if path == "/bench" => or_cut_off(bench(request).await),
         None => route(sample, connection, request).await,
     };
     answer.headers_mut().insert(SERVED_BY, sample.name.clone());
     answer
 }
 
-fn bench() -> Response<Body> {
+/// `/bench`: reads the body if there is one, keeping none of it, and answers the same to everybody.
+async fn bench(request: Request<Incoming>) -> Result<Response<Body>, hyper::Error> {
+    let mut body = request.into_body();
+    while let Some(frame) = body.frame().await {
+        frame?;
+    }
     let mut answer = Response::new(bodies::fixed(Bytes::from_static(BENCH)));
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    answer
+    Ok(answer)
 }
 
 async fn route(sample: &Sample, connection: &Arc<Connection>, request: Request<Incoming>) -> Response<Body> {
