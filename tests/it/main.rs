@@ -31,6 +31,8 @@ mod bodies;
 mod limits;
 mod limits_fleet;
 mod waf;
+mod waf_suites;
+mod waf_detours;
 mod rules_commands;
 mod answer;
 mod security_log;
