@@ -1,0 +1,53 @@
+//! What work costs, for tests: time of this thread on a processor, so that a busy machine does not change the verdict.
+
+use std::fs;
+use std::time::Duration;
+
+/// Tries of which the best counts: caches and the other thread of a core disturb single ones.
+const TRIES: usize = 5;
+
+/// How much dearer work on four times the bytes may be: linear work is four times as dear, quadratic work sixteen times.
+const ALLOWED: u32 = 6;
+
+/// Work that costs less is lost in what starting it costs.
+const LEAST: Duration = Duration::from_micros(50);
+
+/// Time that this thread has spent on a processor.
+fn spent() -> Duration {
+    // Kernels that bring the account up to date only when a thread leaves its processor do so here.
+    std::thread::sleep(Duration::from_nanos(1));
+    let account = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(account.split(' ').next().unwrap().parse().unwrap())
+}
+
+/// What `work` costs this thread once.
+pub(crate) fn cost(work: impl FnOnce()) -> Duration {
+    let before = spent();
+    work();
+    spent() - before
+}
+
+/// Asserts that `work` on `4 * size` bytes is about four times as dear as on `size` bytes, the cheapest of some tries
+/// each, and gives what the larger one cost.
+#[track_caller]
+pub(crate) fn assert_linear(what: &str, size: usize, mut work: impl FnMut(usize)) -> Duration {
+    let (mut small, mut large) = (Duration::MAX, Duration::MAX);
+    for _ in 0..TRIES {
+        small = small.min(cost(|| work(size)));
+        large = large.min(cost(|| work(4 * size)));
+        if large <= small.max(LEAST) * ALLOWED {
+            return large;
+        }
+    }
+    panic!("{what}: {size} bytes cost {small:?}, four times as many {large:?}");
+}
+
+#[test]
+fn quadratic_work_is_told_from_linear_work() {
+    let steps = |count: usize| {
+        std::hint::black_box((0..count).map(std::hint::black_box).sum::<usize>());
+    };
+    assert_linear("linear", 100_000, steps);
+    let quadratic = std::panic::catch_unwind(|| assert_linear("quadratic", 1_000, |size| steps(size * size)));
+    assert!(quadratic.is_err());
+}
