@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-/// Tries of which the best counts: caches and the other thread of a core disturb single ones.
+/// Tries of which one has to show linear cost: caches and the other thread of a core disturb single ones.
 const TRIES: usize = 5;
 
 /// How much dearer work on four times the bytes may be: linear work is four times as dear, quadratic work sixteen times.
@@ -14,8 +14,8 @@ const LEAST: Duration = Duration::from_micros(50);
 
 /// Time that this thread has spent on a processor.
 fn spent() -> Duration {
-    // Kernels that bring the account up to date only when a thread leaves its processor do so here.
-    std::thread::sleep(Duration::from_nanos(1));
+    // The account is brought up to date when a thread leaves its processor, which one that sleeps long enough does.
+    std::thread::sleep(Duration::from_micros(100));
     let account = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
     Duration::from_nanos(account.split(' ').next().unwrap().parse().unwrap())
 }
@@ -27,19 +27,24 @@ pub(crate) fn cost(work: impl FnOnce()) -> Duration {
     spent() - before
 }
 
-/// Asserts that `work` on `4 * size` bytes is about four times as dear as on `size` bytes, the cheapest of some tries
-/// each, and gives what the larger one cost.
+/// What the cheapest of some runs of `work` costs.
+pub(crate) fn least_cost(runs: usize, mut work: impl FnMut()) -> Duration {
+    (0..runs).map(|_| cost(&mut work)).min().unwrap_or_default()
+}
+
+/// Asserts that `work` on `4 * size` bytes is about four times as dear as on `size` bytes in one of some tries, and gives
+/// what the larger one cost.
 #[track_caller]
 pub(crate) fn assert_linear(what: &str, size: usize, mut work: impl FnMut(usize)) -> Duration {
-    let (mut small, mut large) = (Duration::MAX, Duration::MAX);
+    let mut seen = Vec::new();
     for _ in 0..TRIES {
-        small = small.min(cost(|| work(size)));
-        large = large.min(cost(|| work(4 * size)));
+        let (small, large) = (cost(|| work(size)), cost(|| work(4 * size)));
         if large <= small.max(LEAST) * ALLOWED {
             return large;
         }
+        seen.push((small, large));
     }
-    panic!("{what}: {size} bytes cost {small:?}, four times as many {large:?}");
+    panic!("{what}: {size} bytes, and four times as many, cost {seen:?}");
 }
 
 #[test]

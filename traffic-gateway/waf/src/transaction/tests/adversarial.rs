@@ -188,12 +188,15 @@ fn mixture(length: usize) -> Vec<u8> {
     bytes
 }
 
+/// Gives so many bytes.
+type Generator = Box<dyn Fn(usize) -> Vec<u8>>;
+
 /// Asserts linear cost of every input and prints what the larger request of each costs.
 fn is_linear_in_all(name: &str, rules: &Arc<RuleSet>) {
     let repeated = |piece: &'static str| {
         move |length: usize| piece.as_bytes().iter().copied().cycle().take(length).collect::<Vec<u8>>()
     };
-    let mut inputs: Vec<(&str, Place, Box<dyn Fn(usize) -> Vec<u8>>)> = Vec::new();
+    let mut inputs: Vec<(&str, Place, Generator)> = Vec::new();
     for (what, place, piece) in INPUTS {
         inputs.push((what, place, Box::new(repeated(piece))));
     }
