@@ -152,7 +152,7 @@ fn refusal(line: &Value) -> Option<&str> {
 
 /// Where the edge decides before the rules are asked, and so differently from rules alone: the code, and what a request has
 /// that is refused so.
-const EARLIER: [(&str, fn(&Request) -> bool); 9] = [
+const EARLIER: [Refusal; 9] = [
     ("method_not_allowed", |request| !METHODS.contains(&request.method.as_slice())),
     ("path_above_root", has_odd_path),
     ("path_double_encoded", has_odd_path),
@@ -163,6 +163,9 @@ const EARLIER: [(&str, fn(&Request) -> bool); 9] = [
     ("connection_option_invalid", |request| request.has_field("connection")),
     ("upgrade_unsupported", |request| request.has_field("upgrade")),
 ];
+
+/// The code of a refusal, and whether a request is one of those that it is for.
+type Refusal = (&'static str, fn(&Request) -> bool);
 
 /// The methods of the catalog and of the edge.
 const METHODS: [&[u8]; 7] = [b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"];
