@@ -31,8 +31,12 @@ struct Seen {
     end: End,
 }
 
-async fn site() -> anyhow::Result<Site> {
-    Site::plan().edge("[accept]\nhead_timeout = \"2s\"\n").alone().start().await
+/// What would be waited for a head where an answer must come at once: longer than any machine is busy.
+const LONG_TIMEOUT: Duration = Duration::from_secs(20);
+
+async fn site(head_timeout: Duration) -> anyhow::Result<Site> {
+    let settings = format!("[accept]\nhead_timeout = \"{}s\"\n", head_timeout.as_secs());
+    Site::plan().edge(settings).alone().start().await
 }
 
 /// Sends a head a byte at a time, much too slowly, and reads what the edge says.
@@ -99,28 +103,28 @@ fn assert_all(seen: &[Seen], status: u16, code: &str, earliest: Duration, latest
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_head_that_drips_is_answered_408_at_the_deadline() -> Passed {
-    let site = site().await?;
+    let site = site(HEAD_TIMEOUT).await?;
     let seen = beside_an_innocent_client(&site, drip).await?;
-    assert_all(&seen, 408, "head_timeout", HEAD_TIMEOUT, HEAD_TIMEOUT + Duration::from_secs(1));
+    assert_all(&seen, 408, "head_timeout", HEAD_TIMEOUT, 2 * HEAD_TIMEOUT);
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_oversized_head_is_answered_431_at_once_and_the_client_can_read_it() -> Passed {
-    let site = site().await?;
+    let site = site(LONG_TIMEOUT).await?;
     let mut head = b"GET /products HTTP/1.1\r\nHost: shop.test\r\n".to_vec();
     for number in 0..50 {
         head.extend(format!("X-Filler-{number}: {}\r\n", "a".repeat(1900)).into_bytes());
     }
     head.extend(b"\r\n");
     let seen = beside_an_innocent_client(&site, |raw| send(raw, head.clone())).await?;
-    assert_all(&seen, 431, "head_too_large", Duration::ZERO, HEAD_TIMEOUT);
+    assert_all(&seen, 431, "head_too_large", Duration::ZERO, LONG_TIMEOUT);
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_head_with_101_fields_is_answered_431_and_one_with_90_passes() -> Passed {
-    let site = site().await?;
+    let site = site(LONG_TIMEOUT).await?;
     let head = |fields: usize| {
         let mut head = b"GET /products HTTP/1.1\r\nHost: shop.test\r\n".to_vec();
         head.extend((1..fields).flat_map(|number| format!("X-Field-{number}: 1\r\n").into_bytes()));
@@ -128,7 +132,7 @@ async fn a_head_with_101_fields_is_answered_431_and_one_with_90_passes() -> Pass
         head
     };
     let seen = beside_an_innocent_client(&site, |raw| send(raw, head(101))).await?;
-    assert_all(&seen, 431, "too_many_fields", Duration::ZERO, HEAD_TIMEOUT);
+    assert_all(&seen, 431, "too_many_fields", Duration::ZERO, LONG_TIMEOUT);
     // The gates add a few of their own, and the sample service takes no more than 100 either.
     let answer = Raw::open(&site.target()).await?.exchange(head(90)).await?;
     assert_eq!(answer.status, 200, "{}", answer.text());
@@ -137,11 +141,11 @@ async fn a_head_with_101_fields_is_answered_431_and_one_with_90_passes() -> Pass
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_head_behind_leading_empty_lines_is_refused_whatever_follows() -> Passed {
-    let site = site().await?;
+    let site = site(LONG_TIMEOUT).await?;
     for lines in ["\r\n", "\r\n\r\n", "\r\n\r\n\r\n\r\n"] {
         let bytes = format!("{lines}GET /products HTTP/1.1\r\nHost: shop.test\r\n\r\n").into_bytes();
         let seen = beside_an_innocent_client(&site, |raw| send(raw, bytes.clone())).await?;
-        assert_all(&seen, 400, "leading_empty_lines", Duration::ZERO, HEAD_TIMEOUT);
+        assert_all(&seen, 400, "leading_empty_lines", Duration::ZERO, LONG_TIMEOUT);
     }
     Ok(())
 }
@@ -159,7 +163,7 @@ async fn a_client_that_says_nothing_is_let_go_at_the_idle_timeout() -> Passed {
         assert_eq!(end, End::Closed);
     }
     let after = start.elapsed();
-    assert!(after >= Duration::from_secs(1) && after < Duration::from_secs(4), "{after:?}");
+    assert!(after >= Duration::from_secs(1) && after < Duration::from_secs(20), "{after:?}");
     Ok(())
 }
 
@@ -172,7 +176,7 @@ async fn a_body_that_drips_is_cut_off() -> Passed {
     let after = start.elapsed();
     assert_eq!(answer.status, 408, "{}", answer.text());
     assert!(["body_timeout", "body_too_slow"].contains(&answer.code().as_str()), "{}", answer.text());
-    assert!(after >= Duration::from_secs(1) && after < Duration::from_secs(5), "{after:?}");
+    assert!(after >= Duration::from_secs(1) && after < Duration::from_secs(15), "{after:?}");
     Ok(())
 }
 

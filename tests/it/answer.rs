@@ -1,11 +1,10 @@
 //! What a refused client sees: a page or a problem document, a redirect, or nothing.
 
-use std::time::Duration;
-
 use gatehouse_tests::client::raw::End;
 use gatehouse_tests::client::{Answer, Connection, Raw, Target, empty};
 use gatehouse_tests::site::Site;
 use gatehouse_tests::site::plan::Plan;
+use gatehouse_tests::until::SOON;
 use http::Method;
 use tokio::time::timeout;
 
@@ -138,7 +137,7 @@ async fn a_dropped_http2_request_is_reset_and_its_neighbours_go_on() -> Passed {
     for (path, code, _) in REFUSED {
         let what = format!("{path}?2");
         let request = target.request(Method::GET, &what)?.body(empty())?;
-        let error = timeout(Duration::from_secs(20), connection.fetch(request)).await?.unwrap_err();
+        let error = timeout(SOON, connection.fetch(request)).await?.unwrap_err();
         let is_reset = error.chain().any(|cause| format!("{cause:?}").contains("CANCEL"));
         assert!(is_reset, "{error:?}");
         let line = site.edges[0].access_line(&what, |line| line["target"] == what.as_str()).await?;
@@ -154,7 +153,7 @@ async fn a_dropped_upload_is_not_read_to_its_end() -> Passed {
     let site = plan().edge("[[answer.override]]\nstatuses = [\"404\"]\naction = \"drop\"\n").start().await?;
     let mut raw = Raw::open(&site.target()).await?;
     raw.write("POST /nothing HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nx").await?;
-    let (bytes, _) = timeout(Duration::from_secs(5), raw.rest()).await??;
+    let (bytes, _) = timeout(SOON, raw.rest()).await??;
     assert_eq!(bytes, b"");
     Ok(())
 }

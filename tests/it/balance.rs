@@ -135,7 +135,7 @@ async fn an_authority_stays_at_its_node_up_to_a_bound() -> Passed {
     assert_eq!(homes.iter().collect::<BTreeSet<_>>().len(), 2, "{homes:?}");
 
     // Twenty at once on one authority: 1.25 times ten at most on its home.
-    site.services[0].behave("ms=1000").await?;
+    site.services[0].behave("ms=3000").await?;
     let before = answered(&site).await?;
     let report = Load::new(shops[0].clone(), 20, 1_000, "/products").total(20).start().finish().await;
     assert_eq!(report.failed().count(), 0, "{}", report.failures());

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use gatehouse_tests::client::{Answer, Connection, Raw, full, streamed};
 use gatehouse_tests::process::peak_resident_bytes;
+use gatehouse_tests::recorder::{HandedOn, Recorder};
 use gatehouse_tests::sample::bodies::{hex, pattern};
 use gatehouse_tests::site::{Handoff, Site};
+use gatehouse_tests::until::SOON;
 use http::{Method, header};
 use http_body_util::BodyExt as _;
 use ring::digest;
@@ -135,7 +137,7 @@ async fn a_client_that_expects_100_continue_gets_it_and_then_its_answer() -> Pas
         for framing in ["Content-Length: 5", "Transfer-Encoding: chunked"] {
             let head = format!("POST /echo HTTP/1.1\r\nHost: shop.test\r\n{framing}\r\nExpect: 100-continue\r\n\r\n");
             raw.write(head).await?;
-            let interim = timeout(Duration::from_secs(5), raw.answer()).await??;
+            let interim = timeout(SOON, raw.answer()).await??;
             assert_eq!(interim.status, 100, "{handoff:?}, {framing}");
             let body = if framing.starts_with('C') { "hello" } else { "5\r\nhello\r\n0\r\n\r\n" };
             let answer = raw.exchange(body).await?;
@@ -183,7 +185,7 @@ async fn an_answer_given_before_the_body_was_read_reaches_the_client() -> Passed
                     break;
                 }
             }
-            let answer = timeout(Duration::from_secs(20), raw.final_answer()).await?;
+            let answer = timeout(SOON, raw.final_answer()).await?;
             let answer = answer.map_err(|error| anyhow::anyhow!("{handoff:?}, {size} bytes: {error:#}"))?;
             assert_eq!((answer.status, answer.text().as_str()), (413, "{\"status\":413}"), "{handoff:?}, {size} bytes");
         }
@@ -263,6 +265,39 @@ async fn an_answer_that_breaks_off_never_looks_whole() -> Passed {
                 let outcome = target.get(path).await;
                 let whole = outcome.as_ref().is_ok_and(|answer| answer.status == 200);
                 assert!(!whole, "{handoff:?}, {path}: half an answer was delivered as a whole one");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn nothing_follows_a_body_whose_last_frame_is_empty() -> Passed {
+    for handoff in Handoff::BOTH {
+        let plan = Site::plan().edge("[[process.listener]]\naddress = \"127.0.0.1:0\"\nh2c = true\n");
+        let (site, recorder) = Recorder::between_tiers(plan, handoff).await?;
+        let mut expected = HandedOn::default();
+        for target in [site.target(), site.target().http2()] {
+            for pieces in [0, 1, 7] {
+                let (sender, body) = streamed();
+                let request = target.request(Method::POST, "/echo")?.body(body)?;
+                let feed = async {
+                    for _ in 0..pieces {
+                        sender.send("0123456789".into()).await?;
+                    }
+                    // The end comes on its own: an empty DATA frame over HTTP/2.
+                    drop(sender);
+                    anyhow::Ok(())
+                };
+                let (answer, fed) = tokio::join!(target.exchange(request), feed);
+                fed?;
+                let answer = answer?;
+                assert_eq!(answer.status, 200, "{handoff:?}, {pieces}: {}", answer.text());
+                assert_eq!(answer.json()?["body"]["length"], 10 * pieces, "{handoff:?}");
+                expected.heads += 1;
+                expected.body_bytes += 10 * pieces;
+                // What followed would be read as the head of another request.
+                assert_eq!(recorder.handed_on(), expected, "{handoff:?}, {pieces} pieces, {:?}", target.protocol);
             }
         }
     }

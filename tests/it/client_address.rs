@@ -1,10 +1,10 @@
 //! Who is calling: PROXY protocol, X-Forwarded-For, and what the service is told.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
 
 use gatehouse_tests::client::{Raw, Target};
 use gatehouse_tests::site::Site;
+use gatehouse_tests::until::SOON;
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -84,7 +84,7 @@ async fn without_a_valid_proxy_header_from_a_listed_source_nothing_is_served() -
     for (what, target, bytes) in cases {
         let mut raw = Raw::open(&target).await?;
         raw.write(bytes).await?;
-        let (bytes, _) = timeout(Duration::from_secs(5), raw.rest()).await??;
+        let (bytes, _) = timeout(SOON, raw.rest()).await??;
         let text = String::from_utf8_lossy(&bytes).into_owned();
         assert!(!text.contains(" 200 "), "{what}: {text}");
     }

@@ -1,11 +1,10 @@
 //! HTTP/2 from the client to the service.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use gatehouse_tests::client::{Connection, full, streamed};
 use gatehouse_tests::site::plan::Plan;
 use gatehouse_tests::site::{Handoff, Site};
+use gatehouse_tests::until::SOON;
 use http::Method;
 use http_body_util::BodyExt as _;
 use tokio::task::JoinSet;
@@ -43,16 +42,16 @@ async fn messages_go_both_ways_before_the_call_ends() -> Passed {
         let mut connection = Connection::open(&target).await?;
         let (sender, body) = streamed();
         let request = target.request(Method::POST, "/trailers")?.header("te", "trailers").body(body)?;
-        let response = timeout(Duration::from_secs(10), connection.send(request)).await?;
+        let response = timeout(SOON, connection.send(request)).await?;
         let mut answer = response.map_err(|error| error.into_error())?.into_body();
         for message in ["first", "second", "third"] {
             sender.send(Bytes::from_static(message.as_bytes())).await?;
-            let frame = timeout(Duration::from_secs(10), answer.frame()).await?;
+            let frame = timeout(SOON, answer.frame()).await?;
             let data = frame.map(|frame| frame.map(|frame| frame.into_data().unwrap_or_default())).transpose()?;
             assert_eq!(data.as_deref(), Some(message.as_bytes()), "{handoff:?}");
         }
         drop(sender);
-        assert!(timeout(Duration::from_secs(10), answer.collect()).await?.is_ok(), "{handoff:?}");
+        assert!(timeout(SOON, answer.collect()).await?.is_ok(), "{handoff:?}");
     }
     Ok(())
 }
@@ -90,7 +89,7 @@ async fn a_stream_that_nobody_reads_does_not_hold_up_its_neighbours() -> Passed 
         // Another client's calls share the hand-off connections with it.
         let other = site.target();
         for _ in 0..20 {
-            let answer = timeout(Duration::from_secs(5), other.get("/stream/100000")).await??;
+            let answer = timeout(SOON, other.get("/stream/100000")).await??;
             assert_eq!(answer.body.len(), 100_000, "{handoff:?}");
         }
         drop(unread);

@@ -1,7 +1,5 @@
 //! Drain, reload and upgrade of the edge under load.
 
-use std::time::Duration;
-
 use gatehouse_tests::client::Raw;
 use gatehouse_tests::client::raw::End;
 use gatehouse_tests::load::Load;
@@ -27,28 +25,28 @@ async fn parked_connections_do_not_delay_a_drain() -> Passed {
     let start = Instant::now();
     site.edges[0].process.signal(Signal::TERM)?;
     for raw in &mut parked {
-        let (bytes, end) = timeout(Duration::from_secs(5), raw.rest()).await??;
+        let (bytes, end) = timeout(SOON, raw.rest()).await??;
         assert!(bytes.is_empty(), "{}", String::from_utf8_lossy(&bytes));
         assert_eq!(end, End::Closed);
     }
     let status = site.edges[0].process.wait_for_exit(SOON).await?;
     assert!(status.success(), "{status}");
-    assert!(start.elapsed() < Duration::from_secs(5), "the drain took {:?}", start.elapsed());
+    assert!(start.elapsed() < SOON, "the drain took {:?}", start.elapsed());
     Ok(())
 }
 
 #[tokio::test]
 async fn a_drain_lets_what_is_under_way_finish_and_says_that_it_is_not_ready() -> Passed {
-    let mut site = Site::plan().edge("[drain]\ndelay = \"1s\"\ndeadline = \"60s\"\n").start().await?;
+    let mut site = Site::plan().edge("[drain]\ndelay = \"3s\"\ndeadline = \"60s\"\n").start().await?;
     let mut active = Raw::open(&site.target()).await?;
-    active.write("GET /slow?ms=2500 HTTP/1.1\r\nHost: shop.test\r\n\r\n").await?;
+    active.write("GET /slow?ms=5000 HTTP/1.1\r\nHost: shop.test\r\n\r\n").await?;
     until("the request to arrive", SOON, async || {
         site.services[0].stats().await.ok().filter(|stats| stats.requests == 1)
     })
     .await?;
     let admin = site.edge()?.admin()?;
     site.edges[0].process.signal(Signal::TERM)?;
-    until("readiness to go", Duration::from_secs(1), async || (!admin.is_ready().await).then_some(())).await?;
+    until("readiness to go", SOON, async || (!admin.is_ready().await).then_some(())).await?;
     // During the delay a balancer has not looked yet and still sends requests.
     assert_eq!(site.target().get("/products").await?.status, 200);
     let answer = active.answer().await?;
@@ -79,7 +77,7 @@ async fn a_client_that_has_just_connected_when_the_drain_begins_is_still_answere
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_edge_drains_under_load_without_a_failed_request() -> Passed {
     for handoff in Handoff::BOTH {
-        let site = Site::plan().edges(2).handoff(handoff).edge("[drain]\ndelay = \"1s\"\n").alone().start().await?;
+        let site = Site::plan().edges(2).handoff(handoff).edge("[drain]\ndelay = \"3s\"\n").alone().start().await?;
         // A balancer in front: new connections go to the other edge once this one says that it is not ready.
         let targets = |site: &Site, edges: &[usize]| -> Vec<_> {
             edges
@@ -93,7 +91,7 @@ async fn an_edge_drains_under_load_without_a_failed_request() -> Passed {
         draining.answers(200).await?;
         let admin = site.edges[0].admin()?;
         site.edges[0].process.signal(Signal::TERM)?;
-        until("readiness to go", Duration::from_secs(1), async || (!admin.is_ready().await).then_some(())).await?;
+        until("readiness to go", SOON, async || (!admin.is_ready().await).then_some(())).await?;
         // A balancer looks every so often: until it does, this edge still gets requests and answers them.
         draining.answers(120).await?;
         let report = draining.stop().await;

@@ -104,7 +104,7 @@ async fn a_ban_of_one_edge_becomes_an_entry_of_the_blocklist_that_all_obey() -> 
     let directory = tempfile::tempdir()?;
     let redis = RedisServer::start(directory.path()).await?;
     let settings = format!(
-        "[store]\nkind = \"redis\"\nurls = [\"{}\"]\n\
+        "[store]\nkind = \"redis\"\nurls = [\"{}\"]\ncommand_timeout = \"2s\"\n\
          [[limit]]\nname = \"floods\"\nkey = [\"client\"]\nrate = \"3/1h\"\naction = \"ban\"\nban = \"1h\"\n",
         redis.url()
     );

@@ -32,6 +32,8 @@ mod limits;
 mod limits_fleet;
 mod waf;
 mod waf_uploads;
+mod waf_suites;
+mod waf_detours;
 mod rules_commands;
 mod answer;
 mod security_log;

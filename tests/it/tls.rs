@@ -8,6 +8,7 @@ use gatehouse_tests::client::{Protocol, Tls};
 use gatehouse_tests::load::Load;
 use gatehouse_tests::site::plan::Plan;
 use gatehouse_tests::site::{Handoff, Site};
+use gatehouse_tests::until::SOON;
 use tokio::time::timeout;
 
 use crate::Passed;
@@ -89,7 +90,7 @@ async fn optional_client_certificates_are_verified_when_shown() -> Passed {
     let known = Tls::with_identity("shop.test", &authority, &clients.client("till-7")?)?;
     assert_eq!(site.target().tls(known).get("/products").await?.status, 200);
     let stranger = Tls::with_identity("shop.test", &authority, &strangers.client("till-7")?)?;
-    let refused = timeout(Duration::from_secs(10), site.target().tls(stranger).get("/products")).await?;
+    let refused = timeout(SOON, site.target().tls(stranger).get("/products")).await?;
     assert!(refused.is_err(), "a certificate of a stranger was accepted");
     Ok(())
 }
@@ -103,7 +104,7 @@ async fn required_client_certificates_are_required() -> Passed {
         .start()
         .await?;
     let none = Tls::new("shop.test", &authority)?;
-    let refused = timeout(Duration::from_secs(10), site.target().tls(none).get("/products")).await?;
+    let refused = timeout(SOON, site.target().tls(none).get("/products")).await?;
     assert!(refused.is_err(), "a client without a certificate was served");
     let known = Tls::with_identity("shop.test", &authority, &clients.client("till-7")?)?;
     assert_eq!(site.target().tls(known.clone()).get("/products").await?.status, 200);

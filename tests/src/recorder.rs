@@ -1,5 +1,7 @@
 //! A relay between the tiers that keeps every byte on its way in.
 
+mod handed_on;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::site::plan::Plan;
 use crate::site::{Handoff, Site};
+pub use handed_on::HandedOn;
 
 /// A relay; it lives as long as the test's runtime.
 #[derive(Debug)]
@@ -17,9 +20,12 @@ pub struct Recorder {
     /// Where the edge finds it.
     pub address: SocketAddr,
     target: watch::Sender<Option<SocketAddr>>,
-    // Guards what was recorded; held for one copy.
-    recorded: Arc<Mutex<Vec<u8>>>,
+    recorded: Recorded,
 }
+
+/// What came on each connection, in the order in which they were opened.
+// Guards the bytes; held for one copy or one look.
+type Recorded = Arc<Mutex<Vec<Vec<u8>>>>;
 
 impl Recorder {
     /// Listens; connections wait until [`Recorder::relay_to`] says where they go.
@@ -30,7 +36,7 @@ impl Recorder {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let (target, targets) = watch::channel(None);
-        let recorded: Arc<Mutex<Vec<u8>>> = Arc::default();
+        let recorded = Recorded::default();
         let recording = Arc::clone(&recorded);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -62,43 +68,51 @@ impl Recorder {
     #[must_use]
     pub fn has(&self, text: &str) -> bool {
         let wanted = text.as_bytes();
-        recorded(&self.recorded).windows(wanted.len()).any(|window| window.eq_ignore_ascii_case(wanted))
+        let occurs = |bytes: &Vec<u8>| bytes.windows(wanted.len()).any(|window| window.eq_ignore_ascii_case(wanted));
+        recorded(&self.recorded).iter().any(occurs)
     }
 
     /// How many bytes were recorded.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        recorded(&self.recorded).len()
+        recorded(&self.recorded).iter().map(Vec::len).sum()
+    }
+
+    /// The requests among what was recorded since the start; meaningless once something was forgotten.
+    #[must_use]
+    pub fn handed_on(&self) -> HandedOn {
+        recorded(&self.recorded).iter().map(|bytes| HandedOn::of_connection(bytes)).sum()
     }
 
     /// Forgets what was recorded so far.
     pub fn clear(&self) {
-        recorded(&self.recorded).clear();
+        recorded(&self.recorded).iter_mut().for_each(Vec::clear);
     }
 }
 
-fn recorded(bytes: &Mutex<Vec<u8>>) -> MutexGuard<'_, Vec<u8>> {
+fn recorded(bytes: &Mutex<Vec<Vec<u8>>>) -> MutexGuard<'_, Vec<Vec<u8>>> {
     bytes.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Relays one connection; either side's end ends it.
-async fn relay(
-    edge: TcpStream,
-    mut targets: watch::Receiver<Option<SocketAddr>>,
-    recording: Arc<Mutex<Vec<u8>>>,
-) -> Option<()> {
+async fn relay(edge: TcpStream, mut targets: watch::Receiver<Option<SocketAddr>>, recording: Recorded) -> Option<()> {
     let target = (*targets.wait_for(Option::is_some).await.ok()?)?;
     let node = TcpStream::connect(target).await.ok()?;
     edge.set_nodelay(true).ok()?;
     node.set_nodelay(true).ok()?;
     let (mut from_edge, mut to_edge) = edge.into_split();
     let (mut from_node, mut to_node) = node.into_split();
+    let number = {
+        let mut connections = recorded(&recording);
+        connections.push(Vec::new());
+        connections.len() - 1
+    };
     let inwards = async move {
         let mut buffer = vec![0; 64 * 1024];
         while let Ok(count) = from_edge.read(&mut buffer).await
             && let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty())
         {
-            recorded(&recording).extend_from_slice(bytes);
+            recorded(&recording).get_mut(number)?.extend_from_slice(bytes);
             to_node.write_all(bytes).await.ok()?;
         }
         to_node.shutdown().await.ok()

@@ -117,6 +117,11 @@ impl ProxyHttp for Gateway {
             arrival.bound_body(session, is_end)?;
         }
         forward::request::hold(context, body, is_end).await?;
+        if is_end {
+            // Pingora writes an empty piece as a last chunk, and then the last chunk: the second one would be read as the
+            // beginning of the next request on the connection.
+            body.take_if(|piece| piece.is_empty());
+        }
         if is_end && context.has_body() {
             let now = clock::now();
             context.outcome.body_handed_on = Some(now);

@@ -71,7 +71,7 @@ async fn a_redis_that_hangs_disturbs_nobody() -> Passed {
     let start = Instant::now();
     let told = add(&site.edges[0], "203.0.113.2", json!({ "for": "1h" })).await?;
     assert_eq!(told.status, 202, "{}", told.text());
-    assert!(start.elapsed() < Duration::from_secs(10), "the answer took {:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(20), "the answer took {:?}", start.elapsed());
     wait_until_redis_is_missed(&site).await?;
     assert!(is_blocked(&site.edges[1], "203.0.113.1").await?);
     redis.resume()?;

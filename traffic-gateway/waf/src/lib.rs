@@ -24,5 +24,7 @@ pub mod xss;
 pub mod decode;
 pub mod detect;
 pub mod golden;
+#[cfg(test)]
+mod cpu_time;
 
 pub use rules::RuleSet;

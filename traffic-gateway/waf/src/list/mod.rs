@@ -38,7 +38,7 @@ mod lint;
 mod benign;
 mod generate;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::io;
 use std::path::Path;

@@ -1,11 +1,11 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::cpu_time::{assert_linear, cost};
 
 /// Test data from outside the repository; `None`, loudly, where it is not on this machine.
 pub(crate) fn test_data(name: &str) -> Option<PathBuf> {
@@ -202,28 +202,17 @@ fn a_value_has_no_more_tokens_than_bytes() {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "how long work takes is what is asked here")]
-fn time_of(work: impl FnOnce()) -> Duration {
-    let start = Instant::now();
-    work();
-    start.elapsed()
-}
-
-/// Asserts that a value of sixteen times the length takes about sixteen times the time.
-pub(crate) fn assert_linear(detect: impl Fn(&[u8])) {
-    for (short, long) in adversarial(1 << 12).into_iter().zip(adversarial(1 << 16)) {
-        // Quadratic work would take 256 times as long. Short times drown in noise, and other work can disturb one try.
-        let is_linear = || {
-            let (short_time, long_time) = (time_of(|| detect(&short)), time_of(|| detect(&long)));
-            long_time < short_time * 64 || long_time.as_millis() < 100
-        };
-        assert!((0..5).any(|_| is_linear()), "{:?}", String::from_utf8_lossy(&short[..8]));
+/// Asserts that the worst values take time in proportion to their length.
+pub(crate) fn is_linear(detect: impl Fn(&[u8])) {
+    for value in adversarial(1 << 16) {
+        let what = String::from_utf8_lossy(&value[..8]).into_owned();
+        assert_linear(&what, 1 << 14, |size| detect(&value[..size]));
     }
 }
 
 #[test]
 fn time_is_linear_in_the_length_of_the_worst_values() {
-    assert_linear(|value| {
+    is_linear(|value| {
         std::hint::black_box(detect(value));
     });
 }
@@ -321,7 +310,7 @@ proptest! {
 /// Prints what short ordinary values and the worst of 64 KiB cost.
 pub(crate) fn print_costs(detect: impl Fn(&[u8])) {
     let nanoseconds = |value: &[u8], rounds: u32| {
-        let time = time_of(|| (0..rounds).for_each(|_| detect(std::hint::black_box(value))));
+        let time = cost(|| (0..rounds).for_each(|_| detect(std::hint::black_box(value))));
         time.as_nanos() / u128::from(rounds)
     };
     for value in ["hello world, 20 byte", "12345678901234567890", "Tom's \"new\" guitar #1"] {

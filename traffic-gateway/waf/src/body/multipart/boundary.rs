@@ -17,8 +17,8 @@ pub(super) struct Boundary {
     line: memmem::Finder<'static>,
     /// Whether the content begins here, where a boundary needs no line end before it.
     at_start: bool,
-    /// Whether a line looked like the boundary of another body.
-    pub(super) unmatched: bool,
+    /// Whether a line has looked like the boundary of another body; once is enough.
+    unmatched: bool,
 }
 
 /// Where content ends.
@@ -26,6 +26,8 @@ pub(super) struct Boundary {
 pub(super) enum Found {
     /// So many bytes are content, then comes a boundary up to `behind`.
     Boundary { content: usize, behind: usize, ending: LineEnd },
+    /// So many bytes are content, and the line behind them looks like the boundary of another body.
+    Unmatched { content: usize },
     /// So many bytes are content; about the rest more must be known.
     Undecided { content: usize },
 }
@@ -43,6 +45,8 @@ pub(super) enum LineEnd {
 enum Match {
     Yes,
     No,
+    /// It looks like the boundary of another body.
+    Other,
     Undecided,
 }
 
@@ -65,6 +69,10 @@ impl Boundary {
                     return Found::Boundary { content: 0, behind: self.dashed.len(), ending: LineEnd::None };
                 }
                 Match::Undecided => return Found::Undecided { content: 0 },
+                Match::Other => {
+                    self.at_start = false;
+                    return Found::Unmatched { content: 0 };
+                }
                 Match::No => self.at_start = false,
             }
         }
@@ -78,6 +86,7 @@ impl Boundary {
             match self.compare(bytes.get(at + 1..).unwrap_or_default()) {
                 Match::Yes => return Found::Boundary { content, behind: at + 1 + self.dashed.len(), ending },
                 Match::Undecided => return Found::Undecided { content },
+                Match::Other => return Found::Unmatched { content: at + 1 },
                 Match::No => from = at + 1,
             }
         }
@@ -106,7 +115,7 @@ impl Boundary {
             Some(header) if header.eq_ignore_ascii_case(begin) && begin.len() < HEADER.len() => Match::Undecided,
             Some(header) if header.eq_ignore_ascii_case(begin) => {
                 self.unmatched = true;
-                Match::No
+                Match::Other
             }
             _ => Match::No,
         }

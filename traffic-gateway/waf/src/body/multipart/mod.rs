@@ -182,18 +182,28 @@ impl Reader {
 
     fn until_boundary<'a>(&mut self, bytes: &'a [u8], sink: &mut impl Sink) -> Step<'a> {
         let found = self.boundary.find(bytes);
-        self.progress.outcome.faults.insert_if(Fault::UnmatchedBoundary, self.boundary.unmatched);
-        let (Found::Boundary { content, .. } | Found::Undecided { content }) = found;
+        let (Found::Boundary { content, .. } | Found::Unmatched { content } | Found::Undecided { content }) = found;
         let (content, rest) = bytes.split_at_checked(content).unwrap_or((bytes, &[]));
         self.content(content, sink);
-        let Found::Boundary { behind, ending, .. } = found else { return Step::Wait(rest) };
-        self.part_begins = self.fed.saturating_sub(rest.len() as u64);
-        self.progress.outcome.faults.insert_if(Fault::LfLine, ending == LineEnd::Lf);
-        if self.state == State::Content && !self.progress.stopped {
-            self.part.end(&mut self.progress, self.limits.arguments, sink);
+        if self.progress.stopped {
+            return Step::On(rest);
         }
-        self.state = State::BoundaryEnd;
-        Step::On(bytes.get(behind..).unwrap_or_default())
+        match found {
+            Found::Undecided { .. } => Step::Wait(rest),
+            Found::Unmatched { .. } => {
+                self.progress.fault(Fault::UnmatchedBoundary);
+                Step::On(rest)
+            }
+            Found::Boundary { behind, ending, .. } => {
+                self.part_begins = self.fed.saturating_sub(rest.len() as u64);
+                self.progress.outcome.faults.insert_if(Fault::LfLine, ending == LineEnd::Lf);
+                if self.state == State::Content {
+                    self.part.end(&mut self.progress, self.limits.arguments, sink);
+                }
+                self.state = State::BoundaryEnd;
+                Step::On(bytes.get(behind..).unwrap_or_default())
+            }
+        }
     }
 
     /// Hands on what is surely content.

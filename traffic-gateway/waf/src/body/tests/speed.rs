@@ -1,7 +1,8 @@
 //! How fast ordinary bodies are read: `cargo test --release -p gatehouse-waf body::tests::speed -- --ignored --nocapture`.
 
 use super::super::{BodyProcessor, Limits};
-use super::linear::{read, time};
+use super::linear::read;
+use crate::cpu_time::least_cost;
 
 const WIDE: Limits = Limits {
     arguments: u32::MAX,
@@ -16,7 +17,7 @@ const WIDE: Limits = Limits {
 fn report(name: &str, processor: BodyProcessor, content_type: &str, body: &[u8]) {
     let rounds = 200;
     for piece in [body.len(), 4096] {
-        let best = time(20, || {
+        let best = least_cost(20, || {
             for _ in 0..rounds {
                 std::hint::black_box(read(&WIDE, processor, content_type, body, piece));
             }
@@ -38,12 +39,12 @@ fn says_how_fast_ordinary_bodies_are_read() {
         "address":{"street":"Rua do Sol 14","city":"Porto","zip":"4050-123"},"note":"Called twice, prefers e-mail; next visit in \"May\".","balance":-12.50}"#;
     let json = format!("[{}]", vec![record; 40].join(",\n"));
     report("JSON records", BodyProcessor::Json, "application/json", json.as_bytes());
-    let parsed = time(20, || {
+    let parsed = least_cost(20, || {
         for _ in 0..200 {
             std::hint::black_box(serde_json::from_slice::<serde_json::Value>(json.as_bytes()).unwrap());
         }
     });
-    let into_nothing = time(20, || {
+    let into_nothing = least_cost(20, || {
         for _ in 0..200 {
             std::hint::black_box(serde_json::from_slice::<serde::de::IgnoredAny>(json.as_bytes()).unwrap());
         }

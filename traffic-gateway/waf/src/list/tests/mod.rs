@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::{FIRST_ID, Layout, ListAction, ListOptions, Lists, MAX_LINES, load, pattern};
 use crate::seclang::ast::{
-    ActionKind, Control, Directive, DirectiveKind, EngineMode, OperatorKind, Rule, Selector, Toggle, Variable,
+    ActionKind, Control, Directive, DirectiveKind, EngineMode, OperatorKind, Program, Rule, Selector, Toggle, Variable,
 };
 use crate::seclang::files::Memory;
 use crate::seclang::{Warning, WarningCode};
@@ -74,6 +74,11 @@ fn read(files: &Memory, options: &ListOptions) -> (Lists, Vec<Warning>) {
         Ok(read) => read,
         Err(errors) => panic!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
     }
+}
+
+/// The rules that the lines of the table for `wafconf/` stand for, but for those by which targets skip all others.
+pub(crate) fn reference_program() -> Program {
+    read(&files(&WAF_CONF, true), &ListOptions { white_url: Toggle::Off, ..ListOptions::default() }).0.program
 }
 
 fn single(file: &str, content: &str) -> (Lists, Vec<Warning>) {

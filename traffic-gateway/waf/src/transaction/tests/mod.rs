@@ -1,6 +1,7 @@
 //! Whole transactions: rules as text, requests as text, verdicts and numbers of rules.
 
 mod actions;
+mod adversarial;
 mod bodies;
 mod chains;
 mod crs;
