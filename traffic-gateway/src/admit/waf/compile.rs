@@ -206,7 +206,6 @@ fn options(config: &Config, longest: u64) -> Options {
 
 fn list_options(listed: &ListConfig, index: usize) -> ListOptions {
     let of = |check: ListCheck| if listed.off.contains(&check) { Toggle::Off } else { Toggle::On };
-    let default = ListOptions::default();
     let step = u32::try_from(index).unwrap_or(u32::MAX).saturating_mul(1_000_000);
     ListOptions {
         args: of(ListCheck::Args),
@@ -219,8 +218,7 @@ fn list_options(listed: &ListConfig, index: usize) -> ListOptions {
         black_ip: of(ListCheck::BlackIp),
         scanner_headers: of(ListCheck::ScannerHeaders),
         action: ListAction::Deny(403),
-        first_id: default.first_id.saturating_add(step),
-        ..default
+        first_id: list::FIRST_ID.saturating_add(step),
     }
 }
 
