@@ -296,6 +296,32 @@ async fn plain_lists_are_rules_as_well_and_a_white_url_skips_all_of_them() -> Pa
 }
 
 #[tokio::test]
+async fn lists_of_addresses_refuse_clients_and_let_others_skip_the_rules() -> Passed {
+    let site = plan("list = [{ directory = \"rule-config\" }]\n")
+        .edge_file("rule-config/blackip.rule", "^127\\.0\\.0\\.66$\n127.0.7.\n")
+        .edge_file("rule-config/whiteip.rule", "127.0.0.9\n")
+        .edge_file("rule-config/args.rule", "listed-payload\n")
+        .start()
+        .await?;
+    let from = |address: &str| anyhow::Ok(site.target().from(address.parse()?));
+    for address in ["127.0.0.66", "127.0.7.1"] {
+        let refused = from(address)?.get("/products").await?;
+        assert_eq!((refused.status.as_u16(), refused.code().as_str()), (403, "waf_denied"), "{address}");
+    }
+    assert_eq!(from("127.0.0.6")?.get("/products").await?.status, 200);
+    for path in ["/products?q=evil-payload", "/products?q=listed-payload"] {
+        assert_eq!(from("127.0.0.6")?.get(path).await?.code(), "waf_denied", "{path}");
+        assert_eq!(from("127.0.0.9")?.get(path).await?.status, 200, "{path}");
+    }
+    let line = site.edges[0].security_line("the client", |line| line["matched_in"] == "REMOTE_ADDR").await?;
+    assert_eq!((&line["rule"], &line["matched"]), (&"8200000".into(), &"127.0.0.66".into()), "{line}");
+    let checked = site.edges[0].command(&["rules", "check"])?;
+    let text = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(text.contains("blackip.rule:2:1:") && text.contains("127.0.7.0/24"), "{text}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_beginning_of_a_long_document_is_judged_without_its_end() -> Passed {
     let rules = format!(
         "{RULES}SecRule REQBODY_ERROR \"!@eq 0\" \"id:10003,phase:2,deny,status:400\"\n\

@@ -137,8 +137,6 @@ pub(super) struct Made {
     pub(super) program: Program,
     /// What is doubtful.
     pub(super) warnings: Vec<Warning>,
-    /// Directories of plain lists that hold addresses of clients, and how many.
-    pub(super) networks: Vec<(String, usize)>,
 }
 
 impl Made {
@@ -147,25 +145,19 @@ impl Made {
         for warning in &self.warnings {
             tracing::warn!(code = ?warning.code, "{warning}");
         }
-        // Lists of addresses are for the access lists, which look at clients before anything is read of a request.
-        for (directory, count) in &self.networks {
-            tracing::warn!("{directory} lists {count} addresses of clients; name its files in an [[access.list]]");
-        }
     }
 }
 
 /// Reads and compiles every file.
 pub(super) fn read_rules(config: &Config, longest: u64, files: &RuleFiles<'_>) -> Result<Made, ConfigErrors> {
     let mut errors = ConfigErrors::new();
-    let (mut program, mut warnings, mut networks) = (Program::default(), Vec::new(), Vec::new());
+    let (mut program, mut warnings) = (Program::default(), Vec::new());
     // Lists first: what a list of allowed targets lets pass, no rule is asked about.
     for (index, listed) in config.list.iter().enumerate() {
         match list::load(files, Path::new(&listed.directory), &list_options(listed, index)) {
             Ok((lists, found)) => {
                 program.append(lists.program);
                 warnings.extend(found);
-                let addresses = lists.allowed.len() + lists.denied.len();
-                networks.extend((addresses > 0).then(|| (listed.directory.clone(), addresses)));
             }
             Err(found) => found.iter().for_each(|error| errors.push(finding(error))),
         }
@@ -180,7 +172,7 @@ pub(super) fn read_rules(config: &Config, longest: u64, files: &RuleFiles<'_>) -
     errors.into_result(())?;
     let mut read = |name: &str| seclang::files::Files::read(files, Path::new(name)).map_err(|error| error.to_string());
     match RuleSet::compile(&program, &mut read, &options(config, longest)) {
-        Ok(rules) => Ok(Made { rules, program, warnings, networks }),
+        Ok(rules) => Ok(Made { rules, program, warnings }),
         Err(found) => {
             let mut errors = ConfigErrors::new();
             found.iter().for_each(|error| errors.push(compile_finding(&program, error)));
@@ -214,7 +206,6 @@ fn options(config: &Config, longest: u64) -> Options {
 
 fn list_options(listed: &ListConfig, index: usize) -> ListOptions {
     let of = |check: ListCheck| if listed.off.contains(&check) { Toggle::Off } else { Toggle::On };
-    let default = ListOptions::default();
     let step = u32::try_from(index).unwrap_or(u32::MAX).saturating_mul(1_000_000);
     ListOptions {
         args: of(ListCheck::Args),
@@ -223,10 +214,11 @@ fn list_options(listed: &ListConfig, index: usize) -> ListOptions {
         url: of(ListCheck::Url),
         user_agent: of(ListCheck::UserAgent),
         white_url: of(ListCheck::WhiteUrl),
+        white_ip: of(ListCheck::WhiteIp),
+        black_ip: of(ListCheck::BlackIp),
         scanner_headers: of(ListCheck::ScannerHeaders),
         action: ListAction::Deny(403),
-        first_id: default.first_id.saturating_add(step),
-        ..default
+        first_id: list::FIRST_ID.saturating_add(step),
     }
 }
 

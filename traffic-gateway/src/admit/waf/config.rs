@@ -90,7 +90,8 @@ pub struct ListConfig {
     /// letter by letter.
     #[schemars(example = &"wafconf")]
     pub directory: String,
-    /// Files that are not read: `args`, `cookie`, `post`, `url`, `user_agent`, `white_url`, `scanner_headers`.
+    /// Files that are not read: `args`, `cookie`, `post`, `url`, `user_agent`, `white_url`, `white_ip`, `black_ip`,
+    /// `scanner_headers`.
     #[serde(default)]
     #[schemars(example = ["cookie"])]
     pub off: Vec<ListCheck>,
@@ -112,6 +113,10 @@ pub enum ListCheck {
     UserAgent,
     /// Targets that skip the rules.
     WhiteUrl,
+    /// Clients that skip the rules.
+    WhiteIp,
+    /// Clients that are refused.
+    BlackIp,
     /// Headers by which scanners give themselves away.
     ScannerHeaders,
 }

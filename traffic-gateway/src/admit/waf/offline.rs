@@ -42,8 +42,6 @@ pub struct Offline {
     pub program: Program,
     /// What is doubtful in the files.
     pub warnings: Vec<Warning>,
-    /// Directories of plain lists that hold addresses of clients, and how many: the rules do not look at those.
-    pub networks: Vec<(String, usize)>,
     config: Config,
 }
 
@@ -118,8 +116,8 @@ impl Offline {
     }
 
     fn new(config: Config, made: Made) -> Self {
-        let Made { rules, program, warnings, networks } = made;
-        Self { rules: Arc::new(rules), program, warnings, networks, config }
+        let Made { rules, program, warnings } = made;
+        Self { rules: Arc::new(rules), program, warnings, config }
     }
 
     /// From which scores on a request and an answer are refused, as `[waf]` says; files can change it with `setvar`.

@@ -35,14 +35,7 @@ impl Check {
         for warning in &offline.warnings {
             text.push_str(&format!("warning: {warning}\n"));
         }
-        for (directory, count) in &offline.networks {
-            let addresses = counted(*count, "line");
-            text.push_str(&format!(
-                "warning: {directory}: {addresses} of client addresses, which rules do not look at; name the files in an \
-                 [[access.list]]\n"
-            ));
-        }
-        let warnings = offline.warnings.len() + offline.networks.len();
+        let warnings = offline.warnings.len();
         text.push_str(&summary(&offline));
         text.push_str(&format!("valid, {}\n", counted(warnings, "warning")));
         let code = print(&text);

@@ -1,12 +1,14 @@
 //! Lines become rules.
 
+use super::address::{self, Address};
 use super::layout::{Kind, Layout, header, target};
 use super::{Line, ListAction, ListOptions, lint, pattern};
+use crate::seclang::WarningCode;
 use crate::seclang::ast::{
     Action, ActionKind, BodyProcessor, Control, Directive, DirectiveKind, EngineMode, Operator, OperatorKind, Piece,
     Position, Rule, Target, TargetKind, Text, Toggle, Variable,
 };
-use crate::seclang::diagnostic::Report;
+use crate::seclang::diagnostic::{Report, number};
 use crate::transform::Transformation;
 
 /// Ids that one list may take.
@@ -65,20 +67,88 @@ impl<'o> Generator<'o> {
         }
     }
 
+    /// The rules of a list of addresses: one for all networks, which finds an address among any number of them, and one for
+    /// each line that is an expression.
+    pub(super) fn addresses(&mut self, kind: Kind, file: &str, lines: &[Line<'_>], report: &mut Report) {
+        let Some(first) = lines.first() else { return };
+        let mut all = String::new();
+        let mut expressions = Vec::new();
+        for line in lines {
+            match address::read(line.text) {
+                Address::Networks { list, doubtful } => {
+                    if doubtful {
+                        let text = format!("read as the network {list}; write it so");
+                        report.warn(line.position, WarningCode::AddressList, text);
+                    }
+                    all.push_str(if all.is_empty() { "" } else { "," });
+                    all.push_str(&list);
+                }
+                Address::Expression { text, end } => expressions.push((line, text, end)),
+            }
+        }
+        report.warn(
+            Position { line: 0, column: 0, ..first.position },
+            WarningCode::AddressList,
+            "clients are looked up here when the head of their request was read; an [[access.list]] is asked before anything is",
+        );
+        if !all.is_empty() {
+            let id = self.options.first_id.saturating_add(kind.range() * IDS_PER_LIST);
+            let mut actions = vec![ActionKind::Id(id), ActionKind::Phase(kind.phase()), ActionKind::TransformNone];
+            actions.extend(self.effect(kind, &format!("Client is listed in {file}")));
+            actions.push(ActionKind::Tag(format!("list/{file}").as_str().into()));
+            self.rule(first.position, kind.targets(), operator(OperatorKind::IpMatch, &all), actions);
+        }
+        for (line, text, end) in expressions {
+            if report.is_full() {
+                return;
+            }
+            self.address_expression(kind, file, line, (&text, end), report);
+        }
+    }
+
+    fn address_expression(
+        &mut self,
+        kind: Kind,
+        file: &str,
+        line: &Line<'_>,
+        (text, end): (&str, &str),
+        report: &mut Report,
+    ) {
+        let begin = number(line.text.find(text).unwrap_or(0));
+        match pattern::translate(text) {
+            Ok(translated) => {
+                let written = format!("{}^(?:{}){end}", self.layout.flags(), translated.regex);
+                if lint::lint(kind, line, &translated, &written, report) {
+                    let text = format!("read as an expression for the client's address: ^(?:{text}){end}");
+                    report.warn(line.position, WarningCode::AddressList, text);
+                    self.line(kind, file, line, &written);
+                }
+            }
+            Err(fault) => {
+                let column = line.position.column.saturating_add(begin).saturating_add(fault.column);
+                report.invalid(Position { column, ..line.position }, fault.message);
+            }
+        }
+    }
+
+    /// What a match does: the lists of what may pass switch the rules off, the others refuse.
+    fn effect(&self, kind: Kind, message: &str) -> Vec<ActionKind> {
+        if matches!(kind, Kind::WhiteIp | Kind::WhiteUrl) {
+            let off = ActionKind::Control(Control::RuleEngine(EngineMode::Off));
+            return vec![ActionKind::Pass, ActionKind::Log(Toggle::Off), off];
+        }
+        let mut actions = self.verdict();
+        actions.push(ActionKind::Message(message.into()));
+        actions.push(ActionKind::LogData(log_data()));
+        actions.push(ActionKind::Tag(format!("attack_method/{}", kind.attack_method()).as_str().into()));
+        actions
+    }
+
     fn line(&mut self, kind: Kind, file: &str, line: &Line<'_>, regex: &str) {
         let id = self.options.first_id.saturating_add(kind.range() * IDS_PER_LIST).saturating_add(line.position.line);
         let mut actions = vec![ActionKind::Id(id), ActionKind::Phase(kind.phase()), ActionKind::TransformNone];
         actions.extend(transformations(kind));
-        if kind == Kind::WhiteUrl {
-            actions.push(ActionKind::Pass);
-            actions.push(ActionKind::Log(Toggle::Off));
-            actions.push(ActionKind::Control(Control::RuleEngine(EngineMode::Off)));
-        } else {
-            actions.extend(self.verdict());
-            actions.push(ActionKind::Message(format!("Matches a line of {file}").as_str().into()));
-            actions.push(ActionKind::LogData(log_data()));
-            actions.push(ActionKind::Tag(format!("attack_method/{}", kind.attack_method()).as_str().into()));
-        }
+        actions.extend(self.effect(kind, &format!("Matches a line of {file}")));
         actions.push(ActionKind::Tag(format!("list/{file}:{}", line.position.line).as_str().into()));
         actions.push(ActionKind::Tag(format!("hash/{:016x}", hash(line.text)).as_str().into()));
         let targets = kind.targets();

@@ -114,7 +114,7 @@ impl Kind {
     pub(super) fn targets(self) -> Vec<Target> {
         let xml = |path| target(Variable::Xml, Some(Selector::XPath(path)));
         match self {
-            Self::WhiteIp | Self::BlackIp => Vec::new(),
+            Self::WhiteIp | Self::BlackIp => vec![target(Variable::RemoteAddr, None)],
             Self::WhiteUrl => vec![target(Variable::RequestFilename, None)],
             Self::UserAgent => vec![header("User-Agent")],
             Self::Url => vec![target(Variable::RequestUriRaw, None)],

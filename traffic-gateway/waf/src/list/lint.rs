@@ -14,6 +14,9 @@ const SIZE_LIMIT: usize = 4 << 20;
 /// Values without anything in common, not even a character. What matches all of them matches everything.
 const ANYTHING: [&str; 4] = ["", "x", "/0", "\u{7f}\n"];
 
+/// Addresses without anything in common.
+const ANYBODY: [&str; 4] = ["10.0.0.1", "203.0.113.77", "2001:db8::5", "::"];
+
 /// Checks a translated line. The answer says whether it is a rule; when it is not, that is reported.
 pub(super) fn lint(kind: Kind, line: &Line<'_>, translated: &Translated, regex: &str, report: &mut Report) -> bool {
     for note in &translated.notes {
@@ -29,13 +32,15 @@ pub(super) fn lint(kind: Kind, line: &Line<'_>, translated: &Translated, regex: 
             return false;
         }
     };
+    let anything = if matches!(kind, Kind::WhiteIp | Kind::BlackIp) { ANYBODY } else { ANYTHING };
     if can_never_match(regex) {
         report.warn(line.position, WarningCode::DeadRule, "nothing matches this expression; remove or repair the line");
-    } else if ANYTHING.iter().all(|value| compiled.is_match(value.as_bytes())) {
-        let text = if kind == Kind::WhiteUrl {
-            "this matches every path, which switches the WAF off; remove the line"
-        } else {
-            "this matches everything, even nothing; remove or repair the line"
+    } else if anything.iter().all(|value| compiled.is_match(value.as_bytes())) {
+        let text = match kind {
+            Kind::WhiteIp => "this matches every client, which switches the WAF off; remove the line",
+            Kind::WhiteUrl => "this matches every path, which switches the WAF off; remove the line",
+            Kind::BlackIp => "this matches every client; remove or repair the line",
+            _ => "this matches everything, even nothing; remove or repair the line",
         };
         report.warn(line.position, WarningCode::CatchAll, text);
     } else {

@@ -11,10 +11,10 @@
 //! | `args` | `args.rule` | names and values of the query, decoded twice | 1 |
 //! | `cookie` | `cookie.rule` | `Cookie`, as sent and decoded | 1 |
 //! | `post` | `post.rule` | names and values of the body, decoded twice; file names; texts and attributes of XML | 2 |
-//! | — | `whiteip.rule`, `blackip.rule` | nothing: handed out for the access lists of the edge | — |
+//! | — | `whiteip.rule`, `blackip.rule` | the address of the client; a match of the first switches the WAF off for this request | 1 |
 //!
 //! Lists of `wafconf/` are caseless and their dot matches a line feed, those of `rule-config/` are case-sensitive and
-//! their dot does not. Before the lists stand two rules against the headers of scanners.
+//! their dot does not. Two rules against the headers of scanners stand before the lists, behind those of addresses.
 //!
 //! # Where we look more closely than the programs these layouts come from
 //!
@@ -24,7 +24,8 @@
 //! - `post` looks at bodies of every method, at each part of a multipart body as a whole, at the leaves of JSON and at
 //!   XML. A body of another type is read as a form, as those programs do with every body.
 //! - An empty line is no rule. Neither is a line that begins with `#`: it is a comment.
-//! - Lists of addresses hold networks, not expressions.
+//! - Lines of the lists of addresses are read as networks wherever they are meant so, and as expressions for a whole address
+//!   otherwise; `address` says how, and a warning tells what a doubtful line became.
 //!
 //! # Expressions
 //!
@@ -32,6 +33,7 @@
 //! refuses the line otherwise, with its place. `lint` warns of what loads and is probably not meant.
 
 mod layout;
+mod address;
 mod pattern;
 mod class;
 mod lint;
@@ -84,7 +86,8 @@ pub struct ListOptions {
     pub scanner_headers: Toggle,
     /// What a match does.
     pub action: ListAction,
-    /// The id of the first rule. A rule of line `l` of the `n`th list has the id `first_id + 100,000 · n + l`.
+    /// The id of the first rule. A rule of line `l` of the `n`th list has the id `first_id + 100,000 · n + l`; all networks of
+    /// a list of addresses are one rule, with `l` = 0.
     pub first_id: u32,
 }
 
@@ -115,24 +118,11 @@ impl Default for ListOptions {
     }
 }
 
-/// A line of a list of addresses, as written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Network {
-    /// Where it is written.
-    pub position: Position,
-    /// The line without blanks around it. Whether it is a network is for the access lists to say.
-    pub text: String,
-}
-
 /// A directory of lists, read.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Lists {
     /// The rules, in the order of the reference programs.
     pub program: Program,
-    /// Lines of `whiteip.rule`. Positions point into the sources of the program.
-    pub allowed: Vec<Network>,
-    /// Lines of `blackip.rule`.
-    pub denied: Vec<Network>,
 }
 
 /// Reads the lists of a directory. Files that are not there are lists without lines; which layout it is, the names say.
@@ -176,10 +166,13 @@ fn find_layout(files: &dyn Files, directory: &Path) -> Result<Layout, Problem> {
 fn read(files: &dyn Files, directory: &Path, layout: Layout, options: &ListOptions, report: &mut Report) -> Lists {
     let mut lists = Lists::default();
     let mut generator = Generator::new(layout, options);
-    if options.scanner_headers == Toggle::On {
-        generator.scanner_headers();
-    }
-    for kind in LISTS.iter().copied().filter(|kind| kind.is_on(options)) {
+    for kind in LISTS.iter().copied() {
+        if kind == Kind::WhiteUrl && options.scanner_headers == Toggle::On {
+            generator.scanner_headers();
+        }
+        if !kind.is_on(options) {
+            continue;
+        }
         let Some(name) = kind.file(layout) else { continue };
         let path = directory.join(name);
         let bytes = match files.read(&path) {
@@ -195,8 +188,7 @@ fn read(files: &dyn Files, directory: &Path, layout: Layout, options: &ListOptio
         let source = report.add_source(&path.display().to_string());
         let lines = lines(&bytes, source, report);
         match kind {
-            Kind::WhiteIp => lists.allowed = networks(&lines),
-            Kind::BlackIp => lists.denied = networks(&lines),
+            Kind::WhiteIp | Kind::BlackIp => generator.addresses(kind, name, &lines, report),
             kind => generator.list(kind, name, &lines, report),
         }
     }
@@ -242,13 +234,4 @@ fn lines<'t>(bytes: &'t [u8], source: u32, report: &mut Report) -> Vec<Line<'t>>
         }
     }
     lines
-}
-
-fn networks(lines: &[Line<'_>]) -> Vec<Network> {
-    let network = |line: &Line<'_>| {
-        let blanks = line.text.len() - line.text.trim_start().len();
-        let column = line.position.column.saturating_add(number(blanks));
-        Network { position: Position { column, ..line.position }, text: line.text.trim().to_owned() }
-    };
-    lines.iter().map(network).collect()
 }

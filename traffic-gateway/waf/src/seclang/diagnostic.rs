@@ -128,6 +128,8 @@ pub enum WarningCode {
     PcreSyntax,
     /// A rule that matches ordinary traffic.
     MatchesBenign,
+    /// A line of a list of addresses that is written as an expression, or such a list itself.
+    AddressList,
 }
 
 impl WarningCode {
@@ -143,6 +145,7 @@ impl WarningCode {
             Self::CatchAll => "catch-all",
             Self::PcreSyntax => "pcre-syntax",
             Self::MatchesBenign => "matches-benign",
+            Self::AddressList => "address-list",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The lines of both layouts, with what each of them has to do. They are written for this test in the style of such files,
 //! with the mistakes that such files have.
 
-use super::Expect::{self, CatchAll, Comment, Dead, Empty, Error, Matches, Network, Ordinary, Pcre};
+use super::Expect::{self, CatchAll, Comment, Dead, Doubtful, Empty, Error, Matches, Network, Ordinary, Pcre};
 
 /// File, line and what becomes of it.
 pub(super) type Case = (&'static str, &'static str, Expect);
@@ -120,13 +120,13 @@ pub(super) const WAF_CONF: [Case; 82] = [
 
 /// `rule-config/`.
 pub(super) const RULE_CONFIG: [Case; 57] = [
-    ("whiteip.rule", "127.0.0.1", Network),
-    ("whiteip.rule", "  10.0.0.0/8 ", Network),
+    ("whiteip.rule", "127.0.0.1", Network("127.0.0.1", "127.0.0.11")),
+    ("whiteip.rule", "  10.0.0.0/8 ", Network("10.9.8.7", "11.0.0.1")),
     ("whiteip.rule", "# the office", Comment),
-    ("blackip.rule", "203.0.113.7", Network),
-    ("blackip.rule", "2001:db8::/32", Network),
+    ("blackip.rule", "203.0.113.7", Network("203.0.113.7", "203.0.113.70")),
+    ("blackip.rule", "2001:db8::/32", Network("2001:db8:1::5", "2001:db9::1")),
     ("blackip.rule", "", Empty),
-    ("blackip.rule", "198.51.100.0-198.51.100.9", Network),
+    ("blackip.rule", "198.51.100.0-198.51.100.9", Network("198.51.100.9", "198.51.100.10")),
     ("whiteurl.rule", "^/123/$", Matches("/123/", "/1234/")),
     ("whiteurl.rule", "", Empty),
     ("whiteurl.rule", r"^/api/status", Matches("/api/status", "/API/status")),
@@ -193,4 +193,28 @@ pub(super) const RULE_CONFIG: [Case; 57] = [
     ("post.rule", r"union\Rselect", Error("\\R exists in PCRE only; write (?:\\r\\n|\\n|\\r)")),
     ("post.rule", r"{{constructor", Matches("{{constructor.x", "constructor")),
     ("post.rule", r"etc\\passwd", Matches("etc\\passwd", "etc/passwd")),
+];
+
+/// Lines of `whiteip.rule` and `blackip.rule` in every way in which such files write addresses.
+pub(super) const ADDRESSES: [Case; 16] = [
+    ("whiteip.rule", r"^127\.0\.0\.1$", Network("127.0.0.1", "127.0.0.10")),
+    ("whiteip.rule", "192.168.1.", Doubtful("192.168.1.77", "192.168.10.1")),
+    ("whiteip.rule", r"^10\.1\.", Doubtful("10.1.255.255", "10.10.0.1")),
+    ("whiteip.rule", r"^10\.2\.0\.(?:1|2)$", Doubtful("10.2.0.2", "10.2.0.12")),
+    ("whiteip.rule", ".*", CatchAll("10.0.0.1", None)),
+    ("blackip.rule", "10.0.0.5", Network("10.0.0.5", "110.0.0.5")),
+    ("blackip.rule", r"1\.2\.3\.4", Network("1.2.3.4", "1.2.3.45")),
+    ("blackip.rule", r"^172\.16\.0\.0/12$", Network("172.31.0.1", "172.32.0.1")),
+    ("blackip.rule", "192.168.*.*", Doubtful("192.168.3.4", "192.169.0.1")),
+    ("blackip.rule", r"^192\.0\.2\.\d+$", Doubtful("192.0.2.200", "192.0.3.2")),
+    ("blackip.rule", "198.51.100", Doubtful("198.51.100.9", "198.51.10.9")),
+    ("blackip.rule", r"203\.0\.(113|114)\.", Doubtful("203.0.114.1", "203.0.11.3")),
+    ("blackip.rule", r"^::ffff:1\.2\.3\.9$", Network("1.2.3.9", "1.2.3.10")),
+    (
+        "blackip.rule",
+        r"^10\.0\.0\.(?=1)",
+        Error("look-around exists in PCRE only; write what has to match, or a chain of rules"),
+    ),
+    ("blackip.rule", "2001:db8::1", Network("2001:db8::1", "2001:db8::10")),
+    ("blackip.rule", "# done", Comment),
 ];

@@ -2,16 +2,20 @@
 
 mod golden;
 
+use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::{FIRST_ID, Layout, ListAction, ListOptions, Lists, MAX_LINES, load, pattern};
+use crate::rules::{Options, RuleSet};
 use crate::seclang::ast::{
     ActionKind, Control, Directive, DirectiveKind, EngineMode, OperatorKind, Program, Rule, Selector, Toggle, Variable,
 };
 use crate::seclang::files::Memory;
 use crate::seclang::{Warning, WarningCode};
+use crate::transaction::{Mode, Start, Transaction, Verdict};
 use crate::transform::Transformation;
-use golden::{Case, RULE_CONFIG, WAF_CONF};
+use golden::{ADDRESSES, Case, RULE_CONFIG, WAF_CONF};
 
 /// What becomes of a line. Two texts are a value it matches and one it does not.
 #[derive(Clone, Copy, Debug)]
@@ -32,11 +36,18 @@ enum Expect {
     Comment,
     /// No rule.
     Empty,
-    /// A network for the access lists.
-    Network,
+    /// A network: a client in it, and one outside.
+    Network(&'static str, &'static str),
+    /// The same, with a warning of how the line was read.
+    Doubtful(&'static str, &'static str),
 }
 
 impl Expect {
+    fn warning(self) -> Option<WarningCode> {
+        let of_addresses = if let Self::Doubtful(..) = self { Some(WarningCode::AddressList) } else { None };
+        of_addresses.or_else(|| self.values().and_then(|values| values.2))
+    }
+
     fn values(self) -> Option<(Option<&'static str>, Option<&'static str>, Option<WarningCode>)> {
         match self {
             Self::Matches(hit, miss) => Some((Some(hit), Some(miss), None)),
@@ -45,9 +56,28 @@ impl Expect {
             Self::Dead("", miss) => Some((None, Some(miss), Some(WarningCode::DeadRule))),
             Self::Dead(hit, miss) => Some((Some(hit), Some(miss), Some(WarningCode::DeadRule))),
             Self::CatchAll(hit, miss) => Some((Some(hit), miss, Some(WarningCode::CatchAll))),
-            Self::Error(_) | Self::Comment | Self::Empty | Self::Network => None,
+            Self::Error(_) | Self::Comment | Self::Empty | Self::Network(..) | Self::Doubtful(..) => None,
         }
     }
+}
+
+/// Whether a list of this line alone lists a client: where it is an allowed one, everybody is denied otherwise.
+fn lists_client(case: &Case, client: &str) -> bool {
+    let files = Memory::default().with(&format!("lists/{}", case.0), case.1);
+    let is_white = case.0 == "whiteip.rule";
+    let files = if is_white { files.with("lists/blackip.rule", "0.0.0.0/0\n::/0\n") } else { files };
+    let (lists, _) = read(&files, &ListOptions::default());
+    let rules = RuleSet::compile(&lists.program, &mut |_| Err(String::new()), &Options::default());
+    let start = Start {
+        client: SocketAddr::new(client.parse().unwrap(), 1),
+        server: "192.0.2.1:443".parse().unwrap(),
+        unique_id: "",
+        unix_time: 0,
+        random: 0,
+    };
+    let mut transaction = Transaction::new(Arc::new(rules.unwrap()), Mode::Block, start);
+    transaction.request_line(b"GET", b"/", b"HTTP/1.1");
+    (transaction.request_head_end() == Verdict::Pass) == is_white
 }
 
 /// The number of a line in its file.
@@ -104,6 +134,8 @@ fn is_match(rule: &Rule, value: &str) -> bool {
 /// Range of ids, phase and first target of a file.
 fn place(file: &str) -> (u32, u8, Variable, Option<&'static str>) {
     match file.trim_end_matches(".rule") {
+        "whiteip" => (1, 1, Variable::RemoteAddr, None),
+        "blackip" => (2, 1, Variable::RemoteAddr, None),
         "whiteurl" => (3, 1, Variable::RequestFilename, None),
         "user-agent" | "useragent" => (4, 1, Variable::RequestHeaders, Some("User-Agent")),
         "url" => (5, 1, Variable::RequestUriRaw, None),
@@ -142,11 +174,16 @@ fn check(cases: &[Case]) {
         let found: Vec<_> = warnings.iter().filter(|w| *w.file == path && w.line == line).map(|w| w.code).collect();
         let refused: Vec<_> =
             errors.iter().filter(|e| *e.file == path && e.line == line).map(|e| e.problem.to_string()).collect();
-        let expected = case.2.values().and_then(|values| values.2);
+        let expected = case.2.warning();
         let warned = if expected.is_some() { found.first() == expected.as_ref() } else { found.is_empty() };
         let message = if let Expect::Error(message) = case.2 { vec![message.to_owned()] } else { Vec::new() };
         if !warned || refused != message {
             wrong.push(format!("{path}:{line} {:?}: warnings {found:?}, errors {refused:?}", case.1));
+        }
+        if let Expect::Network(hit, miss) | Expect::Doubtful(hit, miss) = case.2
+            && (!lists_client(case, hit) || lists_client(case, miss))
+        {
+            wrong.push(format!("{path}:{line} {:?}: not {hit}, or {miss}", case.1));
         }
         if case.2.values().is_none() {
             continue;
@@ -161,9 +198,11 @@ fn check(cases: &[Case]) {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    let rules = cases.iter().filter(|case| case.2.values().is_some()).count();
+    let rules = cases.iter().filter(|case| case.2.values().is_some() && !case.0.ends_with("ip.rule")).count();
     let generated = 2 + if cases.iter().any(|case| case.0.starts_with("post")) { 3 } else { 0 };
-    assert_eq!(lists.program.directives.len(), rules + generated);
+    let directives = lists.program.directives.iter().map(rule);
+    let of_addresses = directives.filter(|rule| rule.targets[0].variable == Variable::RemoteAddr).count();
+    assert_eq!(lists.program.directives.len(), rules + generated + of_addresses);
 }
 
 #[test]
@@ -174,11 +213,29 @@ fn every_line_of_wafconf_does_what_it_says() {
 #[test]
 fn every_line_of_rule_config_does_what_it_says() {
     check(&RULE_CONFIG);
-    let (lists, _) = read(&files(&RULE_CONFIG, true), &ListOptions::default());
-    let texts = |networks: &[super::Network]| networks.iter().map(|network| network.text.clone()).collect::<Vec<_>>();
-    assert_eq!(texts(&lists.allowed), ["127.0.0.1", "10.0.0.0/8"]);
-    assert_eq!(texts(&lists.denied), ["203.0.113.7", "2001:db8::/32", "198.51.100.0-198.51.100.9"]);
-    assert_eq!((lists.allowed[1].position.line, lists.allowed[1].position.column), (2, 3));
+}
+
+#[test]
+fn every_line_of_a_list_of_addresses_lists_whom_it_means() {
+    check(&ADDRESSES);
+}
+
+#[test]
+fn allowed_addresses_come_first_and_a_list_of_them_is_one_rule() {
+    let files = Memory::default()
+        .with("lists/blackip.rule", "10.0.0.1\n10.0.1.\n^172\\.(?:16|17)\\.\n")
+        .with("lists/whiteip.rule", "10.0.0.2\n")
+        .with("lists/whiteurl.rule", "^/a\n");
+    let (lists, warnings) = read(&files, &ListOptions::default());
+    let ids: Vec<u32> = lists.program.directives.iter().map(|directive| id(rule(directive)) - FIRST_ID).collect();
+    assert_eq!(ids, [100_000, 200_000, 200_003, 1, 2, 300_001]);
+    let denied = rule(&lists.program.directives[1]);
+    assert_eq!(denied.operator.argument.plain(), Some("10.0.0.1,10.0.1.0/24"));
+    let told: Vec<_> = warnings.iter().map(ToString::to_string).filter(|text| text.contains("blackip")).collect();
+    assert_eq!(told.len(), 3, "{told:#?}");
+    assert!(told.iter().any(|text| text.contains("read as the network 10.0.1.0/24")), "{told:#?}");
+    assert!(told.iter().any(|text| text.contains(r"^(?:172\.(?:16|17)\.)")), "{told:#?}");
+    assert!(told.iter().any(|text| text.contains("[[access.list]]")), "{told:#?}");
 }
 
 #[test]
