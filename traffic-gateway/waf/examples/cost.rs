@@ -2,6 +2,9 @@
 //!
 //! `cargo run --release -p gatehouse-waf --example cost [RULES.conf]…`; without files, the Core Rule Set of the test data
 //! (`GATEHOUSE_TEST_DATA`) and 150 rules of the ordinary kind.
+//!
+//! `COST_RUNS=small_get:1000` runs one request so many times and prints nothing: for callgrind, which counts instructions
+//! whatever else the machine does (`--toggle-collect='cost::run_many*'`).
 
 #![expect(clippy::print_stdout, reason = "a program that prints figures")]
 #![expect(clippy::disallowed_methods, reason = "a program that measures time")]
@@ -87,7 +90,39 @@ fn run(transaction: &mut Transaction, rules: &Arc<RuleSet>, request: &Request, r
     verdict
 }
 
+/// Runs a request so many times, once everything it needs has grown.
+#[inline(never)]
+fn run_many(transaction: &mut Transaction, rules: &Arc<RuleSet>, request: &Request, times: u32) {
+    for _ in 0..times {
+        run(transaction, rules, request, 1);
+        transaction.finish();
+    }
+}
+
+/// The request and the number of runs that `COST_RUNS` names.
+fn runs() -> Option<(String, u32)> {
+    let runs = std::env::var("COST_RUNS").ok()?;
+    let (name, times) = runs.split_once(':')?;
+    Some((name.to_owned(), times.parse().ok()?))
+}
+
 fn measure(name: &str, rules: &Arc<RuleSet>) {
+    if let Some((name, times)) = runs() {
+        let start = Start {
+            client: ([192, 0, 2, 7], 40_000).into(),
+            server: ([198, 51, 100, 1], 443).into(),
+            unique_id: "0",
+            unix_time: 0,
+            random: 1,
+        };
+        let mut transaction = Transaction::new(Arc::clone(rules), Mode::Block, start);
+        for request in requests().iter().filter(|request| request.name == name) {
+            run(&mut transaction, rules, request, 1);
+            transaction.finish();
+            run_many(&mut transaction, rules, request, times);
+        }
+        return;
+    }
     for request in requests() {
         let start = Start {
             client: ([192, 0, 2, 7], 40_000).into(),
