@@ -60,7 +60,7 @@ fn no_gate_stops_an_attack_or_what_is_left_of_one() {
             let mut changed = value.clone();
             turn = turn.wrapping_mul(31).wrapping_add(step * 7);
             let at = turn % (value.len() + 1);
-            if turn % 3 == 0 && at < changed.len() {
+            if turn.is_multiple_of(3) && at < changed.len() {
                 changed.remove(at);
             } else if turn % 3 == 1 && at < changed.len() {
                 changed[at] = marks[turn / 3 % marks.len()];
