@@ -21,6 +21,7 @@ pub mod transform;
 pub mod operator;
 pub mod sqli;
 pub mod xss;
+mod classes;
 pub mod decode;
 pub mod detect;
 pub mod golden;

@@ -17,6 +17,8 @@ pub use view::{Scratch, View, views};
 
 pub(crate) use text::base64_digit;
 
+use crate::classes::Classes;
+
 /// How often a value is decoded; an attack that is wrapped deeper would not survive the applications it has to pass.
 pub const ROUNDS: u8 = 5;
 
@@ -76,8 +78,17 @@ pub struct Decoded {
 /// The result is never longer than the value. When nothing is encoded, nothing is written and nothing allocated: the
 /// buffer is then empty.
 pub fn decode(value: &[u8], out: &mut Vec<u8>) -> Decoded {
+    decode_among(value, Classes::of(value), out)
+}
+
+/// The same for a value whose [`Classes`] are known. One without the bytes at which an encoded character begins is not
+/// looked at: a `+` is one only beside `%27`.
+pub(crate) fn decode_among(value: &[u8], classes: Classes, out: &mut Vec<u8>) -> Decoded {
     out.clear();
     let mut decoded = Decoded::default();
+    if !classes.any(Classes::PERCENT.or(Classes::AMPERSAND).or(Classes::BACKSLASH).or(Classes::HIGH)) {
+        return decoded;
+    }
     let Some(first) = symbol::first(value) else { return decoded };
     out.extend_from_slice(value);
     let mut from = first;

@@ -1,5 +1,7 @@
 //! The parts of a value that is itself JSON, a form, or a URL.
 
+use crate::classes::Classes;
+
 /// The kinds of values that have parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Whole {
@@ -10,6 +12,14 @@ pub(super) enum Whole {
     Token,
     /// Base64 that begins at this position, after `data:…;base64,` or `Basic `.
     Base64(usize),
+}
+
+/// What a value with these classes looks like. Each kind has a byte of its own or begins with a word: `{`, `[` or `"`;
+/// a `=`; `eyJ` and a dot; `data:`; `basic`.
+pub(super) fn whole_among(value: &[u8], classes: Classes) -> Option<Whole> {
+    const NEEDS: [Classes; 3] = [Classes::in_text(b"eyj."), Classes::in_text(b"data:"), Classes::in_text(b"basic ")];
+    let marks = Classes::BRACE.or(Classes::BRACKET).or(Classes::DOUBLE).or(Classes::EQUALS);
+    if classes.any(marks) || classes.all_of_one(&NEEDS) { whole(value) } else { None }
 }
 
 /// What a value looks like from its first bytes on.

@@ -1,6 +1,7 @@
-use proptest::prelude::{ProptestConfig, any, proptest};
+use proptest::prelude::{ProptestConfig, any, prop, proptest};
 
-use super::{Layers, ROUNDS, Scratch, decode, views};
+use super::{Layers, ROUNDS, Scratch, decode, parts, symbol, text, views};
+use crate::classes::Classes;
 
 fn decoded(value: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
@@ -183,5 +184,35 @@ proptest! {
         if (1..ROUNDS).contains(&done.rounds) {
             assert_eq!(decode(&out.clone(), &mut Vec::new()).rounds, 0, "{value} → {}", String::from_utf8_lossy(&out));
         }
+    }
+}
+
+/// Asserts that what is asked before decoding never keeps from decoding.
+fn asks_exactly(value: &[u8]) {
+    let classes = Classes::of(value);
+    let mut out = Vec::new();
+    assert!(text::may_be_base64(value, classes) || !text::base64(value, &mut out), "{}", value.escape_ascii());
+    assert!(
+        text::may_be_hexadecimal(value, classes) || !text::hexadecimal(value, &mut out),
+        "{}",
+        value.escape_ascii()
+    );
+    assert_eq!(parts::whole_among(value, classes), parts::whole(value), "{}", value.escape_ascii());
+    assert!(classes.any(Classes::NUL) || !text::without_nuls(value, &mut out), "{}", value.escape_ascii());
+    assert!(classes.any(Classes::PLUS) || !text::utf7(value, &mut out), "{}", value.escape_ascii());
+    assert!(symbol::first(value).is_none() || decode(value, &mut out).rounds > 0, "{}", value.escape_ascii());
+}
+
+proptest! {
+    #[test]
+    fn what_is_asked_before_decoding_is_exact_for_bytes(value in prop::collection::vec(any::<u8>(), 0..60)) {
+        asks_exactly(&value);
+    }
+
+    #[test]
+    fn what_is_asked_before_decoding_is_exact_for_encoded_text(
+        value in "( |0x|\\\\x)?([0-9a-f]{2}|%27|\\+ADw-|eyJ|[a-zA-Z+/]{4}|data:|base64,|Basic |[\\[{\"=&.?:/%+]|&lt;|\\\\u0027|\u{ff07}|\0){0,14}( |=)?"
+    ) {
+        asks_exactly(value.as_bytes());
     }
 }

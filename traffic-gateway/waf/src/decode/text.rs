@@ -1,7 +1,33 @@
 //! Whole texts behind an encoding: base64, hexadecimal, UTF-7, NULs. Each reads from a value and appends to a buffer.
 
+use crate::classes::Classes;
+
 /// Shortest text that is worth decoding; below it words of any language pass for base64.
-const SHORTEST: usize = 12;
+pub(super) const SHORTEST: usize = 12;
+
+/// What base64 is made of in either alphabet, with what may stand around it.
+const BASE64: Classes = Classes::LETTER
+    .or(Classes::DIGIT)
+    .or(Classes::PLUS)
+    .or(Classes::SLASH)
+    .or(Classes::DASH)
+    .or(Classes::UNDERSCORE)
+    .or(Classes::EQUALS)
+    .or(Classes::SPACE)
+    .or(Classes::NEWLINE);
+
+/// What hexadecimal digits and what stands before them are made of.
+const HEXADECIMAL: Classes = Classes::in_text(b"0123456789abcdefx\\");
+
+/// Whether a value is long enough for [`base64`] and made of nothing else.
+pub(super) fn may_be_base64(value: &[u8], classes: Classes) -> bool {
+    value.len() >= SHORTEST && !classes.any(BASE64.but())
+}
+
+/// Whether a value is long enough for [`hexadecimal`] and made of nothing else.
+pub(super) fn may_be_hexadecimal(value: &[u8], classes: Classes) -> bool {
+    value.len() >= SHORTEST && !classes.any(HEXADECIMAL.but())
+}
 
 /// The value of a base64 digit in either alphabet. A space is a `+` that went through a form.
 pub(crate) fn base64_digit(byte: u8) -> Option<u8> {

@@ -1,7 +1,8 @@
 //! All forms of a value that are worth judging.
 
 use super::parts::{self, Whole};
-use super::{Layers, decode, text};
+use super::{Layers, decode_among, text};
+use crate::classes::Classes;
 
 /// How deep a value may be a value within a value.
 const DEPTH: usize = 3;
@@ -15,6 +16,8 @@ pub struct View<'a> {
     pub bytes: &'a [u8],
     /// What was undone to get there.
     pub layers: Layers,
+    /// Which kinds of bytes it holds.
+    pub classes: Classes,
 }
 
 /// Buffers for [`views`], to be kept from one value to the next.
@@ -37,12 +40,16 @@ struct Level {
 /// At most 128 forms are shown, and at most nine times the value's own bytes and 4 KiB. Nothing is allocated once the
 /// buffers have grown to the size of the values.
 pub fn views(value: &[u8], scratch: &mut Scratch, judge: &mut dyn FnMut(View<'_>) -> bool) -> bool {
-    if judge(View { bytes: value, layers: Layers::NONE }) {
+    let classes = Classes::of(value);
+    if judge(View { bytes: value, layers: Layers::NONE, classes }) {
         return true;
     }
     let mut judge = Judge { judge, forms: FORMS, bytes: value.len().saturating_mul(8).saturating_add(4096) };
-    expand(value, Layers::NONE, &mut scratch.levels, &mut judge)
+    expand(value, classes, Layers::NONE, &mut scratch.levels, &mut judge)
 }
+
+/// Letters and digits.
+const WORD: Classes = Classes::LETTER.or(Classes::DIGIT);
 
 /// The judge with what it may still be shown.
 struct Judge<'a> {
@@ -52,54 +59,64 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    fn says_yes(&mut self, bytes: &[u8], layers: Layers) -> bool {
+    fn says_yes(&mut self, bytes: &[u8], classes: Classes, layers: Layers) -> bool {
         if self.forms == 0 || bytes.len() > self.bytes {
             return false;
         }
         self.forms -= 1;
         self.bytes -= bytes.len();
-        (self.judge)(View { bytes, layers })
+        (self.judge)(View { bytes, layers, classes })
     }
 }
 
 /// Shows the forms behind one that was judged already.
-fn expand(value: &[u8], layers: Layers, levels: &mut [Level], judge: &mut Judge<'_>) -> bool {
+fn expand(value: &[u8], classes: Classes, layers: Layers, levels: &mut [Level], judge: &mut Judge<'_>) -> bool {
     let Some((level, deeper)) = levels.split_first_mut() else { return false };
-    let is_plain = value.iter().all(u8::is_ascii_alphanumeric);
-    if is_plain && value.len() < 12 {
+    let is_plain = !classes.any(WORD.but());
+    if is_plain && value.len() < text::SHORTEST {
         return false;
     }
-    let mut current = value;
-    let mut now = layers;
-    if !is_plain {
-        let decoded = decode(value, &mut level.decoded);
-        if decoded.rounds > 0 {
-            current = &level.decoded;
-            now = layers.with(decoded.layers);
-            if judge.says_yes(current, now) {
-                return true;
-            }
-        }
-        if (text::without_nuls(current, &mut level.text) && judge.says_yes(&level.text, now.with(Layers::NUL)))
-            || (text::utf7(current, &mut level.text) && judge.says_yes(&level.text, now.with(Layers::UTF7)))
-        {
+    let (mut current, mut kinds, mut now) = (value, classes, layers);
+    let decoded = decode_among(value, classes, &mut level.decoded);
+    if decoded.rounds > 0 {
+        current = &level.decoded;
+        kinds = Classes::of(current);
+        now = layers.with(decoded.layers);
+        if judge.says_yes(current, kinds, now) {
             return true;
         }
     }
-    for (is_hidden, layer) in
-        [(text::base64 as fn(&[u8], &mut Vec<u8>) -> bool, Layers::BASE64), (text::hexadecimal, Layers::HEX)]
+    let mut tells = |is_hidden: bool, text: &[u8], layer: Layers| {
+        is_hidden && judge.says_yes(text, Classes::of(text), now.with(layer))
+    };
+    let is_wide = kinds.any(Classes::NUL) && text::without_nuls(current, &mut level.text);
+    if tells(is_wide, &level.text, Layers::NUL) {
+        return true;
+    }
+    let is_utf7 = kinds.any(Classes::PLUS) && text::utf7(current, &mut level.text);
+    if tells(is_utf7, &level.text, Layers::UTF7) {
+        return true;
+    }
+    if text::may_be_base64(current, kinds)
+        && text::base64(current, &mut level.text)
+        && shown(&level.text, now.with(Layers::BASE64), deeper, judge)
     {
-        if is_hidden(current, &mut level.text) && shown(&level.text, now.with(layer), deeper, judge) {
-            return true;
-        }
+        return true;
+    }
+    if text::may_be_hexadecimal(current, kinds)
+        && text::hexadecimal(current, &mut level.text)
+        && shown(&level.text, now.with(Layers::HEX), deeper, judge)
+    {
+        return true;
     }
     if is_plain {
         return false;
     }
     // A URL's parameters are split before they are decoded: an encoded `&` belongs to a value.
-    match parts::whole(value)
+    let is_changed = decoded.rounds > 0;
+    match parts::whole_among(value, classes)
         .map(|whole| (whole, value, layers))
-        .or_else(|| parts::whole(current).map(|whole| (whole, current, now)))
+        .or_else(|| is_changed.then(|| parts::whole_among(current, kinds)).flatten().map(|whole| (whole, current, now)))
     {
         Some((whole, bytes, layers)) => split(whole, bytes, layers.with(Layers::PART), &mut level.part, deeper, judge),
         None => false,
@@ -108,7 +125,8 @@ fn expand(value: &[u8], layers: Layers, levels: &mut [Level], judge: &mut Judge<
 
 /// Judges a form and what is behind it.
 fn shown(bytes: &[u8], layers: Layers, deeper: &mut [Level], judge: &mut Judge<'_>) -> bool {
-    judge.says_yes(bytes, layers) || expand(bytes, layers, deeper, judge)
+    let classes = Classes::of(bytes);
+    judge.says_yes(bytes, classes, layers) || expand(bytes, classes, layers, deeper, judge)
 }
 
 /// Judges the parts of a value.

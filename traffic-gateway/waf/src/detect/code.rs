@@ -13,9 +13,9 @@ use std::sync::LazyLock;
 
 use aho_corasick::AhoCorasick;
 
-use super::Finding;
 use super::evidence::Best;
-use super::scan::{Classes, Cursor, automaton, before, has_text, is_space, is_word, part};
+use super::scan::{Cursor, automaton, before, has_text, is_space, is_word, part};
+use super::{Classes, Finding};
 
 /// What a mark needs to be one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,6 +169,45 @@ const MARKS: &[(&str, &str, Needs)] = &[
     ("frombase64string(", "PowerShell", Needs::Line),
     ("-encodedcommand ", "PowerShell", Needs::Line),
 ];
+
+/// What the marks are made of that need no parenthesis, tag, variable, backslash or quoted key; words with the same
+/// beginning, or the same letters, together.
+const LETTERS: &[Classes] = &[
+    // auto_prepend_file, allow_url_include, disable_functions
+    Classes::in_text(b"_aundiloe"),
+    Classes::in_text(b"php://input"),
+    Classes::in_text(b"child_process"),
+    // process.mainmodule, process.env., global.process, subprocess., system.diagnostics.process
+    Classes::in_text(b".process"),
+    Classes::in_text(b"open3."),
+    // java.lang.runtime, java.lang.processbuilder
+    Classes::in_text(b"java.lang"),
+    Classes::in_text(b"groovy.lang."),
+    // class.module.classloader, class.classloader.
+    Classes::in_text(b"class.loader"),
+    Classes::in_text(b"wscript.shell"),
+    Classes::in_text(b"new-object net.webclient"),
+    Classes::in_text(b"scriptenginemanager"),
+    Classes::in_text(b"urlclassloader"),
+    // invoke-expression, invoke-webrequest
+    Classes::in_text(b"invoke-rs"),
+    Classes::in_text(b"-encodedcommand "),
+];
+
+/// Marks of Python that stand between two `_`: `__builtins__`, `__subclasses__`, `__globals__`, `__bases__`.
+const DUNDER: Classes = Classes::in_text(b"__bs");
+
+/// What `include '…/…'` and `require '…/…'` have in common.
+const INCLUDED: Classes = Classes::in_text(b"eui /");
+
+/// A parenthesis, a tag, a variable or a backslash; a key in quotes (`['mainmodule']`); a file included without a
+/// parenthesis; or the letters of a mark that takes none of these.
+pub(super) fn may_find(_: &[u8], classes: Classes) -> bool {
+    classes.any(Classes::PAREN.or(Classes::LESS).or(Classes::DOLLAR).or(Classes::BACKSLASH))
+        || (classes.any(Classes::QUOTE) && (classes.any(Classes::BRACKET) || classes.all(INCLUDED)))
+        || (classes.twice(Classes::UNDERSCORE) && classes.all(DUNDER))
+        || classes.all_of_one(LETTERS)
+}
 
 pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
     if !classes.any(

@@ -6,9 +6,9 @@
 //! Leaves PHP's arrays and strings without objects, YAML's standard tags, JSON-LD's `@type` and Protobuf's type URLs
 //! alone: none of them runs code.
 
-use super::Finding;
 use super::evidence::Best;
-use super::scan::{Classes, Cursor, before, find_text, has_text, part, positions, starts_with};
+use super::scan::{Cursor, before, find_text, has_text, part, positions, starts_with};
+use super::{Classes, Finding};
 
 /// Judges the bytes of a value in one notation.
 type Grammar = fn(&[u8]) -> Option<Finding>;
@@ -16,16 +16,55 @@ type Grammar = fn(&[u8]) -> Option<Finding>;
 /// How many bytes of a base64 text are decoded to look for names in it.
 const PEEK: usize = 160;
 
+/// What text in PHP's, JSON's, YAML's, node's and XML's notation has, and what binary streams have.
+const MARKS: Classes = Classes::DOUBLE
+    .or(Classes::BANG)
+    .or(Classes::DOLLAR)
+    .or(Classes::LESS)
+    .or(Classes::NEWLINE)
+    .or(Classes::HIGH)
+    .or(Classes::CONTROL)
+    .or(Classes::NUL);
+
+/// `aced0005`, `rO0AB` and `AAEAAAD/////` with the letters and digits they are made of.
+const HEADERS: &[Classes] = &[Classes::in_text(b"aced0005"), Classes::in_text(b"rO0AB"), Classes::in_text(b"AAEAAAD/")];
+
+/// A mark of one of the notations, the letters of a stream's header, a value that begins as a stream does in base64, or
+/// the name of a class.
+pub(super) fn may_find(value: &[u8], classes: Classes) -> bool {
+    classes.any(MARKS)
+        || classes.all_of_one(HEADERS)
+        || matches!(value.first(), Some(b'g' | b'Y' | b'B') if value.len() >= 16)
+        || value.starts_with(b"/wE")
+        || may_be_gadget(value, classes)
+}
+
+/// Whether a value is as long as the shortest of [`GADGETS`] with a dot before it, and holds nothing but what names of
+/// classes hold.
+fn may_be_gadget(value: &[u8], classes: Classes) -> bool {
+    const NAME: Classes = Classes::LETTER
+        .or(Classes::DIGIT)
+        .or(Classes::UNDERSCORE)
+        .or(Classes::DOT)
+        .or(Classes::SEMICOLON)
+        .or(Classes::BRACKET);
+    value.len() >= 14 && classes.any(Classes::DOT) && !classes.any(NAME.but())
+}
+
 pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
     let mut best = Best::default();
-    if best.keep(java(value)) || best.keep(dotnet(value)) || best.keep(base64_stream(value)) {
+    let is_stream = classes.any(Classes::HIGH.or(Classes::NUL)) || classes.all_of_one(HEADERS);
+    if (is_stream && best.keep(java(value)))
+        || ((is_stream || value.starts_with(b"/wE")) && best.keep(dotnet(value)))
+        || best.keep(base64_stream(value))
+    {
         return best.into_finding();
     }
     let pickle_like = classes.any(Classes::NEWLINE) || classes.any(Classes::HIGH);
     let grammars: [(bool, Grammar); 8] = [
         (classes.all(Classes::COLON.or(Classes::DOUBLE)), php),
         (classes.any(Classes::DOUBLE), json),
-        (classes.any(Classes::DOT), gadget),
+        (may_be_gadget(value, classes), gadget),
         (classes.any(Classes::BANG), yaml),
         (classes.any(Classes::DOLLAR), node),
         (classes.any(Classes::LESS), xml),
@@ -108,6 +147,9 @@ const HARMFUL: &[&[u8]] = &[
 
 /// Base64 of a Python pickle or of Ruby's Marshal format, at the beginning of the value.
 fn base64_stream(value: &[u8]) -> Option<Finding> {
+    if !matches!(value.first(), Some(b'g' | b'Y' | b'B')) {
+        return None;
+    }
     let python = [
         b"gASV".as_slice(),
         b"gAR",

@@ -1,24 +1,28 @@
 //! Judging one form of a value, knowing what was undone to get there.
 
-use super::{Classes, Finding, Grade, find_among};
+use super::{Finding, Grade, find_among};
 use crate::decode::{Layers, View};
 use crate::seclang::ast::OperatorKind;
 
-/// Judges a form of a value, whose [`Classes`] are known, by one grammar.
+/// Judges a form of a value by one grammar.
+#[must_use]
+pub fn find_in(kind: OperatorKind, view: View<'_>) -> Option<Finding> {
+    find_among(kind, view.bytes, view.classes).map(|found| weigh(kind, view.layers, found))
+}
+
+/// Weighs a finding by what was undone to get to it.
 ///
 /// Editors send the source of programs with entities (`&lt;script&gt;`), which is how it is *not* run: script that shows
 /// itself only when they are undone is likely. Entities within the addresses of real tags are read by the grammar.
-#[must_use]
-pub fn find_in(kind: OperatorKind, view: View<'_>, classes: Classes) -> Option<Finding> {
-    let finding = find_among(kind, view.bytes, classes)?;
-    let is_escaped = kind == OperatorKind::DetectScript && view.layers.has(Layers::ENTITY);
-    Some(if is_escaped { Finding { grade: Grade::Likely, ..finding } } else { finding })
+pub(super) fn weigh(kind: OperatorKind, layers: Layers, finding: Finding) -> Finding {
+    let is_escaped = kind == OperatorKind::DetectScript && layers.has(Layers::ENTITY);
+    if is_escaped { Finding { grade: Grade::Likely, ..finding } } else { finding }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::ordinary::ORDINARY;
-    use super::super::{Classes, Grade, KINDS};
+    use super::super::{Grade, KINDS};
     use super::find_in;
     use crate::decode::{Scratch, views};
     use crate::seclang::ast::OperatorKind::{
@@ -29,7 +33,7 @@ mod tests {
     fn best(kind: OperatorKind, value: &str) -> Option<Grade> {
         let mut best = None;
         views(value.as_bytes(), &mut Scratch::default(), &mut |view| {
-            best = best.max(find_in(kind, view, Classes::of(view.bytes)).map(|found| found.grade));
+            best = best.max(find_in(kind, view).map(|found| found.grade));
             false
         });
         best

@@ -5,9 +5,15 @@
 //!
 //! Leaves URLs of pages and pictures, `data:` images, and prose about wrappers alone.
 
-use super::Finding;
 use super::evidence::Best;
-use super::scan::{Classes, Cursor, before, has_text, is_one_of, is_space, is_word, part, starts_with};
+use super::scan::{Cursor, before, has_text, is_one_of, is_space, is_word, part, starts_with};
+use super::{Classes, Finding};
+
+/// Two slashes, as behind every scheme but `data:`, which has a comma; or the two backslashes of a share.
+pub(super) fn may_find(_: &[u8], classes: Classes) -> bool {
+    const DATA: Classes = Classes::in_text(b"data:,");
+    classes.twice(Classes::SLASH.or(Classes::BACKSLASH)) || classes.all(DATA)
+}
 
 pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
     if !classes.any(Classes::COLON.or(Classes::BACKSLASH)) && !value.starts_with(b"//") {

@@ -8,17 +8,19 @@
 
 use std::ops::Range;
 
-use super::Finding;
 use super::evidence::Best;
-use super::scan::{Classes, starts_with};
+use super::scan::starts_with;
+use super::{Classes, Finding};
 
 /// How deep lookups may be nested; deeper than this nobody writes them.
 const DEPTH: usize = 32;
 
-pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
-    if !classes.all(Classes::DOLLAR.or(Classes::BRACE)) {
-        return None;
-    }
+/// The `${` that opens a lookup.
+pub(super) fn may_find(_: &[u8], classes: Classes) -> bool {
+    classes.all(Classes::DOLLAR.or(Classes::BRACE))
+}
+
+pub(super) fn find(value: &[u8], _: Classes) -> Option<Finding> {
     let start = memchr::memmem::find(value, b"${")?;
     let mut best = Best::default();
     let mut resolver = Resolver::default();

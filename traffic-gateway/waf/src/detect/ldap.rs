@@ -6,23 +6,18 @@
 //!
 //! Leaves `*` alone, formulas, code, and smileys.
 
-use super::Finding;
 use super::evidence::Best;
-use super::scan::{Classes, Cursor, is_space};
+use super::scan::{Cursor, is_space};
+use super::{Classes, Finding};
 
-pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
-    if !classes.any(Classes::PAREN)
-        || !classes.any(
-            Classes::EQUALS
-                .or(Classes::STAR)
-                .or(Classes::AMPERSAND)
-                .or(Classes::PIPE)
-                .or(Classes::BANG)
-                .or(Classes::NUL),
-        )
-    {
-        return None;
-    }
+/// A parenthesis, and the operator, assertion or NUL behind it.
+pub(super) fn may_find(_: &[u8], classes: Classes) -> bool {
+    const BEHIND: Classes =
+        Classes::EQUALS.or(Classes::STAR).or(Classes::AMPERSAND).or(Classes::PIPE).or(Classes::BANG).or(Classes::NUL);
+    classes.any(Classes::PAREN) && classes.any(BEHIND)
+}
+
+pub(super) fn find(value: &[u8], _: Classes) -> Option<Finding> {
     let mut best = Best::default();
     let mut depth = 0_usize;
     let mut at = 0;

@@ -4,8 +4,10 @@
 //! with an apostrophe or the source of a shell script is not an attack. Where structure alone leaves doubt, the finding
 //! is [`Grade::Likely`], for rules that add up scores.
 //!
-//! All grammars are pure functions of the bytes, take time linear in their number, and begin with a [`Classes`] gate, so
-//! that an ordinary value costs a pass over its bytes and nothing else.
+//! All grammars are pure functions of the bytes and take time linear in their number. Before each stands a gate, its
+//! `may_find`: what the [`Classes`] of a value and its first bytes say is necessary for the grammar to find anything. A
+//! gate never decides that something is found, and never keeps a grammar from what it would find; so an ordinary value
+//! costs one pass over its bytes and a few comparisons.
 
 mod scan;
 mod evidence;
@@ -31,14 +33,67 @@ mod ordinary;
 #[cfg(test)]
 mod check;
 #[cfg(test)]
+mod gates;
+#[cfg(test)]
 mod speed;
 
+pub use crate::classes::Classes;
 pub use evidence::{Finding, Grade};
 pub use form::find_in;
-pub use scan::Classes;
 use scan::starts_with;
 
+use crate::decode::View;
 use crate::seclang::ast::OperatorKind;
+
+/// A grammar, and what is necessary for it to find anything.
+#[derive(Clone, Copy)]
+struct Grammar {
+    may_find: fn(&[u8], Classes) -> bool,
+    find: fn(&[u8], Classes) -> Option<Finding>,
+}
+
+/// Lists the grammars once: their operators, their modules, and the gates of all in a row.
+macro_rules! grammars {
+    ($($kind:ident = $module:ident;)+) => {
+        /// The operators that are grammars.
+        pub const KINDS: [OperatorKind; 16] = [$(OperatorKind::$kind),+];
+
+        const fn grammar(kind: OperatorKind) -> Option<Grammar> {
+            match kind {
+                $(OperatorKind::$kind => Some(Grammar { may_find: $module::may_find, find: $module::find }),)+
+                _ => None,
+            }
+        }
+
+        /// Judges a form of a value by all grammars, and calls back with what each found.
+        pub(crate) fn find_all(view: View<'_>, mut each: impl FnMut(OperatorKind, Finding)) {
+            $(if $module::may_find(view.bytes, view.classes)
+                && let Some(found) = $module::find(view.bytes, view.classes)
+            {
+                each(OperatorKind::$kind, form::weigh(OperatorKind::$kind, view.layers, found));
+            })+
+        }
+    };
+}
+
+grammars! {
+    DetectCommand = command;
+    DetectCode = code;
+    DetectTraversal = traversal;
+    DetectInclusion = inclusion;
+    DetectSsrf = ssrf;
+    DetectTemplate = template;
+    DetectJndi = jndi;
+    DetectXxe = xxe;
+    DetectDeserialization = deserialization;
+    DetectNosql = nosql;
+    DetectLdap = ldap;
+    DetectXpath = xpath;
+    DetectPrototypePollution = prototype_pollution;
+    DetectResponseSplitting = response_splitting;
+    DetectSql = sql;
+    DetectScript = script;
+}
 
 /// Judges a value by one grammar; operators that are not grammars find nothing.
 #[must_use]
@@ -49,44 +104,6 @@ pub fn find(kind: OperatorKind, value: &[u8]) -> Option<Finding> {
 /// Judges a value whose [`Classes`] are known, so that one pass over the bytes serves every grammar.
 #[must_use]
 pub fn find_among(kind: OperatorKind, value: &[u8], classes: Classes) -> Option<Finding> {
-    let grammar = match kind {
-        OperatorKind::DetectCommand => command::find,
-        OperatorKind::DetectCode => code::find,
-        OperatorKind::DetectTraversal => traversal::find,
-        OperatorKind::DetectInclusion => inclusion::find,
-        OperatorKind::DetectSsrf => ssrf::find,
-        OperatorKind::DetectTemplate => template::find,
-        OperatorKind::DetectJndi => jndi::find,
-        OperatorKind::DetectXxe => xxe::find,
-        OperatorKind::DetectDeserialization => deserialization::find,
-        OperatorKind::DetectNosql => nosql::find,
-        OperatorKind::DetectLdap => ldap::find,
-        OperatorKind::DetectXpath => xpath::find,
-        OperatorKind::DetectPrototypePollution => prototype_pollution::find,
-        OperatorKind::DetectResponseSplitting => response_splitting::find,
-        OperatorKind::DetectSql => sql::find,
-        OperatorKind::DetectScript => script::find,
-        _ => return None,
-    };
-    grammar(value, classes)
+    let grammar = grammar(kind)?;
+    if (grammar.may_find)(value, classes) { (grammar.find)(value, classes) } else { None }
 }
-
-/// The operators that are grammars.
-pub const KINDS: [OperatorKind; 16] = [
-    OperatorKind::DetectCommand,
-    OperatorKind::DetectCode,
-    OperatorKind::DetectTraversal,
-    OperatorKind::DetectInclusion,
-    OperatorKind::DetectSsrf,
-    OperatorKind::DetectTemplate,
-    OperatorKind::DetectJndi,
-    OperatorKind::DetectXxe,
-    OperatorKind::DetectDeserialization,
-    OperatorKind::DetectNosql,
-    OperatorKind::DetectLdap,
-    OperatorKind::DetectXpath,
-    OperatorKind::DetectPrototypePollution,
-    OperatorKind::DetectResponseSplitting,
-    OperatorKind::DetectSql,
-    OperatorKind::DetectScript,
-];

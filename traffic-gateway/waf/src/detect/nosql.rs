@@ -6,9 +6,9 @@
 //! Leaves variables of GraphQL and shells (`$in`, `$where` without being keys), OData's `$filter` and JSON schema's
 //! `$ref` alone.
 
-use super::Finding;
 use super::evidence::Best;
-use super::scan::{Classes, Cursor, before, has_text, is_one_of, is_space, part, positions};
+use super::scan::{Cursor, before, has_text, is_one_of, is_space, part, positions};
+use super::{Classes, Finding};
 
 /// Operators of queries and updates that change what a query finds or does.
 const OPERATORS: &[&[u8]] = &[
@@ -67,6 +67,15 @@ const OPERATORS: &[&[u8]] = &[
 /// Quotes of either kind that are tried as the end of the application's string.
 const TRIES: usize = 4;
 
+/// The `$` of an operator, a quote to break out of, a line to begin, or a number and a statement.
+pub(super) fn may_find(_: &[u8], classes: Classes) -> bool {
+    classes.any(Classes::DOLLAR.or(Classes::SINGLE).or(Classes::DOUBLE).or(Classes::NEWLINE))
+        || classes.all(AFTER_NUMBER)
+}
+
+/// What [`after_number`] asks for at least.
+const AFTER_NUMBER: Classes = Classes::in_text(b"0;(");
+
 pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
     let mut best = Best::default();
     if classes.any(Classes::DOLLAR) && positions(b'$', value).any(|at| best.keep(operator(value, at))) {
@@ -82,7 +91,7 @@ pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
     if classes.any(Classes::NEWLINE) && best.keep(line_command(value)) {
         return best.into_finding();
     }
-    if classes.any(Classes::SEMICOLON) && classes.any(Classes::PAREN) {
+    if classes.all(AFTER_NUMBER) {
         best.keep(after_number(value));
     }
     best.into_finding()

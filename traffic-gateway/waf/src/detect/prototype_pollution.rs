@@ -5,16 +5,26 @@
 //!
 //! Leaves prose about `__proto__` and `Foo.prototype.constructor` alone.
 
-use super::Finding;
 use super::evidence::Best;
-use super::scan::{Classes, Cursor, before, find_text, is_space, is_word, part};
+use super::scan::{Cursor, before, find_text, is_space, is_word, part};
+use super::{Classes, Finding};
+
+/// The two `_` of `__proto__`, or the letters of `constructor` and `prototype` with what joins them.
+pub(super) fn may_find(_: &[u8], classes: Classes) -> bool {
+    classes.twice(Classes::UNDERSCORE) || may_be_constructor(classes)
+}
+
+fn may_be_constructor(classes: Classes) -> bool {
+    const LETTERS: Classes = Classes::in_text(b"constructorprototype");
+    classes.all(LETTERS) && classes.any(Classes::DOT.or(Classes::BRACKET).or(Classes::COLON).or(Classes::SLASH))
+}
 
 pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
     let mut best = Best::default();
-    if classes.any(Classes::UNDERSCORE) && proto(value, &mut best) {
+    if classes.twice(Classes::UNDERSCORE) && proto(value, &mut best) {
         return best.into_finding();
     }
-    if classes.any(Classes::DOT.or(Classes::BRACKET).or(Classes::COLON).or(Classes::SLASH)) {
+    if may_be_constructor(classes) {
         constructor(value, &mut best);
     }
     best.into_finding()

@@ -6,14 +6,16 @@
 //! It is certain only when what stands before the break is what a parameter holds (a code, an address, a URL) and not a
 //! line of text: people paste headers and mails into forms.
 
-use super::Finding;
 use super::evidence::Best;
-use super::scan::{Classes, Cursor, is_space, part};
+use super::scan::{Cursor, is_space, part};
+use super::{Classes, Finding};
 
-pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
-    if !classes.any(Classes::NEWLINE) || !classes.any(Classes::COLON.or(Classes::SLASH).or(Classes::LESS)) {
-        return None;
-    }
+/// A line break, and the colon of a header, the slash of a version or the `<` of a document.
+pub(super) fn may_find(_: &[u8], classes: Classes) -> bool {
+    classes.any(Classes::NEWLINE) && classes.any(Classes::COLON.or(Classes::SLASH).or(Classes::LESS))
+}
+
+pub(super) fn find(value: &[u8], _: Classes) -> Option<Finding> {
     let first = memchr::memchr2(b'\r', b'\n', value)?;
     let head = part(value, 0, first);
     let is_parameter = head.len() <= 512 && !head.iter().any(|&byte| is_space(byte)) && !head.ends_with(b":");

@@ -1,4 +1,4 @@
-//! What the grammars share: a cursor over bytes that never panics, words without regard to case, classes of bytes.
+//! What the grammars share: a cursor over bytes that never panics, words without regard to case.
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
@@ -11,107 +11,6 @@ pub(crate) fn automaton<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> Option
         .kind(Some(AhoCorasickKind::DFA))
         .build(texts)
         .ok()
-}
-
-/// Which kinds of bytes a value holds, gathered in one pass.
-///
-/// Every grammar names the bytes without which its attack cannot exist; a value without them is not looked at.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Classes(u32);
-
-macro_rules! classes {
-    ($($name:ident = $bit:literal: $bytes:expr;)+) => {
-        impl Classes {
-            $(pub(crate) const $name: Self = Self(1 << $bit);)+
-        }
-
-        /// The class of every byte; letters, digits, `_`, `-` and bytes that mean nothing to any grammar have none.
-        const TABLE: [u32; 256] = {
-            let mut table = [0_u32; 256];
-            $(
-                let bytes: &[u8] = $bytes;
-                let mut at = 0;
-                while at < bytes.len() {
-                    #[expect(clippy::indexing_slicing, reason = "computed by the compiler, which refuses an index out of bounds")]
-                    {
-                        table[bytes[at] as usize] |= 1 << $bit;
-                    }
-                    at += 1;
-                }
-            )+
-            table
-        };
-    };
-}
-
-classes! {
-    SINGLE = 0: b"'";
-    DOUBLE = 1: b"\"";
-    BACKTICK = 2: b"`";
-    LESS = 3: b"<";
-    GREATER = 4: b">";
-    DOLLAR = 5: b"$";
-    BRACE = 6: b"{}";
-    HASH = 7: b"#";
-    AT = 8: b"@";
-    AMPERSAND = 9: b"&";
-    PIPE = 10: b"|";
-    SEMICOLON = 11: b";";
-    PAREN = 12: b"()";
-    BRACKET = 13: b"[]";
-    STAR = 14: b"*";
-    SLASH = 15: b"/";
-    BACKSLASH = 16: b"\\";
-    DOT = 17: b".";
-    COLON = 18: b":";
-    EQUALS = 19: b"=";
-    PERCENT = 20: b"%";
-    PLUS = 21: b"+";
-    DASH = 22: b"-";
-    SPACE = 23: b" \t\x0b\x0c";
-    NEWLINE = 24: b"\r\n";
-    NUL = 25: b"\0";
-    CONTROL = 26: b"\x01\x02\x03\x04\x05\x06\x07\x08\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f\x7f";
-    HIGH = 27: &HIGH_BYTES;
-    UNDERSCORE = 28: b"_";
-    BANG = 29: b"!";
-    OTHER = 30: b",?^~";
-}
-
-const HIGH_BYTES: [u8; 128] = {
-    let mut bytes = [0_u8; 128];
-    let mut at = 0_u8;
-    while at < 128 {
-        #[expect(clippy::indexing_slicing, reason = "computed by the compiler, which refuses an index out of bounds")]
-        {
-            bytes[at as usize] = 128 + at;
-        }
-        at += 1;
-    }
-    bytes
-};
-
-impl Classes {
-    /// The classes of the bytes of a value.
-    #[must_use]
-    pub fn of(value: &[u8]) -> Self {
-        Self(value.iter().fold(0, |seen, &byte| seen | TABLE.get(usize::from(byte)).copied().unwrap_or_default()))
-    }
-
-    /// Either of two.
-    pub(crate) const fn or(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    /// Whether a byte of one of these classes is there.
-    pub(crate) const fn any(self, classes: Self) -> bool {
-        self.0 & classes.0 != 0
-    }
-
-    /// Whether every one of these classes is there.
-    pub(crate) const fn all(self, classes: Self) -> bool {
-        self.0 & classes.0 == classes.0
-    }
 }
 
 /// A position in a value. Reading past the end gives nothing.

@@ -29,9 +29,8 @@ fn nanoseconds(rounds: u32, mut call: impl FnMut()) -> f64 {
 /// Every form of a value under every grammar.
 fn examine(value: &[u8], scratch: &mut Scratch) {
     views(value, scratch, &mut |view| {
-        let classes = Classes::of(view.bytes);
         for kind in KINDS {
-            black_box(find_in(kind, view, classes));
+            black_box(find_in(kind, view));
         }
         false
     });

@@ -10,18 +10,27 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
-use super::Finding;
 use super::evidence::Best;
-use super::scan::{Classes, Cursor, has_text, is_one_of, is_space, is_word, part, starts_with};
+use super::scan::{Cursor, has_text, is_one_of, is_space, is_word, part, starts_with};
+use super::{Classes, Finding};
+
+/// Two slashes; `http:` without them; or a slash behind an address of digits or in brackets, or behind the name of a
+/// metadata service.
+pub(super) fn may_find(_: &[u8], classes: Classes) -> bool {
+    const SLASHLESS: Classes = Classes::in_text(b"http:");
+    const NAMES: Classes = Classes::in_text(b"data.e");
+    classes.twice(Classes::SLASH)
+        || classes.all(SLASHLESS)
+        || (classes.any(Classes::SLASH) && (classes.any(Classes::DIGIT.or(Classes::BRACKET)) || classes.all(NAMES)))
+}
 
 pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
-    if !classes.any(Classes::COLON.or(Classes::SLASH)) {
-        return None;
-    }
     let mut best = Best::default();
-    for at in memchr::memmem::find_iter(value, b"//") {
-        if best.keep(url(value, at)) {
-            return best.into_finding();
+    if classes.twice(Classes::SLASH) {
+        for at in memchr::memmem::find_iter(value, b"//") {
+            if best.keep(url(value, at)) {
+                return best.into_finding();
+            }
         }
     }
     if classes.any(Classes::COLON) {
@@ -289,7 +298,8 @@ const INSIDE: &[&[u8]] =
     &[b".internal", b".svc.cluster.local", b".svc", b".consul", b".corp", b".intranet", b".localdomain"];
 
 fn ends_with(host: &[u8], end: &[u8]) -> bool {
-    host.len().checked_sub(end.len()).is_some_and(|from| part(host, from, host.len()).eq_ignore_ascii_case(end))
+    host.last().map(u8::to_ascii_lowercase).as_ref() == end.last()
+        && host.len().checked_sub(end.len()).is_some_and(|from| part(host, from, host.len()).eq_ignore_ascii_case(end))
 }
 
 fn is_local_name(host: &[u8]) -> bool {
@@ -380,7 +390,7 @@ fn slashless(value: &[u8]) -> Option<Finding> {
 
 /// A metadata address without a scheme, with the path of such a service.
 fn metadata_path(value: &[u8]) -> Option<Finding> {
-    let slash = memchr::memchr(b'/', value)?;
+    let slash = memchr::memchr(b'/', value).filter(|slash| *slash > 0)?;
     let (host, _) = split_port(part(value, 0, slash));
     let is_metadata = address(host).is_some_and(|(place, _)| place == Place::Metadata)
         || (host.contains(&b'.') && is_one_of(host, METADATA));

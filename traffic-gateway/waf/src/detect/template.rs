@@ -12,9 +12,9 @@ use std::sync::LazyLock;
 
 use aho_corasick::AhoCorasick;
 
-use super::Finding;
 use super::evidence::Best;
-use super::scan::{Classes, Cursor, automaton, before, find_text, has_text, is_space, is_word, part};
+use super::scan::{Cursor, automaton, before, find_text, has_text, is_space, is_word, part};
+use super::{Classes, Finding};
 
 /// How long an expression is looked at.
 const REACH: usize = 1024;
@@ -31,7 +31,7 @@ const DELIMITERS: &[(&[u8], &[u8], Classes, bool)] = &[
     (b"*{", b"}", Classes::BRACE.or(Classes::STAR), false),
     (b"<%", b"%>", Classes::LESS.or(Classes::PERCENT), false),
     (b"{%", b"%}", Classes::BRACE.or(Classes::PERCENT), false),
-    (b"~{", b"}", Classes::BRACE.or(Classes::OTHER), false),
+    (b"~{", b"}", Classes::BRACE.or(Classes::TILDE), false),
     (b"@{", b"}", Classes::BRACE.or(Classes::AT), false),
     (b"%{", b"}", Classes::BRACE.or(Classes::PERCENT), false),
     (b"{$", b"}", Classes::BRACE.or(Classes::DOLLAR), false),
@@ -40,6 +40,22 @@ const DELIMITERS: &[(&[u8], &[u8], Classes, bool)] = &[
     (b"{php}", b"{/php}", Classes::BRACE.or(Classes::SLASH), false),
     (b"{#", b"}", Classes::BRACE.or(Classes::HASH), false),
 ];
+
+/// The bytes of a delimiter or of a directive, or those of an expression that stands without them.
+pub(super) fn may_find(_: &[u8], classes: Classes) -> bool {
+    classes.any(Classes::BRACE.or(Classes::HASH))
+        || (classes.any(Classes::LESS) && classes.any(Classes::PERCENT.or(Classes::BRACKET)))
+        || (classes.any(Classes::PAREN) && (classes.any(Classes::BRACKET.or(Classes::AT)) || is_language(classes)))
+}
+
+/// Whether there is what [`language`] asks for: `@`, `#`, a class of Java's, or `.__class__`.
+fn is_language(classes: Classes) -> bool {
+    const JAVA: Classes = Classes::in_text(b"java.lang");
+    const PYTHON: Classes = Classes::in_text(b".__class__");
+    classes.any(Classes::AT.or(Classes::HASH))
+        || classes.all(JAVA)
+        || (classes.twice(Classes::UNDERSCORE) && classes.all(PYTHON))
+}
 
 pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
     if !classes.any(Classes::BRACE.or(Classes::PAREN).or(Classes::LESS).or(Classes::HASH)) {
@@ -61,7 +77,7 @@ pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
     if classes.any(Classes::HASH) && best.keep(directive(value)) {
         return best.into_finding();
     }
-    if classes.any(Classes::PAREN) {
+    if classes.any(Classes::PAREN) && is_language(classes) {
         best.keep(language(value));
     }
     best.into_finding()

@@ -6,19 +6,22 @@
 //!
 //! Leaves `...`, ranges such as `1..10`, `/static/../x` written once and URLs with such names behind a host alone.
 
-use super::Finding;
 use super::evidence::Best;
-use super::scan::{Classes, Cursor, before, is_one_of, is_space, is_word, part, starts_with};
+use super::scan::{Cursor, before, is_one_of, is_space, is_word, part, starts_with};
+use super::{Classes, Finding};
 
 /// How many bytes before a path say whether it stands in text.
 const REACH: usize = 512;
 
+/// A slash of either kind or a NUL; or two dots and a slash that is written as a number (`0x2f`, `%5c`).
+pub(super) fn may_find(_: &[u8], classes: Classes) -> bool {
+    classes.any(Classes::SLASH.or(Classes::BACKSLASH).or(Classes::NUL))
+        || (classes.twice(Classes::DOT) && classes.all(Classes::DIGIT))
+}
+
 pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
-    if !classes.any(Classes::SLASH.or(Classes::BACKSLASH).or(Classes::NUL)) && !classes.all(Classes::DOT) {
-        return None;
-    }
     let mut best = Best::default();
-    if classes.any(Classes::DOT) {
+    if classes.twice(Classes::DOT) {
         best.keep(climb(value));
     }
     if classes.any(Classes::SLASH.or(Classes::BACKSLASH)) {
@@ -299,12 +302,12 @@ fn sensitive(value: &[u8]) -> Option<Finding> {
             continue;
         }
         let path = part(value, at, at + 128);
-        let Some(length) = sensitive_target(path) else { continue };
         let first =
             path.split(|&byte| is_slash(byte)).find(|name| !name.is_empty() && *name != b".").unwrap_or_default();
         if !is_one_of(first, ABSOLUTE) {
             continue;
         }
+        let Some(length) = sensitive_target(path) else { continue };
         if best.keep(judge_absolute(value, start, at + length, first)) {
             break;
         }

@@ -6,9 +6,9 @@
 //!
 //! Leaves locators such as `//div[@class='x' or @id='y']` alone.
 
-use super::Finding;
 use super::evidence::Best;
-use super::scan::{Classes, Cursor, before, is_one_of, is_space, is_word};
+use super::scan::{Cursor, before, is_one_of, is_space, is_word};
+use super::{Classes, Finding};
 
 /// Quotes of either kind that are tried as the end of the application's string.
 const TRIES: usize = 4;
@@ -51,23 +51,29 @@ const FUNCTIONS: &[&[u8]] = &[
     b"exists",
 ];
 
+/// A quote with something to compare or a path behind it, or a path with a function or an axis.
+pub(super) fn may_find(_: &[u8], classes: Classes) -> bool {
+    const BEHIND: Classes =
+        Classes::EQUALS.or(Classes::PIPE).or(Classes::PAREN).or(Classes::GREATER).or(Classes::LESS).or(Classes::SLASH);
+    (classes.any(Classes::SINGLE.or(Classes::DOUBLE)) && classes.any(BEHIND)) || has_path(classes)
+}
+
+/// A slash, and the parenthesis of a function or the colons of an axis.
+fn has_path(classes: Classes) -> bool {
+    classes.any(Classes::SLASH) && (classes.any(Classes::PAREN) || classes.twice(Classes::COLON))
+}
+
 pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
-    let quoted = classes.any(Classes::SINGLE.or(Classes::DOUBLE));
-    let has_path = classes.any(Classes::SLASH) && classes.any(Classes::PAREN.or(Classes::COLON));
-    let comparing = Classes::EQUALS.or(Classes::PIPE).or(Classes::PAREN).or(Classes::GREATER).or(Classes::LESS);
-    let breaks_out = quoted && classes.any(comparing.or(Classes::SLASH));
-    if !breaks_out && !has_path {
-        return None;
-    }
     let mut best = Best::default();
-    for quote in [b'\'', b'"'] {
+    let kinds = [(b'\'', Classes::SINGLE), (b'"', Classes::DOUBLE)];
+    for (quote, _) in kinds.into_iter().filter(|(_, class)| classes.any(*class)) {
         for at in memchr::memchr_iter(quote, value).take(TRIES) {
             if best.keep(break_out(value, at)) {
                 return best.into_finding();
             }
         }
     }
-    if has_path && !best.keep(bare(value)) {
+    if has_path(classes) && !best.keep(bare(value)) {
         best.keep(axis(value));
     }
     best.into_finding()

@@ -6,9 +6,9 @@
 //! Leaves `<!DOCTYPE html>`, the published types of XHTML, SVG and property lists, CDATA, comments, processing
 //! instructions and references such as `&amp;` alone.
 
-use super::Finding;
 use super::evidence::Best;
-use super::scan::{Classes, Cursor, find_text, has_text};
+use super::scan::{Cursor, find_text, has_text};
+use super::{Classes, Finding};
 
 /// How many bytes after the start of a declaration are looked at.
 const REACH: usize = 512;
@@ -35,10 +35,12 @@ const PUBLISHED: &[&[u8]] = &[
     b"http://www.topografix.com/",
 ];
 
-pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
-    if !classes.any(Classes::LESS) || !classes.any(Classes::BANG.or(Classes::COLON)) {
-        return None;
-    }
+/// A `<` with the `!` of a declaration or the colon behind XInclude's prefix.
+pub(super) fn may_find(_: &[u8], classes: Classes) -> bool {
+    classes.any(Classes::LESS) && classes.any(Classes::BANG.or(Classes::COLON))
+}
+
+pub(super) fn find(value: &[u8], _: Classes) -> Option<Finding> {
     let mut best = Best::default();
     let mut at = 0;
     while let Some(offset) = value.get(at..).and_then(|rest| memchr::memchr(b'<', rest)) {

@@ -5,7 +5,7 @@
 
 use super::{Captures, OperatorError};
 use crate::decode::{Scratch, views};
-use crate::detect::{Classes, Grade, KINDS, find_in};
+use crate::detect::{Grade, KINDS, find_all, find_in};
 use crate::seclang::ast::OperatorKind;
 use crate::{sqli, xss};
 
@@ -39,7 +39,7 @@ impl Detector {
             },
             OperatorKind::DetectXss => xss::detect(value),
             _ => views(value, &mut Scratch::default(), &mut |view| {
-                let found = find_in(self.kind, view, Classes::of(view.bytes));
+                let found = find_in(self.kind, view);
                 let Some(found) = found.filter(|found| found.grade >= self.grade) else { return false };
                 let evidence = view.bytes.get(found.at).unwrap_or(view.bytes);
                 captures.set_text(evidence.get(..EVIDENCE).unwrap_or(evidence));
@@ -58,12 +58,7 @@ impl Judged {
     pub(crate) fn of(value: &[u8], scratch: &mut Scratch) -> Self {
         let mut judged = Self::default();
         views(value, scratch, &mut |view| {
-            let classes = Classes::of(view.bytes);
-            for kind in KINDS {
-                if let Some(found) = find_in(kind, view, classes) {
-                    judged.add(kind, found.grade);
-                }
-            }
+            find_all(view, |kind, found| judged.add(kind, found.grade));
             false
         });
         judged

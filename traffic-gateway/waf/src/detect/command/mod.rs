@@ -9,12 +9,13 @@
 //! tutorials and scripts hold those. Prose (`Tom & Jerry; sleep 5 hours`) and lists (`php;python`) are left alone.
 
 mod names;
+mod special;
 mod word;
 
-use super::Finding;
 use super::evidence::Best;
-use super::scan::{Classes, Cursor, before, find_text, has_text, is_space, is_word, part};
-use names::{BARE, BARE_WORDS, INTERPRETERS, STRONG, WEAK, has};
+use super::scan::{Cursor, before, has_text, is_space, is_word, part};
+use super::{Classes, Finding};
+use names::{BARE, BARE_WORDS, INTERPRETERS, STRONG, has, is_command};
 use word::{InBraces, Word};
 
 /// How many bytes of arguments are looked at.
@@ -22,33 +23,41 @@ const REACH: usize = 384;
 /// How many arguments are looked at.
 const WORDS: usize = 24;
 
+/// What stands before a command that follows other text.
+const SEPARATORS: Classes = Classes::SEMICOLON
+    .or(Classes::PIPE)
+    .or(Classes::AMPERSAND)
+    .or(Classes::BACKTICK)
+    .or(Classes::DOLLAR)
+    .or(Classes::NEWLINE)
+    .or(Classes::BRACE);
+
+/// What a command that is the whole value has behind its name, in it or before it.
+const WHOLE: Classes = Classes::SPACE
+    .or(Classes::DOLLAR)
+    .or(Classes::BRACE)
+    .or(Classes::LESS)
+    .or(Classes::SLASH)
+    .or(Classes::COMMA)
+    .or(Classes::QUESTION)
+    .or(Classes::CARET)
+    .or(Classes::TILDE)
+    .or(Classes::BACKSLASH);
+
+/// A separator, a shape of its own, or a value that begins with the name of a command.
+pub(super) fn may_find(value: &[u8], classes: Classes) -> bool {
+    classes.any(SEPARATORS) || special::may_find(classes) || (classes.any(WHOLE) && may_be_whole(value))
+}
+
 pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
-    let separators = Classes::SEMICOLON
-        .or(Classes::PIPE)
-        .or(Classes::AMPERSAND)
-        .or(Classes::BACKTICK)
-        .or(Classes::DOLLAR)
-        .or(Classes::NEWLINE)
-        .or(Classes::BRACE);
     let mut best = Best::default();
-    if classes.any(
-        Classes::SPACE
-            .or(Classes::DOLLAR)
-            .or(Classes::BRACE)
-            .or(Classes::LESS)
-            .or(Classes::SLASH)
-            .or(Classes::OTHER)
-            .or(Classes::BACKSLASH),
-    ) && best.keep(whole(value))
-    {
+    if classes.any(WHOLE) && may_be_whole(value) && best.keep(whole(value)) {
         return best.into_finding();
     }
-    if classes.any(Classes::SLASH.or(Classes::PIPE).or(Classes::PERCENT))
-        || classes.all(Classes::PAREN.or(Classes::BRACE))
-    {
-        best.keep(special(value, classes));
+    if special::may_find(classes) {
+        best.keep(special::find(value, classes));
     }
-    if !classes.any(separators) {
+    if !classes.any(SEPARATORS) {
         return best.into_finding();
     }
     let mut at = 0;
@@ -139,7 +148,7 @@ fn command(value: &[u8], start: usize, from: usize, site: Site) -> Option<Findin
     let is_windows = word.text().contains(&b'^') || name.ends_with(b".exe");
     let lower = is_windows.then(|| name.to_ascii_lowercase());
     let name = lower.as_deref().unwrap_or(name);
-    let known = has(STRONG, name) || has(WEAK, name);
+    let known = is_command(name);
     let at = start..cursor.at();
     if word.wildcard && is_wildcard_path(word.text()) && site != Site::Braces {
         return Some(grade(value, start, site, Finding::certain("command by a path with wildcards", at)));
@@ -187,7 +196,7 @@ fn is_plain_word(cursor: &Cursor<'_>) -> bool {
             b'\'' | b'"' | b'\\' | b'$' | b'^' | b'.' | b'-' | b'_' | b'=' | b'/' | b':' | b'{' | b'*' | b'?' | b'['
         )
     });
-    !word.is_empty() && !goes_on && !has(STRONG, word) && !has(WEAK, word)
+    !word.is_empty() && !goes_on && !is_command(word)
 }
 
 /// `$a$b /etc/passwd`: a name out of variables, with an argument that tells.
@@ -485,6 +494,22 @@ fn is_in_code(head: &[u8]) -> bool {
     opened.is_some() && !memchr::memchr_iter(b'`', head).count().is_multiple_of(2)
 }
 
+/// Whether the first word of a value can be the name of a command: a word of letters and digits has to be one unless it
+/// goes on with what names hold or hide behind. Spares most values the rest.
+fn may_be_whole(value: &[u8]) -> bool {
+    let mut cursor = Cursor::new(value);
+    cursor.take_at_most(8, is_space);
+    let word = cursor.take_while(|byte| byte.is_ascii_alphanumeric());
+    if word.is_empty() {
+        return true;
+    }
+    match cursor.peek() {
+        Some(b'.' | b'-' | b'_' | b'\'' | b'"' | b'\\' | b'^' | b'$' | b'{' | b':') => true,
+        Some(byte) if !word::ends_word(byte) => false,
+        _ => is_command(word),
+    }
+}
+
 /// The whole value as a command.
 fn whole(value: &[u8]) -> Option<Finding> {
     let mut cursor = Cursor::new(value);
@@ -500,7 +525,7 @@ fn whole(value: &[u8]) -> Option<Finding> {
     {
         return wildcard_command(value, cursor);
     }
-    if !has(STRONG, name) && !has(WEAK, name) {
+    if !is_command(name) {
         return None;
     }
     if in_braces == InBraces::Yes {
@@ -547,50 +572,6 @@ fn wildcard_command(value: &[u8], mut cursor: Cursor<'_>) -> Option<Finding> {
     let is_url = memchr::memchr(b'=', value).is_some() || memchr::memchr(b'&', value).is_some();
     (!is_url && found.count > 0 && found.shaped == found.count)
         .then(|| Finding::certain("command by a path with wildcards", 0..found.end))
-}
-
-/// Shapes of their own: functions in the environment, sockets by path, calls of a spreadsheet, Windows' substrings.
-fn special(value: &[u8], classes: Classes) -> Option<Finding> {
-    if classes.all(Classes::PAREN.or(Classes::BRACE))
-        && let Some(at) = memchr::memmem::find(value, b"()")
-    {
-        let mut cursor = Cursor::from(value, at + 2);
-        cursor.take_at_most(4, is_space);
-        if cursor.eat(b'{') {
-            cursor.take_at_most(4, is_space);
-            if cursor.eat(b':') || cursor.eat_text(b"_;") || cursor.eat_text(b"foo") || cursor.eat_text(b"_[") {
-                cursor.take_at_most(8, |byte| is_space(byte) || matches!(byte, b';' | b'}' | b':'));
-                if before(value, cursor.at()).is_some_and(|byte| matches!(byte, b';' | b' ' | b'}' | b':')) {
-                    return Some(Finding::certain("function definition in the environment", at..cursor.at()));
-                }
-            }
-        }
-    }
-    if let Some(at) = memchr::memmem::find(value, b"/dev/tcp/").or_else(|| memchr::memmem::find(value, b"/dev/udp/")) {
-        return Some(Finding::certain("network socket by a path of the shell", at..at + 9));
-    }
-    if classes.any(Classes::PIPE) {
-        for text in [b"cmd|'".as_slice(), b"powershell|'", b"dde(\"", b"cmd|\"", b"msexcel|'"] {
-            if let Some(at) = find_text(value, text, 0) {
-                return Some(Finding::certain("program called by a spreadsheet", at..at + text.len()));
-            }
-        }
-    }
-    if classes.any(Classes::PERCENT)
-        && let Some(at) = find_text(value, b"%comspec% /c", 0)
-    {
-        return Some(Finding::certain("command interpreter by its variable", at..at + 12));
-    }
-    if classes.any(Classes::PERCENT)
-        && let Some(at) = memchr::memmem::find(value, b":~")
-    {
-        let head = part(value, at.saturating_sub(24), at);
-        let name = head.iter().rev().take_while(|byte| is_word(**byte)).count();
-        let opened = head.len().checked_sub(name + 1).and_then(|at| head.get(at)) == Some(&b'%');
-        return (name > 2 && opened)
-            .then(|| Finding::certain("command made of pieces of variables", at - name..at + 2));
-    }
-    None
 }
 
 #[cfg(test)]

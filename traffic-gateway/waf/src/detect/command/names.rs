@@ -368,6 +368,30 @@ const FOLDERS: &[&[u8]] = &[
     b"c:/windows/system32/",
 ];
 
+/// For each first byte the lengths of the commands that begin with it, a bit for each: spares most words the search.
+static LENGTHS: [u32; 256] = {
+    let mut lengths = [0_u32; 256];
+    let lists = [STRONG, WEAK];
+    let mut list = 0;
+    while list < lists.len() {
+        let mut at = 0;
+        #[expect(clippy::indexing_slicing, reason = "computed by the compiler, which refuses an index out of bounds")]
+        while at < lists[list].len() {
+            let name = lists[list][at];
+            lengths[name[0] as usize] |= 1 << name.len();
+            at += 1;
+        }
+        list += 1;
+    }
+    lengths
+};
+
+/// Whether a word is a command.
+pub(super) fn is_command(word: &[u8]) -> bool {
+    let lengths = word.first().and_then(|first| LENGTHS.get(usize::from(*first))).copied().unwrap_or_default();
+    word.len() < 32 && lengths & (1 << word.len()) != 0 && (has(STRONG, word) || has(WEAK, word))
+}
+
 /// Whether a sorted list has a word.
 pub(super) fn has(list: &[&[u8]], word: &[u8]) -> bool {
     list.binary_search(&word).is_ok()
@@ -381,7 +405,20 @@ pub(super) fn without_folder(word: &[u8]) -> (&[u8], bool) {
 
 #[cfg(test)]
 mod tests {
-    use super::{BARE, BARE_WORDS, INTERPRETERS, STRONG, WEAK, has};
+    use super::{BARE, BARE_WORDS, INTERPRETERS, STRONG, WEAK, has, is_command};
+
+    #[test]
+    fn names_hold_letters_digits_and_what_joins_them() {
+        for name in STRONG.iter().chain(WEAK) {
+            assert!(name.len() < 32 && name[0].is_ascii_alphanumeric(), "{}", name.escape_ascii());
+            assert!(
+                name.iter().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(byte)),
+                "{}",
+                name.escape_ascii()
+            );
+            assert!(is_command(name), "{}", name.escape_ascii());
+        }
+    }
 
     #[test]
     fn lists_are_sorted_so_that_every_name_is_found() {

@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use aho_corasick::AhoCorasick;
 
-use super::super::Finding;
 use super::super::scan::{Cursor, has_text, is_one_of, is_space, is_word, part};
+use super::super::{Classes, Finding};
 
 /// Calls that script makes; whether text never does.
 const CALLS: &[(&[u8], bool)] = &[
@@ -31,6 +31,24 @@ const CALLS: &[(&[u8], bool)] = &[
 
 fn is_telling(call: usize) -> bool {
     CALLS.get(call).is_some_and(|(_, telling)| *telling)
+}
+
+/// What [`CALLS`], a call as the value and brackets alone are made of.
+const MADE_OF: &[Classes] = &[
+    Classes::BRACKET,
+    Classes::in_text(b"alert"),
+    Classes::in_text(b"eval"),
+    Classes::in_text(b"constructor"),
+    Classes::in_text(b"string.fromcharcode"),
+    // document.cookie, document.write
+    Classes::in_text(b"document."),
+    Classes::in_text(b"confirm"),
+    Classes::in_text(b"prompt"),
+];
+
+/// A parenthesis or a backtick, and what is called.
+pub(super) fn may_find(classes: Classes) -> bool {
+    classes.any(Classes::PAREN.or(Classes::BACKTICK)) && classes.all_of_one(MADE_OF)
 }
 
 /// Script without anything around it: calls of attacks as the value, brackets alone, constructors by chain.

@@ -12,9 +12,9 @@ mod bare;
 mod names;
 mod tag;
 
-use super::Finding;
 use super::evidence::Best;
-use super::scan::{Classes, Cursor, before, find_text, has_text, is_one_of, is_space, is_word, part, starts_with};
+use super::scan::{Cursor, before, find_text, has_text, is_one_of, is_space, is_word, part, starts_with};
+use super::{Classes, Finding};
 use names::{is_address, is_handler, is_sink};
 use tag::Attribute;
 
@@ -23,22 +23,47 @@ const INNER: usize = 512;
 /// Quotes of one kind that are tried as the end of an attribute or a string.
 const TRIES: usize = 4;
 
+/// What a tag, a string that goes on and a call begin with; or what an address and an attribute hold.
+pub(super) fn may_find(_: &[u8], classes: Classes) -> bool {
+    classes.any(Classes::LESS)
+        || (classes.any(Classes::COLON) && may_be_scheme(classes))
+        || (classes.any(Classes::EQUALS) && may_be_attribute(classes))
+        || may_be_string(classes)
+        || bare::may_find(classes)
+}
+
+/// Whether there are the letters of a scheme that runs something, or an encoding they may hide behind.
+fn may_be_scheme(classes: Classes) -> bool {
+    // `script` is in all others.
+    const SCHEMES: &[Classes] = &[Classes::in_text(b"script"), Classes::in_text(b"mocha"), Classes::in_text(b"data")];
+    classes.any(Classes::PERCENT.or(Classes::AMPERSAND).or(Classes::BACKSLASH).or(Classes::HIGH))
+        || classes.all_of_one(SCHEMES)
+}
+
+/// Whether there are the letters of an attribute that runs something: an event's, a style, a document, an address.
+fn may_be_attribute(classes: Classes) -> bool {
+    const NAMES: &[Classes] = &[Classes::in_text(b"on"), Classes::in_text(b"style"), Classes::in_text(b"srcdoc")];
+    classes.all_of_one(NAMES) || may_be_scheme(classes)
+}
+
+/// Whether there is a quote that a string may end with, and what calls or assigns behind it.
+fn may_be_string(classes: Classes) -> bool {
+    classes.any(Classes::BACKTICK)
+        || (classes.any(Classes::SINGLE.or(Classes::DOUBLE)) && classes.any(Classes::PAREN.or(Classes::EQUALS)))
+}
+
 pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
-    let quotes = Classes::SINGLE.or(Classes::DOUBLE).or(Classes::BACKTICK);
-    if !classes.any(Classes::LESS.or(Classes::COLON).or(quotes).or(Classes::EQUALS).or(Classes::PAREN)) {
-        return None;
-    }
     let mut best = Best::default();
     if classes.any(Classes::LESS) && (best.keep(sequential(value)) || best.keep(each_tag(value))) {
         return best.into_finding();
     }
-    if classes.any(Classes::COLON) && best.keep(address(value)) {
+    if classes.any(Classes::COLON) && may_be_scheme(classes) && best.keep(address(value)) {
         return best.into_finding();
     }
-    if classes.any(Classes::EQUALS) && best.keep(attributes(value, classes)) {
+    if classes.any(Classes::EQUALS) && may_be_attribute(classes) && best.keep(attributes(value, classes)) {
         return best.into_finding();
     }
-    if classes.any(quotes) && classes.any(Classes::PAREN.or(Classes::EQUALS).or(Classes::BACKTICK)) {
+    if may_be_string(classes) {
         for quote in [b'\'', b'"', b'`'] {
             for (index, at) in memchr::memchr_iter(quote, value).take(TRIES).enumerate() {
                 if best.keep(string(value, at, index == 0)) {
@@ -47,7 +72,7 @@ pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
             }
         }
     }
-    if classes.any(Classes::PAREN.or(Classes::BACKTICK)) {
+    if bare::may_find(classes) {
         best.keep(bare::find(value));
     }
     best.into_finding()
@@ -255,8 +280,17 @@ enum Scheme {
     Document,
 }
 
+/// Whether an address begins with a letter that a [`scheme`] begins with, or with what it may hide behind.
+fn may_begin_scheme(address: &[u8]) -> bool {
+    let first = address.iter().find(|byte| **byte > 0x20 && **byte != 0x7f).map(u8::to_ascii_lowercase);
+    matches!(first, Some(b'j' | b'v' | b'l' | b'm' | b'd' | b'f' | b'%' | b'&' | b'\\' | b'+' | 0x80..))
+}
+
 /// The scheme of an address, after what browsers ignore: white space, control characters, entities.
 fn scheme(address: &[u8]) -> Option<Scheme> {
+    if !may_begin_scheme(address) {
+        return None;
+    }
     let mut decoded = Vec::new();
     let head = part(address, 0, 160);
     let text = if crate::decode::decode(head, &mut decoded).rounds > 0 { decoded.as_slice() } else { head };

@@ -14,33 +14,40 @@ mod functions;
 mod phrase;
 
 use super::evidence::Best;
-use super::scan::{Classes, is_space, part};
-use super::{Finding, Grade};
+use super::scan::{is_space, part};
+use super::{Classes, Finding, Grade};
 use functions::{is_function, is_slow};
 use token::{Behind, Key, Kind, Tokens};
 
 /// Quotes of one kind that are tried after the first.
 const TRIES: usize = 4;
 
+/// What stands between the words of a statement.
+const MARKS: Classes = Classes::PAREN
+    .or(Classes::SEMICOLON)
+    .or(Classes::EQUALS)
+    .or(Classes::STAR)
+    .or(Classes::HASH)
+    .or(Classes::PIPE)
+    .or(Classes::AMPERSAND)
+    .or(Classes::LESS)
+    .or(Classes::GREATER)
+    .or(Classes::SPACE)
+    .or(Classes::NEWLINE)
+    .or(Classes::AT)
+    .or(Classes::PLUS)
+    .or(Classes::DASH);
+
+/// What stands between the words of a phrase.
+const GAPS: Classes =
+    Classes::SPACE.or(Classes::PAREN).or(Classes::STAR).or(Classes::NEWLINE).or(Classes::AT).or(Classes::PLUS);
+
+/// A quote, or what stands between the words of a statement.
+pub(super) fn may_find(_: &[u8], classes: Classes) -> bool {
+    classes.any(MARKS.or(Classes::QUOTE))
+}
+
 pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
-    let quotes = Classes::SINGLE.or(Classes::DOUBLE).or(Classes::BACKTICK);
-    let marks = Classes::PAREN
-        .or(Classes::SEMICOLON)
-        .or(Classes::EQUALS)
-        .or(Classes::STAR)
-        .or(Classes::HASH)
-        .or(Classes::PIPE)
-        .or(Classes::AMPERSAND)
-        .or(Classes::LESS)
-        .or(Classes::GREATER)
-        .or(Classes::SPACE)
-        .or(Classes::NEWLINE)
-        .or(Classes::AT)
-        .or(Classes::PLUS)
-        .or(Classes::DASH);
-    if !classes.any(quotes.or(marks)) {
-        return None;
-    }
     let mut best = Best::default();
     let kinds = [(b'\'', Classes::SINGLE), (b'"', Classes::DOUBLE), (b'`', Classes::BACKTICK)];
     for (quote, _) in kinds.into_iter().filter(|(_, class)| classes.any(*class)) {
@@ -51,11 +58,7 @@ pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {
     if best.keep(number(value)) {
         return best.into_finding();
     }
-    if classes.any(marks)
-        && classes.any(
-            Classes::SPACE.or(Classes::PAREN).or(Classes::STAR).or(Classes::NEWLINE).or(Classes::AT).or(Classes::PLUS),
-        )
-    {
+    if classes.any(GAPS) && phrase::may_find(value, classes) {
         best.keep(phrase::find(value));
     }
     best.into_finding()
@@ -347,7 +350,7 @@ fn has_no_space(tokens: &Tokens<'_>, start: usize, end: usize) -> bool {
 }
 
 fn after<'a>(tokens: &Tokens<'a>, count: usize) -> Tokens<'a> {
-    let mut ahead = *tokens;
+    let mut ahead = tokens.clone();
     ahead.skip(count);
     ahead
 }
@@ -476,7 +479,7 @@ fn predicate(tokens: &mut Tokens<'_>, key: Key, place: Place) -> Option<Grade> {
 /// `order by 5--`, `group by x having 1=1`.
 fn order(tokens: &Tokens<'_>, place: Place) -> Option<Grade> {
     let column = tokens.peek();
-    let mut after = *tokens;
+    let mut after = tokens.clone();
     after.skip(1);
     while after.peek().kind == Kind::Dot {
         after.skip(2);
@@ -555,7 +558,7 @@ fn arithmetic(tokens: &mut Tokens<'_>, place: Place) -> Option<Grade> {
             let next = tokens.peek();
             let goes_on = matches!(next.key, Key::Or | Key::And | Key::Union | Key::Having | Key::Order)
                 || next.kind == Kind::Logic;
-            if goes_on { continuation(*tokens, place, false).map(|(_, grade, _)| grade) } else { None }
+            if goes_on { continuation(tokens.clone(), place, false).map(|(_, grade, _)| grade) } else { None }
         }
         _ => None,
     }

@@ -7,9 +7,9 @@ use aho_corasick::AhoCorasick;
 use super::super::Finding;
 use super::super::evidence::Best;
 use super::super::scan::{automaton, before, is_space, is_word, part};
-use super::Grade;
 use super::functions::{is_function, is_slow};
 use super::token::{Key, Kind, TOKENS, Tokens};
+use super::{Classes, Grade};
 
 /// How many places are looked at as far as [`REACH`] bytes, and how far into the others: so work stays linear.
 const PLACES: usize = 128;
@@ -45,6 +45,59 @@ const HEADS: &[&str] = &[
     "exec",
     "update",
 ];
+
+/// Letters of phrases that need neither a call nor a place, with those of what [`judge`] asks for behind the head. There are
+/// no spaces among them: comments and line breaks will do.
+const PHRASES: &[Classes] = &[
+    Classes::in_text(b"unionselect"),
+    // into outfile, into dumpfile
+    Classes::in_text(b"intoufle"),
+    Classes::in_text(b"information_schema."),
+    Classes::in_text(b"waitfordelay"),
+    // dbms_…., utl_….
+    Classes::in_text(b"dbms_."),
+    Classes::in_text(b"utl_."),
+    Classes::in_text(b"xp_"),
+    Classes::in_text(b"declare@"),
+    Classes::in_text(b"sysobjects"),
+    Classes::in_text(b"sqlite_master"),
+];
+
+/// Letters of functions with their parentheses, and of `UNION VALUES (…)`.
+const CALLS: &[Classes] = &[
+    Classes::in_text(b"unionvalue("),
+    Classes::in_text(b"sleep(0"),
+    Classes::in_text(b"benchmark("),
+    // extractvalue, updatexml
+    Classes::in_text(b"extalu("),
+    Classes::in_text(b"randomblob("),
+    // load_file, load_extension
+    Classes::in_text(b"load_("),
+    // pg_sleep, pg_read_file
+    Classes::in_text(b"pg_("),
+    // (select …
+    Classes::in_text(b"select("),
+];
+
+/// Letters of statements, which begin the value or follow a `;`.
+const STATEMENTS: &[Classes] = &[
+    Classes::in_text(b"select"),
+    Classes::in_text(b"insert"),
+    Classes::in_text(b"delete"),
+    Classes::in_text(b"drop"),
+    Classes::in_text(b"exec"),
+    Classes::in_text(b"update"),
+];
+
+/// Whether the letters of a phrase are there; those of a statement only count where one can stand.
+pub(super) fn may_find(value: &[u8], classes: Classes) -> bool {
+    let first = value.trim_ascii_start().first().map(u8::to_ascii_lowercase);
+    classes.all_of_one(PHRASES)
+        || classes.twice(Classes::AT)
+        || (classes.any(Classes::PAREN) && classes.all_of_one(CALLS))
+        || ((classes.any(Classes::SEMICOLON) || matches!(first, Some(b's' | b'i' | b'd' | b'e' | b'u')))
+            && classes.all_of_one(STATEMENTS))
+}
 
 /// Looks for phrases anywhere in the value.
 pub(super) fn find(value: &[u8]) -> Option<Finding> {
@@ -210,7 +263,7 @@ pub(super) fn union(mut tokens: Tokens<'_>, placed: bool) -> Option<(Grade, usiz
 
 /// Whether what follows `SELECT` is a literal, a star, a variable, a call, or a list of several: not a word of prose.
 pub(super) fn is_list_of_select(tokens: &Tokens<'_>) -> bool {
-    let mut tokens = *tokens;
+    let mut tokens = tokens.clone();
     tokens.skip_while(|token| token.key == Key::All || token.kind == Kind::Open);
     let first = tokens.peek();
     let next = tokens.peek_by(1);

@@ -1,5 +1,7 @@
 //! Tokens of SQL, as the dialects that matter have them in common.
 
+use std::cell::Cell;
+
 use super::super::scan::{is_word, part};
 
 /// How many tokens behind a place are looked at: a break-out shows itself at once.
@@ -102,30 +104,42 @@ pub(super) enum Behind {
     Operand,
 }
 
-/// The first tokens behind a place.
-#[derive(Clone, Copy, Debug)]
+/// The first tokens behind a place. Each is read when it is first looked at: most values show themselves to be no SQL
+/// with one or two.
+#[derive(Clone, Debug)]
 pub(super) struct Tokens<'a> {
     pub(super) value: &'a [u8],
-    list: [Token; TOKENS],
-    count: usize,
+    list: [Cell<Token>; TOKENS],
+    /// How many are in the list, and where the next one begins.
+    read: Cell<(usize, usize)>,
     at: usize,
 }
 
 impl<'a> Tokens<'a> {
     /// Reads tokens from a position on.
     pub(super) fn read(value: &'a [u8], from: usize) -> Self {
-        let end = Token { kind: Kind::End, key: Key::None, start: value.len(), end: value.len() };
-        let mut tokens = Self { value, list: [end; TOKENS], count: 0, at: 0 };
-        let mut lexer = Lexer { value, at: from };
-        for place in &mut tokens.list {
+        const UNREAD: Token = Token { kind: Kind::End, key: Key::None, start: 0, end: 0 };
+        Self { value, list: [const { Cell::new(UNREAD) }; TOKENS], read: Cell::new((0, from)), at: 0 }
+    }
+
+    /// Reads on until there are more tokens than so many; `false` when there are no more.
+    fn reaches(&self, place: usize) -> bool {
+        let (mut count, from) = self.read.get();
+        if place < count {
+            return true;
+        }
+        let mut lexer = Lexer { value: self.value, at: from };
+        while count <= place {
+            let Some(slot) = self.list.get(count) else { break };
             let token = lexer.next();
-            *place = token;
             if token.kind == Kind::End {
                 break;
             }
-            tokens.count += 1;
+            slot.set(token);
+            count += 1;
         }
-        tokens
+        self.read.set((count, lexer.at));
+        place < count
     }
 
     /// Whether what stands behind a quote, or behind the first operand of a value, can be SQL that goes on: a look at one
@@ -161,8 +175,10 @@ impl<'a> Tokens<'a> {
     }
 
     pub(super) fn peek_by(&self, ahead: usize) -> Token {
-        let end = Token { kind: Kind::End, key: Key::None, start: self.value.len(), end: self.value.len() };
-        if self.at + ahead >= self.count { end } else { self.list.get(self.at + ahead).copied().unwrap_or(end) }
+        let place = self.at + ahead;
+        let token = if self.reaches(place) { self.list.get(place).map(Cell::get) } else { None };
+        let end = self.value.len();
+        token.unwrap_or(Token { kind: Kind::End, key: Key::None, start: end, end })
     }
 
     pub(super) fn skip(&mut self, count: usize) {
@@ -183,7 +199,7 @@ impl<'a> Tokens<'a> {
 
     pub(super) fn skip_while(&mut self, of_kind: impl Fn(Token) -> bool) -> usize {
         let start = self.at;
-        while self.at < self.count && of_kind(self.peek()) {
+        while self.reaches(self.at) && of_kind(self.peek()) {
             self.at += 1;
         }
         self.at - start
