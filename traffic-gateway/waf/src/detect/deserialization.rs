@@ -39,8 +39,8 @@ pub(super) fn may_find(value: &[u8], classes: Classes) -> bool {
         || may_be_gadget(value, classes)
 }
 
-/// Whether a value is as long as the shortest of [`GADGETS`] with a dot before it, and holds nothing but what names of
-/// classes hold.
+/// Whether a value holds nothing but what names of classes hold, and ends in as many bytes without a dot as the shortest
+/// of [`GADGETS`] has.
 fn may_be_gadget(value: &[u8], classes: Classes) -> bool {
     const NAME: Classes = Classes::LETTER
         .or(Classes::DIGIT)
@@ -48,7 +48,9 @@ fn may_be_gadget(value: &[u8], classes: Classes) -> bool {
         .or(Classes::DOT)
         .or(Classes::SEMICOLON)
         .or(Classes::BRACKET);
-    value.len() >= 14 && classes.any(Classes::DOT) && !classes.any(NAME.but())
+    classes.any(Classes::DOT)
+        && !classes.any(NAME.but())
+        && value.last_chunk::<13>().is_some_and(|end| !end.contains(&b'.'))
 }
 
 pub(super) fn find(value: &[u8], classes: Classes) -> Option<Finding> {

@@ -37,14 +37,15 @@ pub(crate) struct Scanner {
     /// For each literal, where its postings are.
     ranges: Vec<(u32, u32)>,
     postings: Vec<Posting>,
-    /// Rules without literals.
-    marked: Vec<Posting>,
-    /// Rules that ask a grammar.
-    asking: Vec<(Detector, u32)>,
-    /// The same, as a row of bits.
+    /// Rules without literals, as a row of bits for each combination of marks that some of them need.
+    marked: Vec<(u64, Box<[u64]>)>,
+    /// Rules that ask one of Gatehouse's own grammars, as a row of bits for each grammar and grade.
+    asking: Vec<(Detector, Box<[u64]>)>,
+    /// Rules that ask `@detectSQLi`, and those that ask `@detectXSS`; none: nobody asks.
+    asking_sqli: Box<[u64]>,
+    asking_xss: Box<[u64]>,
+    /// All rules that ask a grammar.
     askers: Box<[u64]>,
-    /// Whether one of them asks one of Gatehouse's own.
-    judging: bool,
 }
 
 impl Scanner {
@@ -65,9 +66,9 @@ impl Scanner {
 
     /// Sets the bits of all rules whose needs the text meets. `seen` holds `now` for literals already met in this text.
     pub(crate) fn scan(&self, bytes: &[u8], marks: Marks, row: &mut [u64], seen: &mut [u32], now: u32) {
-        for posting in &self.marked {
-            if posting.marks & !marks.holds == 0 {
-                set_bit(row, posting.rule);
+        for (needed, rules) in &self.marked {
+            if needed & !marks.holds == 0 {
+                set_bits(row, rules);
             }
         }
         let Some(automaton) = &self.automaton else { return };
@@ -96,18 +97,27 @@ impl Scanner {
 
     /// Asks each grammar once, whatever number of rules wants to know.
     pub(crate) fn ask(&self, bytes: &[u8], row: &mut [u64], scratch: &mut Scratch) {
-        let judged = if self.judging { Judged::of(bytes, scratch) } else { Judged::default() };
-        let (mut sqli, mut xss) = (None, None);
-        for (detector, rule) in &self.asking {
-            let found = match detector.kind {
-                OperatorKind::DetectSqli => *sqli.get_or_insert_with(|| crate::sqli::detect(bytes).is_some()),
-                OperatorKind::DetectXss => *xss.get_or_insert_with(|| crate::xss::detect(bytes)),
-                _ => judged.says(*detector),
-            };
-            if found {
-                set_bit(row, *rule);
+        if !self.asking.is_empty() {
+            let judged = Judged::of(bytes, scratch);
+            if judged != Judged::default() {
+                for (_, rules) in self.asking.iter().filter(|(detector, _)| judged.says(*detector)) {
+                    set_bits(row, rules);
+                }
             }
         }
+        if !self.asking_sqli.is_empty() && crate::sqli::detect(bytes).is_some() {
+            set_bits(row, &self.asking_sqli);
+        }
+        if !self.asking_xss.is_empty() && crate::xss::detect(bytes) {
+            set_bits(row, &self.asking_xss);
+        }
+    }
+}
+
+/// Sets the bits of a row that another has.
+fn set_bits(row: &mut [u64], bits: &[u64]) {
+    for (word, bits) in row.iter_mut().zip(bits) {
+        *word |= bits;
     }
 }
 
@@ -116,6 +126,21 @@ pub(crate) fn set_bit(row: &mut [u64], bit: u32) {
     if let Some(word) = row.get_mut((bit / 64) as usize) {
         *word |= 1 << (bit % 64);
     }
+}
+
+/// The rules that have something in common, as a row of bits each, in the order in which they first come.
+fn rows<T: PartialEq>(words: usize, rules: impl Iterator<Item = (T, u32)>) -> Vec<(T, Box<[u64]>)> {
+    let mut all: Vec<(T, Box<[u64]>)> = Vec::new();
+    for (common, rule) in rules {
+        let index = all.iter().position(|(known, _)| *known == common).unwrap_or_else(|| {
+            all.push((common, vec![0; words].into()));
+            all.len() - 1
+        });
+        if let Some((_, row)) = all.get_mut(index) {
+            set_bit(row, rule);
+        }
+    }
+    all
 }
 
 /// Collects what rules need, then builds the [`Scanner`].
@@ -172,14 +197,16 @@ impl ScannerBuilder {
             builder.kind(Some(AhoCorasickKind::DFA)).prefilter(false);
             Some(builder.build(self.literals.keys())?)
         };
-        let others = [OperatorKind::DetectSqli, OperatorKind::DetectXss];
-        let judging = self.asking.iter().any(|(detector, _)| !others.contains(&detector.kind));
-        let (marked, asking) = (self.marked, self.asking);
         let words = rules.div_ceil(64);
-        let mut askers = vec![0; words];
-        for (_, rule) in &asking {
-            set_bit(&mut askers, *rule);
-        }
-        Ok(Scanner { side, words, automaton, ranges, postings, marked, asking, askers: askers.into(), judging })
+        let marked = rows(words, self.marked.iter().map(|posting| (posting.marks, posting.rule)));
+        let mut asking = rows(words, self.asking.iter().copied());
+        let askers = rows(words, self.asking.iter().map(|(_, rule)| ((), *rule)));
+        let mut others = |kind| match asking.iter().position(|(detector, _)| detector.kind == kind) {
+            Some(index) => asking.swap_remove(index).1,
+            None => Box::default(),
+        };
+        let (asking_sqli, asking_xss) = (others(OperatorKind::DetectSqli), others(OperatorKind::DetectXss));
+        let askers = askers.into_iter().next().map(|((), rules)| rules).unwrap_or_default();
+        Ok(Scanner { side, words, automaton, ranges, postings, marked, asking, asking_sqli, asking_xss, askers })
     }
 }
