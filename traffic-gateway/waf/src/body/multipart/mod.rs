@@ -211,10 +211,8 @@ impl Reader {
         if self.state == State::Preamble {
             let empty = bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n'));
             self.progress.outcome.faults.insert_if(Fault::DataBefore, !empty);
-        } else if self.part.is_file() {
-            if self.part.is_surely_file() {
-                self.of_files = self.of_files.saturating_add(bytes.len() as u64);
-            }
+        } else if self.part.is_surely_file() {
+            self.of_files = self.of_files.saturating_add(bytes.len() as u64);
             self.part.content(bytes, sink);
         } else {
             let allowed = self.spend(bytes.len());

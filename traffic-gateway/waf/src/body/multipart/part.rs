@@ -52,7 +52,7 @@ pub(super) struct Part {
     pub(super) field: Vec<u8>,
     /// The names of the file, of which the first two different ones are kept; none for a field.
     filenames: Vec<Vec<u8>>,
-    /// The value of a field.
+    /// The value of a field, and of what only some servers take for a file.
     value: Vec<u8>,
     /// The size of a file.
     bytes: u64,
@@ -61,11 +61,8 @@ pub(super) struct Part {
 }
 
 impl Part {
-    pub(super) fn is_file(&self) -> bool {
-        !self.filenames.is_empty()
-    }
-
-    /// Whether every server takes it for a file: the one Content-Disposition gives it a plain name that is not empty.
+    /// Whether every server takes it for a file: the one Content-Disposition gives it a plain name that is not empty. With an
+    /// empty name, or `filename*` alone, some take it for a field: then it is shown as both.
     pub(super) fn is_surely_file(&self) -> bool {
         self.surely_file
     }
@@ -104,23 +101,23 @@ impl Part {
 
     /// More content.
     pub(super) fn content(&mut self, bytes: &[u8], sink: &mut impl Sink) {
-        match self.filenames.first() {
-            Some(filename) if !bytes.is_empty() => {
-                self.bytes += bytes.len() as u64;
-                sink.file_piece(&self.field, filename, bytes);
-            }
-            Some(_) => {}
-            None => self.value.extend_from_slice(bytes),
+        if bytes.is_empty() {
+            return;
+        }
+        if let Some(filename) = self.filenames.first() {
+            self.bytes += bytes.len() as u64;
+            sink.file_piece(&self.field, filename, bytes);
+        }
+        if !self.surely_file {
+            self.value.extend_from_slice(bytes);
         }
     }
 
     /// The end of the part.
     pub(super) fn end(&mut self, progress: &mut Progress, arguments: u32, sink: &mut impl Sink) {
-        if self.filenames.is_empty() {
-            if progress.count(arguments) {
-                sink.argument(&self.field, &self.value);
-            }
-            return;
+        let is_field = self.filenames.is_empty() || !self.value.is_empty();
+        if is_field && !self.surely_file && progress.count(arguments) {
+            sink.argument(&self.field, &self.value);
         }
         self.hand_over_file(sink);
         self.bytes = 0;

@@ -105,6 +105,21 @@ fn reads_parameters_in_every_spelling() {
 }
 
 #[test]
+fn shows_what_may_be_a_field_as_a_field_too() {
+    for parameter in ["filename=\"\"", "filename*=UTF-8''a.txt"] {
+        let (seen, outcome) = read_part(&format!("Content-Disposition: form-data; name=f; {parameter}"));
+        assert_eq!(
+            (seen.arguments, seen.files.len(), outcome.arguments),
+            (pairs(&[("f", "value")]), 1, 1),
+            "{parameter}"
+        );
+        assert_eq!(seen.contents.concat(), "value", "{parameter}");
+    }
+    let (seen, outcome) = read_part("Content-Disposition: form-data; name=f; filename=a.txt");
+    assert_eq!((seen.arguments, seen.files.len(), outcome.arguments), (Vec::new(), 1, 0));
+}
+
+#[test]
 fn shows_both_names_of_a_file() {
     let (seen, outcome) =
         read_part("Content-Disposition: form-data; name=f; filename=\"a.jpg\"; filename*=UTF-8''%e2%82%ac.php");
