@@ -17,8 +17,9 @@ pub(super) struct Boundary {
     line: memmem::Finder<'static>,
     /// Whether the content begins here, where a boundary needs no line end before it.
     at_start: bool,
-    /// Whether a line looked like the boundary of another body.
-    pub(super) unmatched: bool,
+    /// How much content stood before the first line that looked like the boundary of another body, of the bytes that were
+    /// searched when it was found.
+    pub(super) unmatched: Option<usize>,
 }
 
 /// Where content ends.
@@ -49,7 +50,7 @@ enum Match {
 impl Boundary {
     pub(super) fn new(boundary: &[u8]) -> Self {
         let dashed = [b"--", boundary].concat();
-        Self { dashed, line: memmem::Finder::new(b"\n--"), at_start: true, unmatched: false }
+        Self { dashed, line: memmem::Finder::new(b"\n--"), at_start: true, unmatched: None }
     }
 
     /// The content of a part begins.
@@ -60,7 +61,7 @@ impl Boundary {
     /// Searches for the boundary. Only what is not content may be given again.
     pub(super) fn find(&mut self, bytes: &[u8]) -> Found {
         if self.at_start {
-            match self.compare(bytes) {
+            match self.compare(bytes, 0) {
                 Match::Yes => {
                     return Found::Boundary { content: 0, behind: self.dashed.len(), ending: LineEnd::None };
                 }
@@ -75,7 +76,7 @@ impl Boundary {
                 Some((before, Some(b'\r'))) => (before, LineEnd::CrLf),
                 _ => (at, LineEnd::Lf),
             };
-            match self.compare(bytes.get(at + 1..).unwrap_or_default()) {
+            match self.compare(bytes.get(at + 1..).unwrap_or_default(), content) {
                 Match::Yes => return Found::Boundary { content, behind: at + 1 + self.dashed.len(), ending },
                 Match::Undecided => return Found::Undecided { content },
                 Match::No => from = at + 1,
@@ -85,15 +86,15 @@ impl Boundary {
         Found::Undecided { content: bytes.len() - open.map_or(0, <[u8]>::len) }
     }
 
-    /// Compares what follows a line end with the boundary, and looks whether it may be another one.
-    fn compare(&mut self, line: &[u8]) -> Match {
+    /// Compares what follows a line end, and so much content, with the boundary, and looks whether it may be another one.
+    fn compare(&mut self, line: &[u8], content: usize) -> Match {
         if line.starts_with(&self.dashed) {
             return Match::Yes;
         }
         if self.dashed.starts_with(line) {
             return Match::Undecided;
         }
-        if self.unmatched || !line.starts_with(b"--") {
+        if self.unmatched.is_some() || !line.starts_with(b"--") {
             return Match::No;
         }
         let window = line.get(..LONGEST_LINE).unwrap_or(line);
@@ -105,7 +106,7 @@ impl Boundary {
         match HEADER.get(..begin.len()) {
             Some(header) if header.eq_ignore_ascii_case(begin) && begin.len() < HEADER.len() => Match::Undecided,
             Some(header) if header.eq_ignore_ascii_case(begin) => {
-                self.unmatched = true;
+                self.unmatched = Some(content);
                 Match::No
             }
             _ => Match::No,

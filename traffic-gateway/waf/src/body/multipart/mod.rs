@@ -136,13 +136,20 @@ impl Reader {
 
     fn until_boundary<'a>(&mut self, bytes: &'a [u8], sink: &mut impl Sink) -> Step<'a> {
         let found = self.boundary.find(bytes);
-        self.progress.outcome.faults.insert_if(Fault::UnmatchedBoundary, self.boundary.unmatched);
         let (Found::Boundary { content, .. } | Found::Undecided { content }) = found;
         let (content, rest) = bytes.split_at_checked(content).unwrap_or((bytes, &[]));
+        let is_bounded = self.state == State::Content && !self.part.is_file();
+        let room = if is_bounded { self.room } else { u64::MAX };
         self.content(content, sink);
+        // What stands behind the end of reading is found only when it comes in the same piece: it counts for nothing.
+        let unmatched = self.boundary.unmatched.is_some_and(|content| content as u64 <= room);
+        self.progress.outcome.faults.insert_if(Fault::UnmatchedBoundary, unmatched);
+        if self.progress.stopped {
+            return Step::Wait(&[]);
+        }
         let Found::Boundary { behind, ending, .. } = found else { return Step::Wait(rest) };
         self.progress.outcome.faults.insert_if(Fault::LfLine, ending == LineEnd::Lf);
-        if self.state == State::Content && !self.progress.stopped {
+        if self.state == State::Content {
             self.part.end(&mut self.progress, self.limits.arguments, sink);
         }
         self.state = State::BoundaryEnd;
