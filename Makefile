@@ -19,7 +19,7 @@ check: install
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 	$(MAKE) build
-	$(MAKE) test
+	.ci/test
 
 # Writes the generated pages: docs/CONFIGURATION.md, ERRORS.md, METRICS.md, RULES_REFERENCE.md.
 docs: build

@@ -94,7 +94,8 @@ async fn every_printed_command_does_what_it_says_and_ctrl_c_stops_everything() -
         let (env, script) = (Path::new("env"), run_script());
         let arguments = [OsStr::new("--default-signal=INT"), script.as_os_str()];
         let mut script = Script(Process::start_with("make run", env, &arguments, &environment(&local)?, &log)?);
-        until("the script to be ready", SOON, async || {
+        // The script itself waits for each of its four processes as long as that.
+        until("the script to be ready", SOON * 4, async || {
             if let Err(error) = script.0.must_run() {
                 return Some(Err(error));
             }

@@ -31,6 +31,7 @@ mod bodies;
 mod limits;
 mod limits_fleet;
 mod waf;
+mod waf_uploads;
 mod rules_commands;
 mod answer;
 mod security_log;

@@ -6,11 +6,12 @@ use gatehouse_shared::limit::Key;
 use gatehouse_store::limit::{Heard, LimitCounts, Told};
 use gatehouse_store::{Redis, RedisSettings};
 use gatehouse_tests::redis::RedisServer;
+use gatehouse_tests::until::SOON;
 
 use crate::Passed;
 
 fn node(server: &RedisServer, name: &str) -> anyhow::Result<LimitCounts> {
-    let settings = RedisSettings::single(&server.url()).map_err(anyhow::Error::msg)?;
+    let settings = RedisSettings::single(&server.url()).map_err(anyhow::Error::msg)?.timeout(SOON);
     Ok(LimitCounts::new(Arc::new(Redis::new(&settings).map_err(anyhow::Error::msg)?), name))
 }
 

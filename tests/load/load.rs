@@ -119,7 +119,12 @@ impl Load {
     }
 }
 
-fn pinned(settings: &Settings, tool: &str) -> anyhow::Result<Command> {
+/// A tool on the load core.
+///
+/// # Errors
+///
+/// The tool is missing.
+pub(crate) fn pinned(settings: &Settings, tool: &str) -> anyhow::Result<Command> {
     let mut command = Command::new("taskset");
     command
         .args(["-c", &settings.load_core.to_string()])
@@ -154,7 +159,11 @@ fn read_wrk(words: &str) -> anyhow::Result<Outcome> {
 }
 
 /// Reads what h2load prints and its log: start, status and duration in microseconds of every request.
-fn read_h2load(words: &str, log: &str) -> anyhow::Result<Outcome> {
+///
+/// # Errors
+///
+/// It printed something unknown.
+pub(crate) fn read_h2load(words: &str, log: &str) -> anyhow::Result<Outcome> {
     let line_from = |start: &str| words.lines().find(|line| line.starts_with(start)).with_context(|| unknown(words));
     let rate = line_from("finished in")?.split(", ").find_map(|part| part.strip_suffix(" req/s")?.parse().ok());
     let requests = line_from("requests:")?;

@@ -6,7 +6,8 @@
 //! figure: the run then fails.
 //!
 //! Files in reading order: [`settings`], the tools that make load ([`load`]), the processes ([`child`], [`service`], [`proxies`],
-//! [`gatehouse`], [`guarded`]), what is measured ([`subject`], [`rounds`], [`idle`], [`short`], [`sweep`], [`lists`]) and what is printed ([`report`]).
+//! [`gatehouse`], [`guarded`]), what is measured ([`subject`], [`rounds`], [`idle`], [`short`], [`sweep`], [`lists`],
+//! [`waf`]) and what is printed ([`report`]).
 
 mod settings;
 mod load;
@@ -21,6 +22,7 @@ mod idle;
 mod short;
 mod sweep;
 mod lists;
+mod waf;
 mod report;
 
 use std::process::ExitCode;
@@ -30,6 +32,10 @@ use anyhow::Context;
 use crate::report::Report;
 use crate::settings::Settings;
 use crate::subject::Field;
+
+/// The rules of the WAF are measured in this process, too, with the allocator of the gates.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     match measure() {
@@ -54,15 +60,19 @@ fn measure() -> anyhow::Result<Report> {
     let directory = tempfile::Builder::new().prefix("gatehouse-bench-").tempdir().context("no temporary directory")?;
     let mut report = Report::default();
     report::heading(&settings);
-    {
-        let field = Field::start(&settings, directory.path())?;
+    let field = Field::start(&settings, directory.path())?;
+    if field.is_wanted(&settings) {
         let table = rounds::measure(&settings, &field, directory.path(), &mut report)?;
         report.rounds(&table);
         short::measure(&settings, &field, directory.path(), &mut report)?;
         sweep::measure(&settings, &field, directory.path(), &mut report)?;
     }
+    drop(field);
     idle::measure(&settings, directory.path(), &mut report)?;
     lists::measure(&settings, directory.path(), &mut report)?;
+    if let Err(error) = waf::measure(&settings, directory.path(), &mut report) {
+        report.fail(format!("rules: {error:#}"));
+    }
     report.figures();
     Ok(report)
 }

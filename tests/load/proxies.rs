@@ -47,27 +47,57 @@ pub(crate) fn nginx_denying(
     service: SocketAddr,
     denied: Denied<'_>,
 ) -> anyhow::Result<Server> {
-    let (list, check) = match denied {
-        Denied::Nobody => (String::new(), ""),
-        Denied::Listed(file) => {
-            (format!("geo $is_denied {{ default 0; include {}; }}", file.display()), "if ($is_denied) { return 403; }")
-        }
+    let more = match denied {
+        Denied::Nobody => NginxMore::default(),
+        Denied::Listed(file) => NginxMore {
+            http: format!("geo $is_denied {{ default 0; include {}; }}", file.display()),
+            server: "if ($is_denied) { return 403; }".to_owned(),
+            ..NginxMore::default()
+        },
     };
+    nginx_with("nginx", settings, directory, service, &more)
+}
+
+/// What an nginx does beyond forwarding, in its own words.
+#[derive(Debug, Default)]
+pub(crate) struct NginxMore {
+    /// What stands outside of every block.
+    pub(crate) main: String,
+    /// What stands in the block `http`.
+    pub(crate) http: String,
+    /// What stands in the block `server`.
+    pub(crate) server: String,
+}
+
+/// An nginx that does more than forward; its files are in a directory of its name.
+///
+/// # Errors
+///
+/// It does not start.
+pub(crate) fn nginx_with(
+    name: &str,
+    settings: &Settings,
+    directory: &Path,
+    service: SocketAddr,
+    more: &NginxMore,
+) -> anyhow::Result<Server> {
+    let NginxMore { main, http, server } = more;
     let address = free_address()?;
-    let prefix = directory.join("nginx");
+    let prefix = directory.join(name);
     fs::create_dir_all(&prefix)?;
     let path = prefix.display();
     let text = format!(
-        "daemon off; master_process off; worker_processes 1; pid {path}/pid; error_log {path}/error.log;
+        "{main}
+daemon off; master_process off; worker_processes 1; pid {path}/pid; error_log {path}/error.log;
 events {{ worker_connections 8192; }}
 http {{
     access_log off; keepalive_requests 100000000; keepalive_timeout 300s; tcp_nodelay on;
     client_body_temp_path {path}/body; proxy_temp_path {path}/proxy; fastcgi_temp_path {path}/fastcgi; uwsgi_temp_path {path}/uwsgi; scgi_temp_path {path}/scgi;
-    {list}
+    {http}
     upstream service {{ server {service}; keepalive 4096; keepalive_requests 100000000; keepalive_timeout 300s; }}
     server {{
         listen {address} backlog=4096;
-        {check}
+        {server}
         location / {{ proxy_pass http://service; proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Host $host; }}
     }}
 }}
@@ -78,7 +108,7 @@ http {{
     let program = tool_path("nginx").context("nginx is missing")?;
     let arguments =
         ["-e", &format!("{path}/error.log"), "-p", &prefix.to_string_lossy(), "-c", &file.to_string_lossy()];
-    start("nginx", settings, directory, &program, &arguments, address)
+    start(name, settings, directory, &program, &arguments, address)
 }
 
 /// HAProxy in HTTP mode: keepalive on both sides, shared upstream connections, no log, one thread.

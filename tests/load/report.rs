@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use crate::gatehouse::DEFAULT_HAND_OFF;
-use crate::rounds::Table;
+use crate::rounds::{Quartiles, Table};
 use crate::settings::Settings;
 
 /// The most a bare reference may cost, in times of HAProxy: beyond it, it is no reference for what its library can do.
@@ -36,9 +36,14 @@ impl Report {
     /// Adds and prints the ratio of two subjects' costs when both were measured.
     fn ratio(&mut self, name: &str, table: &Table, one: &str, other: &str, concurrency: usize) {
         if let Some(ratio) = table.ratio(one, other, concurrency) {
-            print(&format!("{name:<40}{:>8.3}{:>10.3}{:>10.3}", ratio.median, ratio.lower, ratio.upper));
-            self.figure(name, ratio.median);
+            self.quartiles(name, ratio);
         }
+    }
+
+    /// Adds the median of a figure that every round has its own of, and prints it with its quartiles.
+    pub(crate) fn quartiles(&mut self, name: &str, rounds: Quartiles) {
+        print(&format!("{name:<40}{:>10.3}{:>12.3}{:>12.3}", rounds.median, rounds.lower, rounds.upper));
+        self.figure(name, rounds.median);
     }
 
     /// Prints the table of the rounds, and makes the figures it holds.
@@ -65,7 +70,7 @@ impl Report {
         let (edge, business) = (format!("edge_{default}"), format!("business_{default}"));
         let (bare_pingora, bare_hyper) = (format!("bare_pingora_{default}"), format!("bare_hyper_{default}"));
         print("");
-        print(&format!("{:<40}{:>8}{:>10}{:>10}", "ratio of cpu, median of the rounds", "median", "lower", "upper"));
+        print(&format!("{:<40}{:>10}{:>12}{:>12}", "ratio of cpu, median of the rounds", "median", "lower", "upper"));
         for (suffix, concurrency) in [("", 64), ("_at_16", 16)] {
             for (name, one, other) in [
                 ("edge_vs_bare_pingora", edge.as_str(), bare_pingora.as_str()),

@@ -34,15 +34,27 @@ pub(crate) struct Row {
     pub(crate) reuse: f64,
 }
 
-/// A ratio of costs over the rounds.
+/// A figure that every round has its own of.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Ratio {
+pub(crate) struct Quartiles {
     /// The middle one.
     pub(crate) median: f64,
     /// A quarter of the rounds were below.
     pub(crate) lower: f64,
     /// A quarter of the rounds were above.
     pub(crate) upper: f64,
+}
+
+impl Quartiles {
+    /// Those of the rounds' figures; nothing where there is no round.
+    pub(crate) fn of(rounds: impl Iterator<Item = f64>) -> Option<Self> {
+        let rounds = sorted(rounds);
+        Some(Self {
+            median: median(&rounds)?,
+            lower: *rounds.get(rounds.len() / 4)?,
+            upper: *rounds.get(rounds.len() - 1 - rounds.len() / 4)?,
+        })
+    }
 }
 
 /// Measures all rounds.
@@ -90,15 +102,10 @@ impl Table {
 
     /// What one subject costs in times of another: the median of the rounds' own ratios. Both are measured within seconds of
     /// each other, so a machine that is slower for a minute, which moves every cost by half, moves the ratio little.
-    pub(crate) fn ratio(&self, one: &str, other: &str, concurrency: usize) -> Option<Ratio> {
+    pub(crate) fn ratio(&self, one: &str, other: &str, concurrency: usize) -> Option<Quartiles> {
         let rounds = |name: &str| self.rows.get(&(name.to_owned(), concurrency));
         let pairs = rounds(one)?.iter().zip(rounds(other)?);
-        let ratios = sorted(pairs.filter_map(|(one, other)| Some(one.as_ref()?.cpu / other.as_ref()?.cpu)));
-        Some(Ratio {
-            median: median(&ratios)?,
-            lower: *ratios.get(ratios.len() / 4)?,
-            upper: *ratios.get(ratios.len() - 1 - ratios.len() / 4)?,
-        })
+        Quartiles::of(pairs.filter_map(|(one, other)| Some(one.as_ref()?.cpu / other.as_ref()?.cpu)))
     }
 
     /// The medians of one subject.

@@ -184,6 +184,11 @@ impl Field {
         self.subjects.push(Subject { name, entry, caller, counted });
     }
 
+    /// Whether anything was wanted of what is measured in rounds.
+    pub(crate) fn is_wanted(&self, settings: &Settings) -> bool {
+        self.subjects.len() > 1 || settings.wants("service")
+    }
+
     /// The subjects, in the order of the tables.
     pub(crate) fn subjects(&self) -> &[Subject] {
         &self.subjects

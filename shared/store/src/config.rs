@@ -143,6 +143,12 @@ impl RedisSettings {
         })
     }
 
+    /// The same with this longest wait for a connection and for an answer.
+    #[must_use]
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { connect_timeout: timeout, command_timeout: timeout, ..self }
+    }
+
     /// Whether connections are encrypted.
     pub(crate) fn is_tls(&self) -> bool {
         self.addresses.iter().any(|address| matches!(address, ConnectionAddr::TcpTls { .. }))

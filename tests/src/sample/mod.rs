@@ -52,6 +52,7 @@ pub struct Counters {
     opened: AtomicU64,
     closed: AtomicU64,
     requests: AtomicU64,
+    uploads: AtomicU64,
 }
 
 impl Counters {
@@ -65,6 +66,12 @@ impl Counters {
     #[must_use]
     pub fn live(&self) -> u64 {
         self.opened().saturating_sub(self.closed.load(Ordering::Relaxed))
+    }
+
+    /// Uploads that came whole since the start.
+    #[must_use]
+    pub fn uploads(&self) -> u64 {
+        self.uploads.load(Ordering::Relaxed)
     }
 
     /// Requests begun since the start, those for the ledger and for these counters not included.

@@ -33,17 +33,22 @@ pub async fn answer(sample: &Sample, connection: &Arc<Connection>, request: Requ
     }
     let mut answer = match sample.behaviour.of_request().await {
         Some(answer) => answer,
-        None if path == "/bench" => bench(),
+        None if path == "/bench" => or_cut_off(bench(request).await),
         None => route(sample, connection, request).await,
     };
     answer.headers_mut().insert(SERVED_BY, sample.name.clone());
     answer
 }
 
-fn bench() -> Response<Body> {
+/// `/bench`: reads the body if there is one, keeping none of it, and answers the same to everybody.
+async fn bench(request: Request<Incoming>) -> Result<Response<Body>, hyper::Error> {
+    let mut body = request.into_body();
+    while let Some(frame) = body.frame().await {
+        frame?;
+    }
     let mut answer = Response::new(bodies::fixed(Bytes::from_static(BENCH)));
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    answer
+    Ok(answer)
 }
 
 async fn route(sample: &Sample, connection: &Arc<Connection>, request: Request<Incoming>) -> Response<Body> {
@@ -60,7 +65,7 @@ async fn route(sample: &Sample, connection: &Arc<Connection>, request: Request<I
         ("orders", None) => json_answer(&sample.shop.orders()),
         ("orders", Some(id)) => found(id.parse().ok().and_then(|id| sample.shop.order(id))),
         ("echo", _) => or_cut_off(echo(connection, request).await),
-        ("upload", _) => or_cut_off(bodies::upload(request).await),
+        ("upload", _) => or_cut_off(upload(sample, request).await),
         ("mirror", _) => bodies::mirror(request),
         ("trailers", _) => bodies::with_trailers(request),
         ("stream", Some(bytes)) => bodies::download(bytes.parse().unwrap_or(0), query, connection),
@@ -90,9 +95,17 @@ fn about_itself(sample: &Sample, request: &Request<Incoming>) -> Response<Body> 
             "connections_opened": sample.counters.opened(),
             "connections_live": sample.counters.live(),
             "requests": sample.counters.requests(),
+            "uploads": sample.counters.uploads(),
         })),
         _ => found(None),
     }
+}
+
+/// Takes what is uploaded, and counts it once it is there to its end.
+async fn upload(sample: &Sample, request: Request<Incoming>) -> Result<Response<Body>, hyper::Error> {
+    let answer = bodies::upload(request).await?;
+    sample.counters.uploads.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    Ok(answer)
 }
 
 async fn take_order(sample: &Sample, request: Request<Incoming>) -> Response<Body> {

@@ -35,6 +35,8 @@ pub struct Stats {
     pub live: u64,
     /// Requests begun since its start.
     pub requests: u64,
+    /// Uploads that came whole since its start.
+    pub uploads: u64,
 }
 
 impl Service {

@@ -12,6 +12,7 @@ pub(super) struct WafMetrics {
     inspected: IntCounter,
     body_bytes: IntCounter,
     prefix_only: IntCounter,
+    streamed: IntCounter,
     held: IntGauge,
 }
 
@@ -25,6 +26,10 @@ impl WafMetrics {
             prefix_only: catalogue.counter(
                 "gatehouse_edge_waf_prefix_only_total",
                 "Bodies of which only the beginning was looked at, because they were longer than what is held back.",
+            )?,
+            streamed: catalogue.counter(
+                "gatehouse_edge_waf_streamed_total",
+                "Bodies whose files were looked at and went on before their end.",
             )?,
             held: catalogue
                 .gauge("gatehouse_edge_waf_held_bytes", "Bytes of request bodies that wait for their verdict.")?,
@@ -42,6 +47,7 @@ impl WafMetrics {
         mirror(&self.inspected, totals.inspected.load(Ordering::Relaxed));
         mirror(&self.body_bytes, totals.body_bytes.load(Ordering::Relaxed));
         mirror(&self.prefix_only, totals.prefix_only.load(Ordering::Relaxed));
+        mirror(&self.streamed, totals.streamed.load(Ordering::Relaxed));
     }
 }
 

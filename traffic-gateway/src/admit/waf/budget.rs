@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 
 /// The memory of held bodies; the same in every generation of a process.
 #[derive(Debug)]
@@ -68,6 +68,22 @@ impl Held {
         Ok(())
     }
 
+    /// Bytes that are kept.
+    pub(super) fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    /// The first bytes that were kept, at most this many; the others wait on.
+    pub(super) fn take_first(&mut self, bytes: usize) -> Bytes {
+        let bytes = bytes.min(self.bytes.len());
+        self.charged -= bytes;
+        self.budget.give_back(bytes);
+        // A copy, so that the memory of what goes on is not kept by what waits.
+        let first = Bytes::copy_from_slice(self.bytes.get(..bytes).unwrap_or_default());
+        self.bytes.advance(bytes);
+        first
+    }
+
     /// All that was kept; nothing waits afterwards.
     pub(super) fn take(&mut self) -> Bytes {
         self.budget.give_back(std::mem::take(&mut self.charged));
@@ -93,7 +109,9 @@ mod tests {
         assert_eq!(second.push(b"12345"), Err(Full));
         assert_eq!(second.push(b"1234"), Ok(()));
         assert_eq!(budget.used(), 10);
-        assert_eq!(first.take(), "123456");
+        assert_eq!(first.take_first(2), "12");
+        assert_eq!((budget.used(), first.len()), (8, 4));
+        assert_eq!(first.take(), "3456");
         drop(second);
         assert_eq!(budget.used(), 0);
         drop(first);

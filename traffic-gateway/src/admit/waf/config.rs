@@ -120,7 +120,8 @@ pub enum ListCheck {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BodyConfig {
-    /// Longest body that is held back until the rules have seen all of it. A route can have its own. 1KiB to 64MiB.
+    /// Longest body that is held back until the rules have seen all of it; bytes of files in a form do not count, see docs/WAF.md.
+    /// A route can have its own. 1KiB to 64MiB.
     #[schemars(example = "128KiB")]
     pub max: ByteSize,
     /// What happens to longer ones of the types that rules look at: all but images, sounds, films, fonts, archives, PDF,
@@ -157,7 +158,7 @@ impl Default for BodyConfig {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Beyond {
-    /// It is refused with 413.
+    /// It is refused with 413. Long files of a form go on while they are looked at.
     #[default]
     Reject,
     /// Its beginning is looked at, the rest passes; a metric counts it.
@@ -174,7 +175,7 @@ pub struct RouteConfig {
     pub mode: Option<Mode>,
     /// Instead of `beyond` of `[waf.body]`.
     pub body_beyond: Option<Beyond>,
-    /// Instead of `max` of `[waf.body]`: more where files are uploaded.
+    /// Instead of `max` of `[waf.body]`: more where long documents are sent.
     #[schemars(example = "16MiB")]
     pub body_max: Option<ByteSize>,
 }

@@ -3,6 +3,11 @@
 //! A body that may be refused is held back: not a byte of it goes on before the rules have seen all of it. Short bodies are
 //! collected before anything is sent ([`crate::forward::collect`]), others in the filter of bodies, which Pingora calls again
 //! from the beginning when a request is tried on another node. Where rules only observe, nothing is held back.
+//!
+//! Files of a form may be of any length. When what is held reaches its bound and files are among it, the rules judge
+//! what they have seen, and if that is clean, everything that was read whole goes on: complete parts, and of a file what was
+//! looked at. The rest of that file follows as it is looked at. The next part waits again. Bytes of files are not counted,
+//! so what waits stays within the bound; a request that is refused after parts of it went on is broken off there.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -11,7 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use gatehouse_shared::problem;
-use gatehouse_waf::transaction::{Mode, Transaction, Verdict};
+use gatehouse_waf::transaction::{BodySoFar, Mode, Transaction, Verdict};
 use http::{HeaderMap, StatusCode};
 
 use super::{
@@ -76,8 +81,9 @@ enum Answer {
 enum Body {
     /// It passes: there is none, the rules do not want it, or they have judged it.
     Passes,
-    /// They see its pieces. `held` are those that wait for their verdict, none where rules only observe.
-    Seen { bytes: u64, held: Held },
+    /// They see its pieces. `held` are those that wait for their verdict, none where rules only observe; `gone` bytes before
+    /// them went on.
+    Seen { bytes: u64, gone: u64, held: Held },
 }
 
 impl Inspection {
@@ -112,11 +118,12 @@ impl Inspection {
         if is_binary || self.bounds.beyond == Beyond::Stream || !transaction.wants_request_body() {
             return obey(&transaction.request_end());
         }
-        let is_too_long = length.is_some_and(|length| length > self.bounds.max);
+        // How much of a form is files, its length does not say.
+        let is_too_long = length.is_some_and(|length| length > self.bounds.max) && !transaction.streams_files();
         if is_too_long && self.mode == Mode::Block && self.bounds.beyond == Beyond::Reject {
             return Err(self.waf.too_long());
         }
-        self.body = Body::Seen { bytes: 0, held: Held::new(&self.waf.kept.budget) };
+        self.body = Body::Seen { bytes: 0, gone: 0, held: Held::new(&self.waf.kept.budget) };
         Ok(())
     }
 
@@ -128,8 +135,8 @@ impl Inspection {
 
     /// The request is tried again: its body comes again from the beginning.
     pub fn restart(&mut self) {
-        if let (Body::Seen { bytes, held }, Some(transaction)) = (&mut self.body, &mut self.transaction) {
-            *bytes = 0;
+        if let (Body::Seen { bytes, gone, held }, Some(transaction)) = (&mut self.body, &mut self.transaction) {
+            (*bytes, *gone) = (0, 0);
             held.take();
             transaction.restart_request_body();
         }
@@ -144,7 +151,23 @@ impl Inspection {
         let Body::Seen { bytes, .. } = &mut self.body else { return Ok(()) };
         let Some(transaction) = &mut self.transaction else { return Err(lost()) };
         *bytes = bytes.saturating_add(piece.len() as u64);
-        obey(&transaction.request_body(piece))
+        obey(&transaction.request_body(piece))?;
+        if self.is_too_long() && self.mode == Mode::Block && self.bounds.beyond == Beyond::Reject {
+            return Err(self.waf.too_long());
+        }
+        Ok(())
+    }
+
+    /// Whether more of the body came than may be held back; files that may go on do not count.
+    fn is_too_long(&self) -> bool {
+        let Body::Seen { bytes, .. } = self.body else { return false };
+        bytes.saturating_sub(self.so_far().map_or(0, |so_far| so_far.of_files)) > self.bounds.max
+    }
+
+    /// How far a body is of which files may go on before its end.
+    fn so_far(&self) -> Option<BodySoFar> {
+        let transaction = self.transaction.as_ref().filter(|_| self.bounds.beyond == Beyond::Reject)?;
+        transaction.body_so_far()
     }
 
     /// The body has ended: shows the rules the request as a whole.
@@ -159,17 +182,32 @@ impl Inspection {
     async fn judge(&mut self, shown: Shown) -> Result<(), Denial> {
         let Body::Seen { bytes, .. } = self.body else { return Ok(()) };
         self.body = Body::Passes;
-        self.waf.kept.totals.body_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let Some(mut transaction) = self.transaction.take() else { return Err(lost()) };
+        let totals = &self.waf.kept.totals;
+        totals.body_bytes.fetch_add(bytes, Ordering::Relaxed);
         if shown == Shown::Beginning {
-            self.waf.kept.totals.prefix_only.fetch_add(1, Ordering::Relaxed);
-            transaction.request_body_cut();
+            totals.prefix_only.fetch_add(1, Ordering::Relaxed);
         }
-        let verdict = if bytes < ASIDE {
+        let end = move |transaction: &mut Transaction| {
+            if shown == Shown::Beginning {
+                transaction.request_body_cut();
+            }
             transaction.request_end()
+        };
+        self.ask(bytes, end).await
+    }
+
+    /// Asks the rules, about this many bytes.
+    async fn ask(
+        &mut self,
+        bytes: u64,
+        question: impl FnOnce(&mut Transaction) -> Verdict + Send + 'static,
+    ) -> Result<(), Denial> {
+        let Some(mut transaction) = self.transaction.take() else { return Err(lost()) };
+        let verdict = if bytes < ASIDE {
+            question(&mut transaction)
         } else {
             let judged = tokio::task::spawn_blocking(move || {
-                let verdict = transaction.request_end();
+                let verdict = question(&mut transaction);
                 (transaction, verdict)
             });
             let Ok((judged, verdict)) = judged.await else { return Err(lost()) };
@@ -186,21 +224,27 @@ impl Inspection {
     ///
     /// The rules refuse the body, it is too long, or there is no memory left to hold it.
     pub async fn filter(&mut self, piece: &mut Option<Bytes>, is_end: bool) -> Result<(), Denial> {
+        let filtered = self.hold_back(piece, is_end).await;
+        if let (Err(_), Body::Seen { held, .. }) = (&filtered, &mut self.body) {
+            // It goes nowhere: others need the memory.
+            held.take();
+        }
+        filtered
+    }
+
+    async fn hold_back(&mut self, piece: &mut Option<Bytes>, is_end: bool) -> Result<(), Denial> {
         if !matches!(self.body, Body::Seen { .. }) {
             return Ok(());
         }
         if let Some(new) = piece.as_ref().filter(|piece| !piece.is_empty()) {
             self.see(new)?;
         }
-        let Body::Seen { bytes, held } = &mut self.body else { return Ok(()) };
-        let is_long = *bytes > self.bounds.max;
+        let is_long = self.is_too_long();
         if self.mode != Mode::Block {
             // Nothing waits: what the rules say is only written down.
             return if is_end || is_long { self.judge(Shown::up_to(is_end)).await } else { Ok(()) };
         }
-        if is_long && self.bounds.beyond == Beyond::Reject {
-            return Err(self.waf.too_long());
-        }
+        let Body::Seen { held, .. } = &mut self.body else { return Ok(()) };
         // Never `None` in its place: that would end the body.
         let kept = held.push(&piece.replace(Bytes::new()).unwrap_or_default());
         if kept == Err(Full) {
@@ -210,8 +254,31 @@ impl Inspection {
             let all = held.take();
             self.judge(Shown::up_to(is_end)).await?;
             *piece = Some(all);
+        } else {
+            *piece = Some(self.let_files_go_on().await?);
         }
         Ok(())
+    }
+
+    /// What of a body with files goes on before its end: nothing while it is short.
+    async fn let_files_go_on(&mut self) -> Result<Bytes, Denial> {
+        let (Body::Seen { gone, held, .. }, Some(so_far)) = (&self.body, self.so_far()) else {
+            return Ok(Bytes::new());
+        };
+        let ready = so_far.settled.saturating_sub(*gone);
+        let is_full = held.len() > self.bounds.max;
+        if ready == 0 || !(is_full || so_far.is_judged) {
+            return Ok(Bytes::new());
+        }
+        if !so_far.is_judged {
+            self.ask(held.len(), Transaction::judge_so_far).await?;
+        }
+        let Body::Seen { gone, held, .. } = &mut self.body else { return Ok(Bytes::new()) };
+        if *gone == 0 {
+            self.waf.kept.totals.streamed.fetch_add(1, Ordering::Relaxed);
+        }
+        *gone += ready;
+        Ok(held.take_first(usize::try_from(ready).unwrap_or(usize::MAX)))
     }
 
     /// Shows the rules the head of the answer.

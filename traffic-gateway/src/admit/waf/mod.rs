@@ -67,6 +67,8 @@ pub struct Totals {
     pub body_bytes: AtomicU64,
     /// Bodies that were longer than what is held back, of which only the beginning was looked at.
     pub prefix_only: AtomicU64,
+    /// Bodies whose files began to go on before their end.
+    pub streamed: AtomicU64,
 }
 
 impl Waf {

@@ -191,12 +191,19 @@ fn show(transaction: &mut Transaction, request: &Request, config: &Config) -> bo
     let looks = !request.body.is_empty() && !is_binary && config.body.beyond != Beyond::Stream;
     if looks && transaction.wants_request_body() {
         let max = usize::try_from(config.body.max.get()).unwrap_or(usize::MAX);
-        if request.body.len() > max && config.body.beyond == Beyond::Reject {
+        let is_long = request.body.len() > max;
+        let rejects = config.body.beyond == Beyond::Reject;
+        if is_long && rejects && !transaction.streams_files() {
             return true;
         }
-        let seen = request.body.get(..max).unwrap_or(&request.body);
+        // Files do not count where what is long is refused, and all is looked at.
+        let seen = request.body.get(..max).filter(|_| !rejects).unwrap_or(&request.body);
         if transaction.request_body(seen) != Verdict::Pass {
             return false;
+        }
+        let of_files = transaction.body_so_far().map_or(0, |so_far| so_far.of_files);
+        if rejects && (request.body.len() as u64).saturating_sub(of_files) > config.body.max.get() {
+            return true;
         }
     }
     transaction.request_end();

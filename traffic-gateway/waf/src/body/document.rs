@@ -5,7 +5,7 @@ use super::{Malformed, Sink};
 
 /// Collects the whole body and hands it over under the name the document has in a JSON request, so that one exclusion
 /// serves both (GraphQL over HTTP: the member `query`).
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Reader {
     body: Vec<u8>,
     progress: Progress,

@@ -26,6 +26,7 @@ pub use self::cookie::cookies;
 pub use self::limits::Limits;
 pub use self::malformed::Malformed;
 pub use self::media_type::processor_for;
+pub use self::multipart::ReadSoFar;
 pub use self::outcome::{Fault, Faults, Outcome};
 pub use self::sink::Sink;
 pub use self::urlencoded::{Buffers, query, query_in};
@@ -34,7 +35,7 @@ pub use crate::seclang::ast::BodyProcessor;
 use self::json::Documents;
 
 /// Reads one request body.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct BodyReader {
     format: Format,
     /// Bytes that may still come. Multipart bodies count for themselves, since files are not counted.
@@ -43,7 +44,7 @@ pub struct BodyReader {
     unreadable: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Format {
     UrlEncoded(urlencoded::Reader),
     Multipart(Box<multipart::Reader>),
@@ -106,6 +107,39 @@ impl BodyReader {
             outcome.malformed = Some(Malformed::Charset);
         }
         outcome
+    }
+
+    /// How far a multipart body was read that is not complete; `None` for others, which are whole at their end only.
+    #[must_use]
+    pub fn read_so_far(&self) -> Option<ReadSoFar> {
+        match &self.format {
+            Format::Multipart(reader) => Some(reader.read_so_far()),
+            Format::UrlEncoded(_) | Format::Json(_) | Format::Document(_) | Format::Xml(_) => None,
+        }
+    }
+
+    /// What was found odd so far in a multipart body.
+    #[must_use]
+    pub fn outcome_so_far(&self) -> Outcome {
+        match &self.format {
+            Format::Multipart(reader) => reader.outcome_so_far(),
+            Format::UrlEncoded(_) | Format::Json(_) | Format::Document(_) | Format::Xml(_) => Outcome::default(),
+        }
+    }
+
+    /// Ends a body of which more is to come, for a judgement of what is there: of a multipart body as far as
+    /// [`read_so_far`](Self::read_so_far) says, so that it does not count as truncated.
+    pub fn finish_so_far(self, sink: &mut impl Sink) -> Outcome {
+        match self {
+            Self { format: Format::Multipart(reader), unreadable, .. } => {
+                let mut outcome = reader.finish_so_far(sink);
+                if unreadable {
+                    outcome.malformed = Some(Malformed::Charset);
+                }
+                outcome
+            }
+            other => other.finish(sink),
+        }
     }
 
     /// Stops at the bound of the body.

@@ -95,7 +95,7 @@ pub struct Outcome {
 }
 
 /// What all readers keep track of.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Progress {
     pub(super) outcome: Outcome,
     pub(super) stopped: bool,

@@ -15,7 +15,7 @@ pub fn query(query: &[u8], limits: &Limits, each: impl FnMut(&[u8], &[u8])) -> O
 }
 
 /// Memory for decoded names and values, to be used again.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Buffers {
     name: Vec<u8>,
     value: Vec<u8>,
@@ -42,7 +42,7 @@ pub fn query_in(buffers: &mut Buffers, query: &[u8], limits: &Limits, mut each: 
 }
 
 /// Reads pairs from pieces.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Reader {
     separator: u8,
     arguments: u32,

@@ -15,7 +15,7 @@ use super::outcome::{Outcome, Progress};
 use super::{Limits, Malformed, Sink};
 
 /// Collects the body, then reads it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Reader {
     limits: Limits,
     body: Vec<u8>,

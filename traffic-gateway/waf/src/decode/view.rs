@@ -18,13 +18,13 @@ pub struct View<'a> {
 }
 
 /// Buffers for [`views`], to be kept from one value to the next.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Scratch {
     levels: [Level; DEPTH],
 }
 
 /// Buffers for the forms of one value within another.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Level {
     decoded: Vec<u8>,
     text: Vec<u8>,

@@ -8,6 +8,7 @@ use super::actions::{LinkSaid, Said, Vocabulary, number_source, selection_of};
 use super::cost::Costs;
 use super::draft::{Draft, DraftLink, Drafts, draft};
 use super::marks::MarkTable;
+use super::memo::Memo;
 use super::names::{Names, TxId};
 use super::pipeline::Pipelines;
 use super::prefilter::set_bit;
@@ -289,7 +290,7 @@ impl<'a> Compiler<'a> {
                 rule.filtered = builder.add(number, rule, &mut self.pipelines, &mut self.marks);
             }
         }
-        let (scanners, units) = builder.build().map_err(|error| {
+        let (scanners, units) = builder.build(&self.pipelines).map_err(|error| {
             vec![CompileError { position: Position::default(), text: format!("prefilter: {error}") }]
         })?;
         let mut always = vec![0; rules.len().div_ceil(64)];
@@ -319,6 +320,7 @@ impl<'a> Compiler<'a> {
             exclusions: self.exclusions,
             scanners,
             units,
+            memo: Memo::new(),
             sources: program.sources.iter().map(|source| source.name.clone()).collect(),
             signatures: drafts.signatures,
         })

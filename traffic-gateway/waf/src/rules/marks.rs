@@ -16,6 +16,9 @@ impl Marks {
     /// Of a text nothing is known about.
     pub(crate) const ALL: Self = Self { holds: u64::MAX, triggers: u32::MAX };
 
+    /// Not found out yet: every text has [`ALWAYS`].
+    pub(crate) const NONE: Self = Self { holds: 0, triggers: 0 };
+
     /// Whether a transformation with these triggers may change the text.
     pub(crate) const fn wake(self, triggers: u32) -> bool {
         self.triggers & triggers != 0

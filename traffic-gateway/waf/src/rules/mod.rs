@@ -20,6 +20,7 @@ mod targets;
 mod constant;
 pub(crate) mod prefilter;
 pub(crate) mod units;
+pub(crate) mod memo;
 mod cost;
 
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub use options::Options;
 
 use cost::Costs;
 use marks::MarkTable;
+use memo::Memo;
 use names::{NameId, Names};
 use pipeline::Pipelines;
 use prefilter::Scanner;
@@ -60,6 +62,8 @@ pub struct RuleSet {
     pub(crate) exclusions: Vec<RuntimeExclusion>,
     pub(crate) scanners: [Scanner; 2],
     pub(crate) units: Units,
+    /// Values of requests and answers that wake none of the filtered rules.
+    pub(crate) memo: Memo,
     pub(crate) costs: Costs,
     /// Rules that look at the content of files, whatever their phase.
     pub(crate) file_rules: Vec<usize>,

@@ -1,6 +1,7 @@
 //! Names that rules mention, as numbers: members of collections and variables of `TX`.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 /// The number of a member's name, regardless of case; 0 is any name no rule mentions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -13,10 +14,35 @@ pub(crate) struct TxId(pub(crate) u32);
 /// Longest name that is looked up; rules mention no longer ones.
 const LONGEST: usize = 128;
 
+/// FNV-1a, which is quick for short names. Only names in rules are ever put in, so no client can make look-ups long.
+#[derive(Debug)]
+struct NameHasher(u64);
+
+impl Default for NameHasher {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hasher for NameHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.iter().fold(self.0, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    }
+
+    fn write_usize(&mut self, length: usize) {
+        self.0 ^= length as u64;
+    }
+
+    fn finish(&self) -> u64 {
+        // The table looks at the highest bits and at the lowest.
+        self.0 ^ self.0 >> 29
+    }
+}
+
 /// Names in lower case, numbered in the order in which they come.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Names {
-    numbers: HashMap<Box<[u8]>, u32>,
+    numbers: HashMap<Box<[u8]>, u32, BuildHasherDefault<NameHasher>>,
     /// As first written.
     all: Vec<Box<str>>,
 }
@@ -37,9 +63,8 @@ impl Names {
     pub(crate) fn find(&self, name: &[u8]) -> Option<u32> {
         let mut lower = [0_u8; LONGEST];
         let lower = lower.get_mut(..name.len())?;
-        for (to, from) in lower.iter_mut().zip(name) {
-            *to = from.to_ascii_lowercase();
-        }
+        lower.copy_from_slice(name);
+        lower.make_ascii_lowercase();
         self.numbers.get(&*lower).copied()
     }
 

@@ -1,5 +1,7 @@
 //! Which rules look at which values through which transformations: the prefilter asks no other questions.
 
+use std::collections::BTreeMap;
+
 use crate::operator::Detector;
 use crate::seclang::ast::{Variable, XPath};
 
@@ -102,10 +104,40 @@ pub(crate) struct Unit {
     pub(crate) triggers: u32,
 }
 
+impl Unit {
+    /// The rules that use a pipeline, none yet if it is new.
+    fn using(&mut self, pipeline: PipelineId, words: usize) -> &mut [u64] {
+        let index = match self.pipelines.iter().position(|(known, _)| *known == pipeline) {
+            Some(index) => index,
+            None => {
+                self.pipelines.push((pipeline, vec![0; words].into()));
+                self.pipelines.len() - 1
+            }
+        };
+        self.pipelines.get_mut(index).map_or(&mut [], |(_, row)| row)
+    }
+
+    /// The same without some rules.
+    fn without(&self, rules: &[u64], pipelines: &Pipelines) -> Self {
+        let left = |row: &[u64]| -> Box<[u64]> { row.iter().zip(rules).map(|(row, rules)| row & !rules).collect() };
+        let mut unit = Self { rules: left(&self.rules), ..Self::default() };
+        for (pipeline, row) in &self.pipelines {
+            let row = left(row);
+            if row.iter().any(|word| *word != 0) {
+                unit.triggers |= pipelines.get(*pipeline).triggers;
+                unit.pipelines.push((*pipeline, row));
+            }
+        }
+        unit
+    }
+}
+
 /// The units of one source.
 #[derive(Clone, Debug, Default)]
 struct SourceUnits {
     all: Option<Unit>,
+    /// What `all` is for members that some of its rules leave out. Sorted by name.
+    excepted: Vec<(NameId, Unit)>,
     /// Sorted by name.
     named: Vec<(NameId, Unit)>,
 }
@@ -115,24 +147,36 @@ struct SourceUnits {
 pub(crate) struct Units([SourceUnits; SOURCES]);
 
 impl Units {
+    /// Whether any rule looks at values from there.
+    pub(crate) fn is_looked_at(&self, source: Source) -> bool {
+        self.0.get(source as usize).is_some_and(|units| units.all.is_some() || !units.named.is_empty())
+    }
+
     /// The units a member belongs to: of the whole collection, and of its name.
     pub(crate) fn of(&self, source: Source, name: NameId) -> [Option<&Unit>; 2] {
         let Some(units) = self.0.get(source as usize) else { return [None, None] };
-        let named = units.named.binary_search_by_key(&name, |(name, _)| *name).ok();
-        [units.all.as_ref(), named.and_then(|index| units.named.get(index)).map(|(_, unit)| unit)]
+        [find(&units.excepted, name).or(units.all.as_ref()), find(&units.named, name)]
     }
+}
+
+fn find(units: &[(NameId, Unit)], name: NameId) -> Option<&Unit> {
+    let index = units.binary_search_by_key(&name, |(name, _)| *name).ok()?;
+    units.get(index).map(|(_, unit)| unit)
 }
 
 /// Collects units and needs while rules are numbered.
 pub(super) struct UnitBuilder {
     rules: usize,
     units: Vec<SourceUnits>,
+    /// By source and name of a member: the rules for the whole collection that leave it out, as a row of bits.
+    left_out: BTreeMap<(Source, NameId), Box<[u64]>>,
     scanners: [ScannerBuilder; 2],
 }
 
 impl UnitBuilder {
     pub(super) fn new(rules: usize) -> Self {
-        Self { rules, units: vec![SourceUnits::default(); SOURCES], scanners: Default::default() }
+        let units = vec![SourceUnits::default(); SOURCES];
+        Self { rules, units, left_out: BTreeMap::new(), scanners: Default::default() }
     }
 
     /// Adds a rule, and says on which side it is filtered; `None` for rules that must always run.
@@ -163,6 +207,7 @@ impl UnitBuilder {
                 self.place(number, source, name, *pipeline, pipelines);
             }
         }
+        self.leave_out(number, head);
         let scanner = self.scanners.get_mut(side as usize)?;
         match question {
             Question::Needs(needs) => scanner.add(marks, number, &needs),
@@ -200,15 +245,27 @@ impl UnitBuilder {
         }
         set_bit(&mut unit.rules, number);
         unit.triggers |= pipelines.get(pipeline).triggers;
-        let row = match unit.pipelines.iter_mut().position(|(known, _)| *known == pipeline) {
-            Some(index) => index,
-            None => {
-                unit.pipelines.push((pipeline, vec![0; words].into()));
-                unit.pipelines.len() - 1
+        set_bit(unit.using(pipeline, words), number);
+    }
+
+    /// Notes the members of whole collections that a rule excludes by name, where no other of its targets brings them in.
+    fn leave_out(&mut self, number: u32, head: &Link) {
+        let words = self.rules.div_ceil(64);
+        let wholes = || head.targets.iter().filter(|target| !matches!(target.choice, Choice::Name(..)));
+        for exclusion in &head.exclusions {
+            let Choice::Name(name, _) = exclusion.choice else { continue };
+            let excludes = |target: &Target| {
+                head.exclusions.iter().any(|out| {
+                    out.variable == target.variable && matches!(out.choice, Choice::Name(other, _) if other == name)
+                })
+            };
+            for source in wholes().filter(|target| excludes(target)).filter_map(sources_of).flatten() {
+                let brings = |target: &Target| sources_of(target).is_some_and(|sources| sources.contains(source));
+                if wholes().all(|target| !brings(target) || excludes(target)) {
+                    let row = self.left_out.entry((*source, name)).or_insert_with(|| vec![0; words].into());
+                    set_bit(row, number);
+                }
             }
-        };
-        if let Some((_, row)) = unit.pipelines.get_mut(row) {
-            set_bit(row, number);
         }
     }
 
@@ -217,7 +274,13 @@ impl UnitBuilder {
     /// # Errors
     ///
     /// When an automaton would be too large.
-    pub(super) fn build(self) -> Result<([Scanner; 2], Units), aho_corasick::BuildError> {
+    pub(super) fn build(mut self, pipelines: &Pipelines) -> Result<([Scanner; 2], Units), aho_corasick::BuildError> {
+        // In the order of the names, as the map is.
+        for ((source, name), rules) in &self.left_out {
+            let Some(units) = self.units.get_mut(*source as usize) else { continue };
+            let excepted = units.all.as_ref().map(|all| all.without(rules, pipelines));
+            units.excepted.extend(excepted.map(|unit| (*name, unit)));
+        }
         let [request, response] = self.scanners;
         let scanners = [request.build(0, self.rules)?, response.build(1, self.rules)?];
         let mut units = self.units.into_iter();

@@ -7,6 +7,13 @@
 //! that long is seen whole wherever the body is cut. A window that some rule matches is kept, one for each rule at most,
 //! and is a value of `FILES_CONTENT` in phase 2, named after its field: exclusions, chains, scores and decisions are
 //! those of any rule. Anchors refer to the window.
+//!
+//! # Files that go on before the body ends
+//!
+//! Whoever holds a body back until it was judged need not hold long files of a multipart body: [`BodySoFar`] says what was
+//! read whole and looked at, [`State::judge_so_far`] runs the rules over it as if the body ended there. They run on a copy,
+//! so that what they set and count is gone afterwards, and the verdict at the end of the body is that of a body which was
+//! never judged before. Only a denial stays. A rule that asks for something to be *missing* denies what would have come later.
 
 use crate::body::{BodyReader, Malformed, Outcome, Sink, processor_for};
 use crate::operator::Captures;
@@ -32,7 +39,7 @@ const WINDOWS_KEPT: usize = 64;
 const TOO_LONG: u16 = 413;
 
 /// The body of one request.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct RequestBody {
     /// Who reads it.
     pub(super) processor: Option<BodyProcessor>,
@@ -53,12 +60,35 @@ pub(super) struct RequestBody {
     reader: Option<BodyReader>,
     begun: bool,
     ended: bool,
+    /// What there was when it was last judged before its end.
+    judged: Option<Found>,
     raw: Vec<u8>,
     window: Window,
 }
 
+/// How far a body is of which parts may go on before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodySoFar {
+    /// Bytes from its beginning that were read whole and, where they are those of a file, looked at.
+    pub settled: u64,
+    /// Bytes of files.
+    pub of_files: u64,
+    /// Whether what there is to judge was judged: nothing but bytes of a file came since, in which no rule found anything.
+    pub is_judged: bool,
+}
+
+/// What was found in a body so far: what rules are to judge, in numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Found {
+    arguments: usize,
+    files: usize,
+    file_windows: usize,
+    part_headers: usize,
+    outcome: Outcome,
+}
+
 /// The part of a file that is looked at.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Window {
     bytes: Vec<u8>,
     /// Bytes at the beginning that the last window had.
@@ -88,6 +118,7 @@ impl RequestBody {
         self.reader = None;
         self.begun = false;
         self.ended = false;
+        self.judged = None;
         self.raw.clear();
         self.raw.shrink_to(1 << 20);
         self.window.bytes.clear();
@@ -195,6 +226,62 @@ impl State {
         self.body.too_long = true;
     }
 
+    /// Whether long files of the body may go on before its end: somebody reads its parts, and no rule wants the body itself.
+    pub(super) fn streams_files(&self) -> bool {
+        self.body.processor == Some(BodyProcessor::Multipart) && !self.body.keeps_raw()
+    }
+
+    /// How far the body is; `None` when nothing of it may go on before its end.
+    pub(super) fn body_so_far(&self) -> Option<BodySoFar> {
+        let reader = self.body.reader.as_ref().filter(|_| self.streams_files() && self.phase < 2)?;
+        let read = reader.read_so_far()?;
+        let window = &self.body.window;
+        let unseen = if read.in_file { window.bytes.len().saturating_sub(window.old) } else { 0 };
+        Some(BodySoFar {
+            settled: read.whole.saturating_sub(unseen as u64),
+            of_files: read.of_files,
+            is_judged: self.body.judged == Some(self.found_in_body(reader)),
+        })
+    }
+
+    fn found_in_body(&self, reader: &BodyReader) -> Found {
+        Found {
+            arguments: self.members.arguments.len(),
+            files: self.members.files.len(),
+            file_windows: self.members.file_windows.len(),
+            part_headers: self.members.part_headers.len(),
+            outcome: reader.outcome_so_far(),
+        }
+    }
+
+    /// Judges what there is of the body. A denial stands; otherwise everything is as before.
+    pub(super) fn judge_so_far(&mut self, rules: &RuleSet) -> Verdict {
+        if self.phase >= 2 || self.body.ended {
+            return self.verdict();
+        }
+        let mut trial = self.clone();
+        trial.is_trial = true;
+        trial.counting = false;
+        trial.end_body_here(rules);
+        if trial.run_phase(rules, 2) == Verdict::Pass {
+            self.body.judged = self.body.reader.as_ref().map(|reader| self.found_in_body(reader));
+            return Verdict::Pass;
+        }
+        self.end_body_here(rules);
+        self.run_phase(rules, 2)
+    }
+
+    /// Ends the body before its end.
+    fn end_body_here(&mut self, rules: &RuleSet) {
+        self.body.ended = true;
+        let Some(reader) = self.body.reader.take() else { return };
+        // What of it was looked at is all that is judged.
+        let mut window = Window::default();
+        let mut sink = Values { rules, texts: &mut self.texts, members: &mut self.members, window: &mut window };
+        let outcome = reader.finish_so_far(&mut sink);
+        self.take_outcome(outcome);
+    }
+
     /// The body is complete.
     pub(super) fn end_body(&mut self, rules: &RuleSet) {
         if self.body.ended || !self.wants_request_body(rules) {
@@ -204,28 +291,32 @@ impl State {
         if let Some(reader) = self.body.reader.take() {
             let window = &mut self.body.window;
             let mut sink = Values { rules, texts: &mut self.texts, members: &mut self.members, window };
-            let mut outcome = reader.finish(&mut sink);
-            outcome.arguments = outcome.arguments.saturating_add(self.body.outcome.arguments);
-            self.body.outcome = outcome;
-            if self.body.cut {
-                // That it has no end says nothing.
-                self.body.outcome.malformed = None;
-            } else if let Some(malformed) = outcome.malformed {
-                self.set_body_error(rules, malformed);
-            }
+            let outcome = reader.finish(&mut sink);
+            self.take_outcome(outcome);
         }
         if self.body.begun && self.body.keeps_raw() {
             let raw = std::mem::take(&mut self.body.raw);
-            self.members.scalars.body = Some(self.keep(rules, &raw));
+            self.members.scalars.body = Some(self.texts.keep(&raw));
             self.body.raw = raw;
         }
     }
 
+    fn take_outcome(&mut self, mut outcome: Outcome) {
+        outcome.arguments = outcome.arguments.saturating_add(self.body.outcome.arguments);
+        self.body.outcome = outcome;
+        if self.body.cut {
+            // That it has no end says nothing.
+            self.body.outcome.malformed = None;
+        } else if let Some(malformed) = outcome.malformed {
+            self.set_body_error(malformed);
+        }
+    }
+
     /// What was wrong with the arguments, for rules to judge; the first fault counts.
-    pub(super) fn set_body_error(&mut self, rules: &RuleSet, malformed: Malformed) {
+    pub(super) fn set_body_error(&mut self, malformed: Malformed) {
         if self.members.scalars.body_error.is_none() {
             let text = malformed.to_string();
-            self.members.scalars.body_error = Some(self.keep(rules, text.as_bytes()));
+            self.members.scalars.body_error = Some(self.texts.keep(text.as_bytes()));
         }
     }
 
@@ -253,15 +344,15 @@ struct Values<'a> {
 impl Values<'_> {
     fn member(&mut self, name: &[u8], value: &[u8]) -> Member {
         let id = self.rules.name_id(name);
-        let name = self.texts.keep(&self.rules.marks, name);
-        Member { name, id, value: self.texts.keep(&self.rules.marks, value) }
+        let name = self.texts.keep(name);
+        Member { name, id, value: self.texts.keep(value) }
     }
 
     /// Shows the window to the rules on files.
     fn look(&mut self) {
         let window = &mut *self.window;
         if window.bytes.len() > window.old {
-            let text = self.texts.lend(&self.rules.marks, &window.bytes);
+            let text = self.texts.lend(&window.bytes);
             let captures = window.captures.get_or_insert_with(Captures::unwanted);
             let mut kept = false;
             for number in &self.rules.file_rules {
@@ -274,8 +365,8 @@ impl Values<'_> {
             }
             if kept && self.members.file_windows.len() < WINDOWS_KEPT {
                 let id = self.rules.name_id(&window.field);
-                let name = self.texts.keep(&self.rules.marks, &window.field);
-                let value = self.texts.keep(&self.rules.marks, &window.bytes);
+                let name = self.texts.keep(&window.field);
+                let value = self.texts.keep(&window.bytes);
                 self.members.file_windows.push(Member { name, id, value });
             }
             self.texts.trim();
@@ -341,17 +432,17 @@ impl Sink for Values<'_> {
     }
 
     fn xml_text(&mut self, value: &[u8]) {
-        let text = self.texts.keep(&self.rules.marks, value);
+        let text = self.texts.keep(value);
         self.members.xml_texts.push(text);
     }
 
     fn xml_attribute(&mut self, value: &[u8]) {
-        let text = self.texts.keep(&self.rules.marks, value);
+        let text = self.texts.keep(value);
         self.members.xml_attributes.push(text);
     }
 
     fn xml_doctype(&mut self, declaration: &[u8]) {
-        let text = self.texts.keep(&self.rules.marks, declaration);
+        let text = self.texts.keep(declaration);
         self.members.xml_doctypes.push(text);
     }
 }

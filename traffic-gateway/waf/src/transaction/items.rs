@@ -121,10 +121,10 @@ impl State {
             Variable::MatchedVars | Variable::MatchedVarsNames | Variable::MatchedVar | Variable::MatchedVarName => {
                 self.add_matched(rules, variable, choice, items);
             }
-            Variable::Rule => self.add_rule(rules, rule, choice, items),
+            Variable::Rule => self.add_rule(rule, choice, items),
             _ => {
                 if !self.add_members(rules, variable, choice, items) {
-                    items.extend(self.single(rules, variable));
+                    items.extend(self.single(variable));
                 }
             }
         }
@@ -159,7 +159,7 @@ impl State {
                 let mut name = std::mem::take(&mut self.scratch);
                 name.clear();
                 self.write_name(rules, matched.variable, matched.member, &mut name);
-                let text = self.texts.lend(&rules.marks, &name);
+                let text = self.texts.lend(&name);
                 self.scratch = name;
                 text
             } else {
@@ -178,7 +178,7 @@ impl State {
         }
     }
 
-    fn add_rule(&mut self, rules: &RuleSet, rule: &Rule, choice: &Choice, items: &mut Vec<Item>) {
+    fn add_rule(&mut self, rule: &Rule, choice: &Choice, items: &mut Vec<Item>) {
         let Choice::Name(_, name) = choice else { return };
         let text = match &**name {
             b"id" => return items.push(Item::number(Variable::Rule, i64::from(rule.id))),
@@ -193,7 +193,7 @@ impl State {
             _ => None,
         };
         if let Some(text) = text {
-            let text = self.texts.lend(&rules.marks, text);
+            let text = self.texts.lend(text);
             items.push(Item::text(Variable::Rule, text));
         }
     }
@@ -265,7 +265,7 @@ impl State {
     }
 
     /// The value of a variable that is no collection.
-    fn single(&mut self, rules: &RuleSet, variable: Variable) -> Option<Item> {
+    fn single(&mut self, variable: Variable) -> Option<Item> {
         let scalars = &self.members.scalars;
         let text = match variable {
             Variable::QueryString => scalars.query,
@@ -279,7 +279,7 @@ impl State {
                     Some(BodyProcessor::Xml) => "XML",
                     None => "",
                 };
-                Some(self.texts.lend(&rules.marks, name.as_bytes()))
+                Some(self.texts.lend(name.as_bytes()))
             }
             Variable::RequestBasename => scalars.basename,
             Variable::RequestBody => scalars.body,
@@ -300,7 +300,7 @@ impl State {
                 let mut text = std::mem::take(&mut self.scratch);
                 text.clear();
                 self.time.write(&mut text);
-                let id = self.texts.lend(&rules.marks, &text);
+                let id = self.texts.lend(&text);
                 self.scratch = text;
                 Some(id)
             }

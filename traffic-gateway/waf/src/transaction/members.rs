@@ -44,7 +44,7 @@ pub(super) struct Scalars {
 }
 
 /// All values.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Members {
     /// Arguments of the query string, then of the body.
     pub(super) arguments: Vec<Member>,

@@ -42,7 +42,7 @@ use std::time::Duration;
 use crate::rules::RuleSet;
 use crate::seclang::ast::EngineMode;
 
-pub use body::{OVERLAP, WINDOW};
+pub use body::{BodySoFar, OVERLAP, WINDOW};
 pub use pool::Pool;
 pub use report::{MATCHED_BYTES, MATCHES, Match, MatchedTarget, Report, TARGETS};
 
@@ -144,7 +144,7 @@ impl Transaction {
         if state.engine == EngineMode::Off {
             return;
         }
-        state.set_start(rules, start);
+        state.set_start(start);
     }
 
     /// The request line, the target as it came.
@@ -177,6 +177,24 @@ impl Transaction {
         self.state.take_body(&self.rules, piece)
     }
 
+    /// Whether long files of the body may go on before its end, as far as [`body_so_far`](Self::body_so_far) says.
+    #[must_use]
+    pub fn streams_files(&self) -> bool {
+        self.state.streams_files()
+    }
+
+    /// How far a body is of which parts may go on before its end; `None` for every other.
+    #[must_use]
+    pub fn body_so_far(&self) -> Option<BodySoFar> {
+        self.state.body_so_far()
+    }
+
+    /// Judges the body as far as it is, as if it ended there: what is [`settled`](BodySoFar::settled) may go on if the rules
+    /// let it pass. A denial stands; otherwise the verdict at the end is what it would be without this.
+    pub fn judge_so_far(&mut self) -> Verdict {
+        self.state.judge_so_far(&self.rules)
+    }
+
     /// Only the beginning of the body is shown, up to here: that it is malformed for want of its end counts for nothing.
     pub fn request_body_cut(&mut self) {
         self.state.cut_body();
@@ -197,7 +215,7 @@ impl Transaction {
     /// The first line of the answer; the reason may be empty.
     pub fn response_head(&mut self, protocol: &[u8], status: u16, reason: &[u8]) {
         if self.state.engine != EngineMode::Off {
-            self.state.response_line(&self.rules, protocol, status, reason);
+            self.state.response_line(protocol, status, reason);
         }
     }
 

@@ -90,7 +90,7 @@ struct Hit {
 }
 
 /// What was found so far.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Findings {
     pub(super) decided: Option<Verdict>,
     pub(super) audit: Option<EngineMode>,

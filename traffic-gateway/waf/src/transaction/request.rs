@@ -18,24 +18,24 @@ impl State {
             text.extend_from_slice(part);
         }
         self.body.head_length += text.len() as u64 + 2;
-        self.members.scalars.line = Some(self.keep(rules, &text));
-        self.members.scalars.method = Some(self.keep(rules, method));
-        self.members.scalars.protocol = Some(self.keep(rules, protocol));
-        self.members.scalars.uri_raw = Some(self.keep(rules, target));
+        self.members.scalars.line = Some(self.texts.add(&text));
+        self.members.scalars.method = Some(self.texts.add(method));
+        self.members.scalars.protocol = Some(self.texts.add(protocol));
+        self.members.scalars.uri_raw = Some(self.texts.add(target));
         let local = without_origin(target);
         text.clear();
         decode_path(local, &mut text);
-        self.members.scalars.uri = Some(self.keep(rules, &text));
+        self.members.scalars.uri = Some(self.texts.add(&text));
         let end = memchr::memchr(b'?', local).unwrap_or(local.len());
         let (path, query) = local.split_at_checked(end).unwrap_or((local, &[]));
         text.clear();
         decode_path(path, &mut text);
-        self.members.scalars.filename = Some(self.keep(rules, &text));
+        self.members.scalars.filename = Some(self.texts.add(&text));
         let base = text.rsplit(|byte| matches!(byte, b'/' | b'\\')).next().unwrap_or(&[]);
-        self.members.scalars.basename = Some(self.texts.keep(&rules.marks, base));
+        self.members.scalars.basename = Some(self.texts.add(base));
         self.scratch = text;
         let query = query.strip_prefix(b"?").unwrap_or(query);
-        self.members.scalars.query = Some(self.keep(rules, query));
+        self.members.scalars.query = Some(self.texts.add(query));
         self.add_query(rules, query);
     }
 
@@ -43,18 +43,18 @@ impl State {
         let Self { texts, members, buffers, .. } = self;
         let outcome = query_in(buffers, bytes, &rules.settings.limits, |name, value| {
             let id = rules.name_id(name);
-            let name = texts.keep(&rules.marks, name);
-            members.arguments.push(Member { name, id, value: texts.keep(&rules.marks, value) });
+            let name = texts.add(name);
+            members.arguments.push(Member { name, id, value: texts.add(value) });
         });
         self.members.of_query = self.members.arguments.len();
         self.invalid_escape |= outcome.faults.contains(Fault::InvalidEscape);
-        self.note(rules, outcome);
+        self.note(outcome);
     }
 
-    fn note(&mut self, rules: &RuleSet, outcome: Outcome) {
+    fn note(&mut self, outcome: Outcome) {
         if let Some(malformed) = outcome.malformed {
             self.truncated = true;
-            self.set_body_error(rules, malformed);
+            self.set_body_error(malformed);
         }
     }
 
@@ -62,14 +62,14 @@ impl State {
     pub(super) fn add_request_header(&mut self, rules: &RuleSet, name: &[u8], value: &[u8]) {
         self.body.head_length += name.len() as u64 + value.len() as u64 + 4;
         let id = rules.name_id(name);
-        let member = Member { name: self.keep(rules, name), id, value: self.keep(rules, value) };
+        let member = Member { name: self.texts.add(name), id, value: self.texts.add(value) };
         self.members.headers.push(member);
         if name.eq_ignore_ascii_case(b"cookie") {
             self.add_cookies(rules, value);
         } else if name.eq_ignore_ascii_case(b"content-type") {
             self.body.set_content_type(value);
         } else if name.eq_ignore_ascii_case(b"host") {
-            self.members.scalars.server_name = Some(self.keep(rules, host_name(value)));
+            self.members.scalars.server_name = Some(self.texts.add(host_name(value)));
         }
     }
 
@@ -77,10 +77,10 @@ impl State {
         let Self { texts, members, .. } = self;
         let outcome = cookies(header, &rules.settings.limits, |name, value| {
             let id = rules.name_id(name);
-            let name = texts.keep(&rules.marks, name);
-            members.cookies.push(Member { name, id, value: texts.keep(&rules.marks, value) });
+            let name = texts.add(name);
+            members.cookies.push(Member { name, id, value: texts.add(value) });
         });
-        self.note(rules, outcome);
+        self.note(outcome);
     }
 }
 

@@ -9,7 +9,7 @@ use super::state::State;
 use super::{Mode, Verdict};
 
 /// The answer of one transaction.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Response {
     pub(super) status: Option<u16>,
     /// Whether rules may look at the body.
@@ -42,7 +42,7 @@ impl Response {
 
 impl State {
     /// The first line of the answer.
-    pub(super) fn response_line(&mut self, rules: &RuleSet, protocol: &[u8], status: u16, reason: &[u8]) {
+    pub(super) fn response_line(&mut self, protocol: &[u8], status: u16, reason: &[u8]) {
         self.response.status = Some(status);
         let mut line = std::mem::take(&mut self.scratch);
         line.clear();
@@ -53,15 +53,15 @@ impl State {
             line.push(b' ');
             line.extend_from_slice(reason);
         }
-        self.members.scalars.status_line = Some(self.keep(rules, &line));
-        self.members.scalars.response_protocol = Some(self.keep(rules, protocol));
+        self.members.scalars.status_line = Some(self.texts.keep(&line));
+        self.members.scalars.response_protocol = Some(self.texts.keep(protocol));
         self.scratch = line;
     }
 
     /// A header of the answer.
     pub(super) fn add_response_header(&mut self, rules: &RuleSet, name: &[u8], value: &[u8]) {
         let id = rules.name_id(name);
-        let member = Member { name: self.keep(rules, name), id, value: self.keep(rules, value) };
+        let member = Member { name: self.texts.keep(name), id, value: self.texts.keep(value) };
         self.members.response_headers.push(member);
         if name.eq_ignore_ascii_case(b"content-type") {
             self.members.scalars.response_type = Some(member.value);
@@ -119,7 +119,7 @@ impl State {
         }
         self.response.ended = true;
         let body = std::mem::take(&mut self.response.body);
-        self.members.scalars.response_body = Some(self.keep(rules, &body));
+        self.members.scalars.response_body = Some(self.texts.keep(&body));
         self.response.body = body;
     }
 }

@@ -55,6 +55,7 @@ impl State {
             let matched = self.run_rule(rules, number, rule);
             if matched
                 && rule.log
+                && !self.is_trial
                 && let Some(counted) = rules.costs.of(number)
             {
                 counted.hit(1);
@@ -195,7 +196,7 @@ impl State {
         let text = self.text_of(rules, item.subject);
         let compare = |state: &mut Self, made: TextId| {
             if let Some(side) = filter {
-                let row = state.texts.row(rules.scanner(side), made, link.test.ask());
+                let row = state.texts.row(&rules.marks, rules.scanner(side), made, link.test.ask());
                 if !has_bit(row, number) {
                     return false;
                 }
@@ -235,11 +236,11 @@ impl State {
             Subject::Text(id) => id,
             Subject::Number(value) => {
                 crate::rules::template::write_number(&mut text, value);
-                self.texts.lend(&rules.marks, &text)
+                self.texts.lend(&text)
             }
             Subject::Tx(variable) => {
                 self.tx.append(rules, variable, &mut text);
-                self.texts.lend(&rules.marks, &text)
+                self.texts.lend(&text)
             }
         };
         self.scratch = text;
@@ -278,7 +279,7 @@ impl State {
             {
                 self.scratch.clear();
                 self.scratch.extend_from_slice(part.get(..MATCHED_BYTES).unwrap_or(part));
-                found = self.texts.lend(&rules.marks, &self.scratch);
+                found = self.texts.lend(&self.scratch);
             }
         }
         if rule.log {

@@ -9,7 +9,7 @@ struct Slot {
 }
 
 /// Open addressing with linear probing. Keys may repeat: the caller tells equal ones apart.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Slots {
     slots: Vec<Slot>,
     generation: u32,

@@ -33,7 +33,9 @@ const KEPT: usize = 1 << 20;
 struct Entry {
     start: u32,
     length: u32,
+    /// [`Marks::NONE`] until somebody asks.
     marks: Marks,
+    /// 0 for a text that equal ones are not looked for.
     hash: u64,
     /// Row of `rows` that says which rules may match, for each scanner; 0 is none yet.
     row: [u32; 2],
@@ -41,7 +43,7 @@ struct Entry {
     asked: [bool; 2],
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Pool {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
@@ -57,7 +59,7 @@ impl Pool {
 }
 
 /// All texts of one transaction.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Texts {
     base: Pool,
     derived: Pool,
@@ -145,29 +147,42 @@ impl Texts {
     }
 
     /// Which bytes a text holds, as far as rules care.
-    pub(crate) fn marks(&self, id: TextId) -> Marks {
-        self.entry(id).map_or(Marks::ALL, |entry| entry.marks)
+    pub(crate) fn marks(&mut self, table: &MarkTable, id: TextId) -> Marks {
+        let known = self.entry(id).map_or(Marks::ALL, |entry| entry.marks);
+        if known != Marks::NONE {
+            return known;
+        }
+        let marks = table.marks(self.bytes(id));
+        if let Some(entry) = self.entry_mut(id) {
+            entry.marks = marks;
+        }
+        marks
+    }
+
+    /// A text of these bytes, kept to the end of the transaction, whether or not there is an equal one: cheaper than
+    /// [`Self::keep`] for what seldom comes twice in one request.
+    pub(crate) fn add(&mut self, bytes: &[u8]) -> TextId {
+        TextId(push(&mut self.base, bytes, 0))
     }
 
     /// The text of these bytes, kept to the end of the transaction.
-    pub(crate) fn keep(&mut self, table: &MarkTable, bytes: &[u8]) -> TextId {
+    pub(crate) fn keep(&mut self, bytes: &[u8]) -> TextId {
         let hash = hash(self.seed, bytes);
         if let Some(known) = self.find(hash, bytes, 0) {
             return known;
         }
-        let id = push(&mut self.base, table, bytes, hash);
-        let id = TextId(id);
+        let id = TextId(push(&mut self.base, bytes, hash));
         self.known.insert(hash, id.0);
         id
     }
 
     /// The text of these bytes, kept until [`Self::trim`] forgets it.
-    pub(crate) fn lend(&mut self, table: &MarkTable, bytes: &[u8]) -> TextId {
+    pub(crate) fn lend(&mut self, bytes: &[u8]) -> TextId {
         let hash = hash(self.seed, bytes);
         if let Some(known) = self.find(hash, bytes, DERIVED) {
             return known;
         }
-        let id = TextId(push(&mut self.derived, table, bytes, hash) | DERIVED);
+        let id = TextId(push(&mut self.derived, bytes, hash) | DERIVED);
         self.known.insert(hash, id.0);
         id
     }
@@ -179,7 +194,7 @@ impl Texts {
 
     /// What a pipeline makes of a text.
     pub(crate) fn through(&mut self, table: &MarkTable, pipeline: &Pipeline, id: TextId) -> TextId {
-        if !self.marks(id).wake(pipeline.triggers) {
+        if !self.marks(table, id).wake(pipeline.triggers) {
             return id;
         }
         pipeline.steps.iter().fold(id, |id, step| self.step(table, step, id))
@@ -187,7 +202,7 @@ impl Texts {
 
     /// What one transformation makes of a text.
     pub(crate) fn step(&mut self, table: &MarkTable, step: &Step, id: TextId) -> TextId {
-        if !self.marks(id).wake(step.triggers) {
+        if !self.marks(table, id).wake(step.triggers) {
             return id;
         }
         let key = u64::from(id.0) << 8 | u64::from(step.number);
@@ -197,7 +212,7 @@ impl Texts {
         let mut out = std::mem::take(&mut self.scratch);
         out.clear();
         let changed = step.apply(self.bytes(id), &mut out);
-        let made = if changed { self.lend(table, &out) } else { id };
+        let made = if changed { self.lend(&out) } else { id };
         self.scratch = out;
         self.steps.insert(key, made.0);
         made
@@ -215,17 +230,19 @@ impl Texts {
         for (number, entry) in self.base.entries.iter_mut().enumerate() {
             entry.row = [0; 2];
             entry.asked = [false; 2];
-            self.known.insert(entry.hash, u32::try_from(number).unwrap_or(0));
+            if entry.hash != 0 {
+                self.known.insert(entry.hash, u32::try_from(number).unwrap_or(0));
+            }
         }
     }
 
     /// Which rules may match a text, as a row of bits; those that ask grammars only if the caller wants to know.
-    pub(crate) fn row(&mut self, scanner: &Scanner, id: TextId, ask: Ask) -> &[u64] {
+    pub(crate) fn row(&mut self, table: &MarkTable, scanner: &Scanner, id: TextId, ask: Ask) -> &[u64] {
         let words = scanner.words();
         let side = scanner.side();
         let entry = self.entry(id).copied();
         let row = entry.and_then(|entry| entry.row.get(side).copied()).unwrap_or(0);
-        let row = if row == 0 { self.scan(scanner, id) } else { row };
+        let row = if row == 0 { self.scan(table, scanner, id) } else { row };
         let start = (row as usize - 1) * words;
         let asked = entry.and_then(|entry| entry.asked.get(side).copied()).unwrap_or(true);
         if ask == Ask::Grammars && !asked {
@@ -245,7 +262,7 @@ impl Texts {
         }
     }
 
-    fn scan(&mut self, scanner: &Scanner, id: TextId) -> u32 {
+    fn scan(&mut self, table: &MarkTable, scanner: &Scanner, id: TextId) -> u32 {
         let words = scanner.words().max(1);
         let start = self.rows.len();
         self.rows.resize(start + words, 0);
@@ -255,7 +272,7 @@ impl Texts {
             self.seen.resize(scanner.literals(), 0);
             self.seen_now = 1;
         }
-        let marks = self.marks(id);
+        let marks = self.marks(table, id);
         let bytes = bytes_of(if id.0 & DERIVED == 0 { &self.base } else { &self.derived }, id);
         if let Some(row) = self.rows.get_mut(start..) {
             scanner.scan(bytes, marks, row, &mut self.seen, self.seen_now);
@@ -275,12 +292,12 @@ fn bytes_of(pool: &Pool, id: TextId) -> &[u8] {
     pool.bytes.get(start..start + entry.length as usize).unwrap_or(&[])
 }
 
-fn push(pool: &mut Pool, table: &MarkTable, bytes: &[u8], hash: u64) -> u32 {
+fn push(pool: &mut Pool, bytes: &[u8], hash: u64) -> u32 {
     let number = u32::try_from(pool.entries.len()).unwrap_or(0);
     let start = u32::try_from(pool.bytes.len()).unwrap_or(u32::MAX);
     let length = u32::try_from(bytes.len()).unwrap_or(0);
     pool.bytes.extend_from_slice(bytes);
-    pool.entries.push(Entry { start, length, marks: table.marks(bytes), hash, row: [0; 2], asked: [false; 2] });
+    pool.entries.push(Entry { start, length, marks: Marks::NONE, hash, row: [0; 2], asked: [false; 2] });
     number
 }
 
@@ -296,7 +313,7 @@ pub(super) fn hash(seed: u64, bytes: &[u8]) -> u64 {
     for (to, from) in last.iter_mut().zip(rest) {
         *to = *from;
     }
-    fold(state ^ u64::from_le_bytes(last), FACTOR)
+    fold(state ^ u64::from_le_bytes(last), FACTOR).max(1)
 }
 
 /// The halves of a 128-bit product, mixed.

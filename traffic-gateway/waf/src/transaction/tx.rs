@@ -44,7 +44,7 @@ struct Dynamic {
 }
 
 /// All variables of one transaction.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct TxVariables {
     fixed: Vec<TxValue>,
     dynamic: Vec<Dynamic>,

@@ -68,7 +68,7 @@ enum Role {
 }
 
 /// Reads JSON from pieces.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Reader {
     documents: Documents,
     limits: Limits,

@@ -1,20 +1,20 @@
 //! The flattened name of the current leaf.
 
 /// A name that grows with each level and shrinks when it closes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Name {
     bytes: Vec<u8>,
     levels: Vec<Level>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Level {
     /// Length of the container's own name.
     base: usize,
     kind: Kind,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Kind {
     Object,
     /// With the index of the next element.

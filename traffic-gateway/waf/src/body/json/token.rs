@@ -5,7 +5,7 @@ use super::super::urlencoded::hex;
 use super::Malformed;
 
 /// A token: what earlier pieces held of it, unescaped, and where in an escape the last one ended.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Text {
     bytes: Vec<u8>,
     escape: Escape,

@@ -10,7 +10,7 @@ const LONGEST_LINE: usize = 200;
 const HEADER: &[u8] = b"content-";
 
 /// Searches for `--` and the boundary at the beginning of lines.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Boundary {
     /// The boundary with its two dashes.
     dashed: Vec<u8>,

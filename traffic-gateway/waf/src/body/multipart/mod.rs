@@ -6,6 +6,9 @@
 //!
 //! Linear: content is searched for `LF--` once; at each find at most 210 bytes are looked at, and only those
 //! are looked at again when they are carried over. Header lines are searched for their end once.
+//!
+//! [`Reader::read_so_far`] says up to where a body that is not complete was read whole, part by part, so that long files
+//! can go on before their end.
 
 mod boundary;
 mod part;
@@ -35,7 +38,7 @@ enum State {
 }
 
 /// Reads a multipart body from pieces.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Reader {
     limits: Limits,
     boundary: Boundary,
@@ -49,7 +52,25 @@ pub(super) struct Reader {
     parts: u32,
     /// Bytes that may still come, files not counted.
     room: u64,
+    /// Bytes that came.
+    fed: u64,
+    /// Where the boundary begins behind which is read.
+    part_begins: u64,
+    /// Bytes of files.
+    of_files: u64,
     progress: Progress,
+}
+
+/// How far a body was read that is not complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadSoFar {
+    /// Bytes from the beginning of the body that belong to parts read whole, or to a file: nothing that follows changes
+    /// how they were read.
+    pub whole: u64,
+    /// Bytes of files. What only some servers take for a file (an empty name, `filename*` alone) is none here.
+    pub of_files: u64,
+    /// Whether `whole` ends in a file.
+    pub in_file: bool,
 }
 
 impl Reader {
@@ -69,11 +90,15 @@ impl Reader {
             part: Part::default(),
             parts: 0,
             room: limits.body_bytes,
+            fed: 0,
+            part_begins: 0,
+            of_files: 0,
             progress,
         }
     }
 
     pub(super) fn feed(&mut self, piece: &[u8], sink: &mut impl Sink) {
+        self.fed = self.fed.saturating_add(piece.len() as u64);
         if self.progress.stopped {
             return;
         }
@@ -96,6 +121,27 @@ impl Reader {
                 self.content(&carry, sink);
             }
             self.stop(Malformed::Truncated, sink);
+        }
+        self.progress.outcome
+    }
+
+    /// How far the body was read.
+    pub(super) fn read_so_far(&self) -> ReadSoFar {
+        let in_file = self.state == State::Content && !self.progress.stopped && self.part.is_surely_file();
+        let whole = if in_file { self.fed.saturating_sub(self.carry.len() as u64) } else { self.part_begins };
+        ReadSoFar { whole, of_files: self.of_files, in_file }
+    }
+
+    /// What was found odd so far.
+    pub(super) fn outcome_so_far(&self) -> Outcome {
+        self.progress.outcome
+    }
+
+    /// What [`finish`](Self::finish) would say if the body ended here and were complete. Of the part that is being read a
+    /// file is handed over with the size it has; a field is not.
+    pub(super) fn finish_so_far(self, sink: &mut impl Sink) -> Outcome {
+        if self.read_so_far().in_file {
+            self.part.hand_over_file(sink);
         }
         self.progress.outcome
     }
@@ -148,6 +194,7 @@ impl Reader {
             return Step::Wait(&[]);
         }
         let Found::Boundary { behind, ending, .. } = found else { return Step::Wait(rest) };
+        self.part_begins = self.fed.saturating_sub(rest.len() as u64);
         self.progress.outcome.faults.insert_if(Fault::LfLine, ending == LineEnd::Lf);
         if self.state == State::Content {
             self.part.end(&mut self.progress, self.limits.arguments, sink);
@@ -162,6 +209,9 @@ impl Reader {
             let empty = bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n'));
             self.progress.outcome.faults.insert_if(Fault::DataBefore, !empty);
         } else if self.part.is_file() {
+            if self.part.is_surely_file() {
+                self.of_files = self.of_files.saturating_add(bytes.len() as u64);
+            }
             self.part.content(bytes, sink);
         } else {
             let allowed = self.spend(bytes.len());

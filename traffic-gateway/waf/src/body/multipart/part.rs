@@ -6,7 +6,7 @@ use super::super::urlencoded::{Plus, percent_decode, split_once};
 use super::{Malformed, Sink, media_type};
 
 /// The header lines of one part, unfolded.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Headers {
     bytes: Vec<u8>,
     /// Where each line ends in `bytes`.
@@ -47,7 +47,7 @@ impl Headers {
 }
 
 /// The part being read.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Part {
     pub(super) field: Vec<u8>,
     /// The names of the file, of which the first two different ones are kept; none for a field.
@@ -56,11 +56,18 @@ pub(super) struct Part {
     value: Vec<u8>,
     /// The size of a file.
     bytes: u64,
+    /// Whether everybody takes it for a file.
+    surely_file: bool,
 }
 
 impl Part {
     pub(super) fn is_file(&self) -> bool {
         !self.filenames.is_empty()
+    }
+
+    /// Whether every server takes it for a file: the one Content-Disposition gives it a plain name that is not empty.
+    pub(super) fn is_surely_file(&self) -> bool {
+        self.surely_file
     }
 
     /// Begins a part with these headers.
@@ -69,6 +76,7 @@ impl Part {
         self.filenames.clear();
         self.value.clear();
         self.bytes = 0;
+        self.surely_file = false;
         let mut dispositions = 0_usize;
         for line in headers.lines() {
             let Some((name, value)) = split_once(b':', line) else {
@@ -89,6 +97,7 @@ impl Part {
             }
         }
         if dispositions != 1 {
+            self.surely_file = false;
             progress.fail(Malformed::Disposition);
         }
     }
@@ -113,9 +122,15 @@ impl Part {
             }
             return;
         }
-        for filename in &self.filenames {
-            sink.file(&self.field, filename, self.bytes);
-            self.bytes = 0;
+        self.hand_over_file(sink);
+        self.bytes = 0;
+    }
+
+    /// Reports the file with the bytes that came, by each of its names.
+    pub(super) fn hand_over_file(&self, sink: &mut impl Sink) {
+        let sizes = std::iter::once(self.bytes).chain(std::iter::repeat(0));
+        for (filename, bytes) in self.filenames.iter().zip(sizes) {
+            sink.file(&self.field, filename, bytes);
         }
     }
 
@@ -134,6 +149,7 @@ impl Part {
             } else if is_filename(parameter.name) {
                 let plain = parameter.name.eq_ignore_ascii_case(b"filename");
                 filenames += usize::from(plain);
+                self.surely_file |= plain && !parameter.value.is_empty();
                 odd.insert_if(Fault::ExtendedFilename, !plain);
                 self.filename(&parameter);
             } else {

@@ -8,6 +8,7 @@ mod golden;
 mod memory;
 mod phases;
 mod property;
+mod streaming;
 mod variables;
 
 use std::sync::Arc;
