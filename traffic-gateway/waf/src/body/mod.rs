@@ -40,6 +40,8 @@ pub struct BodyReader {
     format: Format,
     /// Bytes that may still come. Multipart bodies count for themselves, since files are not counted.
     room: u64,
+    /// Whether there was any byte.
+    begun: bool,
     /// Whether the content type names a character set in which attacks look like something else.
     unreadable: bool,
 }
@@ -72,11 +74,12 @@ impl BodyReader {
             BodyProcessor::Xml => Format::Xml(xml::Reader::new(limits)),
         };
         let room = if processor == BodyProcessor::Multipart { u64::MAX } else { limits.body_bytes };
-        Self { format, room, unreadable: !media_type::is_readable(content_type) }
+        Self { format, room, begun: false, unreadable: !media_type::is_readable(content_type) }
     }
 
     /// Reads on. Pieces may be of any size; at most [`Limits::body_bytes`] and one piece are held.
     pub fn feed(&mut self, piece: &[u8], sink: &mut impl Sink) {
+        self.begun |= !piece.is_empty();
         let room = usize::try_from(self.room).unwrap_or(usize::MAX);
         let (piece, over) = piece.split_at_checked(room).unwrap_or((piece, &[]));
         self.room = self.room.saturating_sub(piece.len() as u64);
@@ -94,8 +97,12 @@ impl BodyReader {
         }
     }
 
-    /// Ends the body, also one that was cut off by a limit: what it held of its last value is handed over, too.
+    /// Ends the body, also one that was cut off by a limit: what it held of its last value is handed over, too. A
+    /// request without a single byte of body is well-formed in every format.
     pub fn finish(self, sink: &mut impl Sink) -> Outcome {
+        if !self.begun {
+            return Outcome::default();
+        }
         let mut outcome = match self.format {
             Format::UrlEncoded(reader) => reader.finish(&mut |name: &[u8], value: &[u8]| sink.argument(name, value)),
             Format::Multipart(reader) => reader.finish(sink),
@@ -131,7 +138,7 @@ impl BodyReader {
     /// [`read_so_far`](Self::read_so_far) says, so that it does not count as truncated.
     pub fn finish_so_far(self, sink: &mut impl Sink) -> Outcome {
         match self {
-            Self { format: Format::Multipart(reader), unreadable, .. } => {
+            Self { format: Format::Multipart(reader), unreadable, begun: true, .. } => {
                 let mut outcome = reader.finish_so_far(sink);
                 if unreadable {
                     outcome.malformed = Some(Malformed::Charset);

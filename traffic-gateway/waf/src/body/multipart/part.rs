@@ -14,9 +14,9 @@ pub(super) struct Headers {
 }
 
 impl Headers {
-    /// Bytes of all lines.
+    /// Bytes of all lines with their ends; line ends that folding took away are not counted.
     pub(super) fn len(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len() + 2 * self.ends.len()
     }
 
     pub(super) fn clear(&mut self) {
