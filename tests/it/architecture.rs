@@ -145,6 +145,17 @@ fn no_source_file_is_longer_than_600_lines() -> Passed {
     Ok(())
 }
 
+#[test]
+fn no_source_file_is_empty() -> Passed {
+    let root = binaries::repository();
+    for directory in ["traffic-gateway", "business-gateway", "shared", "tests"] {
+        for file in rust_files(&root.join(directory))? {
+            assert!(!fs::read_to_string(&file)?.trim().is_empty(), "{} holds nothing", file.display());
+        }
+    }
+    Ok(())
+}
+
 fn manifests() -> anyhow::Result<Vec<PathBuf>> {
     let root = binaries::repository();
     let workspace: toml::Table = fs::read_to_string(root.join("Cargo.toml"))?.parse()?;

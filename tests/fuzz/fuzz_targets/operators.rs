@@ -13,8 +13,9 @@ fuzz_target!(|bytes: &[u8]| {
     let mut input = Input::new(bytes);
     let kind = *input.one_of(OperatorKind::ALL);
     let Ok(argument) = std::str::from_utf8(input.line()) else { return };
+    let file = input.bytes();
+    let mut files = |_: &str| Ok(file.to_vec());
     let value = input.stretched();
-    let mut files = |_: &str| Ok(value.to_vec());
     let operator = match Operator::compile(kind, &Text::from(argument), &mut files) {
         Ok(operator) => operator,
         Err(error) => return assert!(!error.to_string().is_empty()),

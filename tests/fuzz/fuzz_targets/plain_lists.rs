@@ -6,14 +6,13 @@
 use std::path::Path;
 
 use gatehouse_fuzz::Input;
-use gatehouse_fuzz::body::Cut;
 use gatehouse_fuzz::exchange::{Exchange, Way, run};
 use gatehouse_fuzz::program::compile;
 use gatehouse_waf::list::{ListOptions, load};
 use gatehouse_waf::rules::Options;
 use gatehouse_waf::seclang::MAX_ERRORS;
 use gatehouse_waf::seclang::files::Memory;
-use gatehouse_waf::transaction::{Mode, Verdict};
+use gatehouse_waf::transaction::Verdict;
 use libfuzzer_sys::fuzz_target;
 
 /// Names of lists, those of a layout beside each other.
@@ -62,7 +61,6 @@ fuzz_target!(|bytes: &[u8]| {
         Some("user-agent" | "useragent") => format!("GET / HTTP/1.1\r\nUser-Agent: {word}\r\n\r\n"),
         _ => return,
     };
-    let way = Way { mode: Mode::Block, cut: Cut::Nowhere, restart: None };
-    let (verdict, report) = run(&rules, &Exchange::read(request.as_bytes()), way);
+    let (verdict, report) = run(&rules, &Exchange::read(request.as_bytes()), Way::PLAIN);
     assert!(matches!(verdict, Verdict::Deny { status: 403, .. }), "{name}: {word} passed: {report:?}");
 });

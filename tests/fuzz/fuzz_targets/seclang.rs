@@ -3,13 +3,11 @@
 
 #![no_main]
 
-use gatehouse_fuzz::body::Cut;
 use gatehouse_fuzz::exchange::{Exchange, Way, run};
 use gatehouse_fuzz::program::{compile, unfiltered, without_places};
 use gatehouse_waf::rules::Options;
 use gatehouse_waf::seclang::files::Memory;
 use gatehouse_waf::seclang::{Error, MAX_ERRORS, parse, parse_text};
-use gatehouse_waf::transaction::Mode;
 use libfuzzer_sys::fuzz_target;
 
 /// What the rules are tried on.
@@ -39,8 +37,7 @@ fuzz_target!(|bytes: &[u8]| {
     assert_eq!(rules.is_ok(), other.is_ok(), "{printed}");
     let (Ok(rules), Ok(slow)) = (rules, compile(&program, &unfiltered(&options))) else { return };
     let exchange = Exchange::read(REQUEST);
-    let way = Way { mode: Mode::Block, cut: Cut::Nowhere, restart: None };
-    assert_eq!(run(&rules, &exchange, way), run(&slow, &exchange, way), "{printed}");
+    assert_eq!(run(&rules, &exchange, Way::PLAIN), run(&slow, &exchange, Way::PLAIN), "{printed}");
 });
 
 /// Whether a backslash that escapes nothing may stand before a quote or at the end of a word: such words cannot be printed.

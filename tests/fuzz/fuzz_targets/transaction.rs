@@ -1,5 +1,5 @@
 //! A request and its answer through the default rules, and through others that use the rest of the language: however the
-//! bodies are cut, begun again, in a transaction that was used before, and without the prefilter, the verdict and the
+//! bodies are cut, begun again, judged as they come, in a transaction that was used before, and without the prefilter, the verdict and the
 //! report are the same; what is decided while detecting is what blocking does; and the work is linear.
 
 #![no_main]
@@ -57,27 +57,34 @@ fuzz_target!(|bytes: &[u8]| {
     let rules = &RULES[choice % RULES.len()];
     let exchange = Exchange::read(&bytes);
 
-    let whole = Way { mode: Mode::Block, cut: Cut::Nowhere, restart: None };
     let mut transaction = begin(&rules.filtered, Mode::Block);
-    let expected = linear(bytes.len(), || send(&mut transaction, &exchange, whole));
+    let expected = linear(bytes.len(), || send(&mut transaction, &exchange, Way::PLAIN));
     assert_bounded(&expected.1);
 
-    let pieces = Way { cut: Cut::chosen(&mut input, exchange.body_length()), ..whole };
+    let pieces = Way { cut: Cut::chosen(&mut input, exchange.body_length()), ..Way::PLAIN };
     let restart = Some(input.choice() * exchange.body_length() / 256);
     // One of them each time: the fuzzer gets further with more inputs than with more questions about each.
-    match choice / RULES.len() % 4 {
+    match choice / RULES.len() % 5 {
         0 => {
             renew(&mut transaction, &rules.filtered, Mode::Block);
             assert_eq!(send(&mut transaction, &exchange, pieces), expected, "used before, cut {:?}", pieces.cut);
         }
         1 => assert_eq!(run(&rules.filtered, &exchange, Way { restart, ..pieces }), expected, "again at {restart:?}"),
         2 if bytes.len() == input.bytes().len() => {
-            assert_eq!(run(&rules.unfiltered, &exchange, whole), expected, "without prefilter");
+            assert_eq!(run(&rules.unfiltered, &exchange, Way::PLAIN), expected, "without prefilter");
         }
         3 if rules.keeps_mode => {
             let (verdict, report) = run(&rules.filtered, &exchange, Way { mode: Mode::Detect, ..pieces });
             assert_eq!(verdict, Verdict::Pass, "refused while detecting");
             assert_eq!(report.decision.unwrap_or(Verdict::Pass), expected.0, "decided while detecting");
+        }
+        4 => {
+            let (verdict, report) = run(&rules.filtered, &exchange, Way { judged: true, ..pieces });
+            if verdict == Verdict::Pass {
+                assert_eq!((verdict, report), expected, "judged as it came");
+            } else if rules.keeps_mode {
+                assert!(expected.0 != Verdict::Pass, "refused as it came: {verdict:?} {report:?}");
+            }
         }
         _ => {}
     }

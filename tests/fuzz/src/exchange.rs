@@ -36,6 +36,13 @@ pub struct Way {
     pub cut: Cut,
     /// Behind how many bytes the request's body is begun again.
     pub restart: Option<usize>,
+    /// Whether a form is judged as it comes, as often as there is something new.
+    pub judged: bool,
+}
+
+impl Way {
+    /// Whole and once.
+    pub const PLAIN: Self = Self { mode: Mode::Block, cut: Cut::Nowhere, restart: None, judged: false };
 }
 
 impl<'a> Exchange<'a> {
@@ -126,20 +133,24 @@ fn send_request(transaction: &mut Transaction, request: &Message<'_>, way: Way) 
     }
     if let Some(restart) = way.restart {
         let begun = &request.body[..restart.min(request.body.len())];
-        if send_body(transaction, begun, way.cut) == Verdict::Pass {
+        if send_body(transaction, begun, way) == Verdict::Pass {
             transaction.restart_request_body();
         }
     }
-    match send_body(transaction, request.body, way.cut) {
+    match send_body(transaction, request.body, way) {
         Verdict::Pass => transaction.request_end(),
         refused => refused,
     }
 }
 
-fn send_body(transaction: &mut Transaction, body: &[u8], cut: Cut) -> Verdict {
+fn send_body(transaction: &mut Transaction, body: &[u8], way: Way) -> Verdict {
     if transaction.wants_request_body() {
-        for piece in cut.pieces(body) {
-            let verdict = transaction.request_body(piece);
+        for piece in way.cut.pieces(body) {
+            let mut verdict = transaction.request_body(piece);
+            let has_news = || transaction.body_so_far().is_some_and(|so_far| !so_far.is_judged);
+            if way.judged && verdict == Verdict::Pass && has_news() {
+                verdict = transaction.judge_so_far();
+            }
             if verdict != Verdict::Pass {
                 return verdict;
             }

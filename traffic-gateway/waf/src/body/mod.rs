@@ -138,7 +138,7 @@ impl BodyReader {
     /// [`read_so_far`](Self::read_so_far) says, so that it does not count as truncated.
     pub fn finish_so_far(self, sink: &mut impl Sink) -> Outcome {
         match self {
-            Self { format: Format::Multipart(reader), unreadable, .. } => {
+            Self { format: Format::Multipart(reader), unreadable, begun: true, .. } => {
                 let mut outcome = reader.finish_so_far(sink);
                 if unreadable {
                     outcome.malformed = Some(Malformed::Charset);

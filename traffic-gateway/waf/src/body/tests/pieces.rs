@@ -2,7 +2,7 @@
 
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_assert_eq, prop_oneof, proptest};
 
-use super::super::{BodyProcessor, BodyReader, Limits, Outcome};
+use super::super::{BodyProcessor, BodyReader, Fault, Limits, Outcome};
 use super::{Seen, read_within};
 
 const PROCESSORS: [(BodyProcessor, &str, &[&str]); 6] = [
@@ -101,6 +101,22 @@ fn read_pieces(
     reader.feed(rest, &mut seen);
     let outcome = reader.finish(&mut seen);
     (seen, outcome)
+}
+
+#[test]
+fn a_fault_behind_the_end_of_reading_counts_for_nothing() {
+    let (processor, content_type, _) = PROCESSORS[5];
+    for (length, is_seen) in [(200, true), (400, false)] {
+        for (behind, fault) in
+            [("\n--b-c\r\n", Fault::LfLine), ("\r\n--other\r\nContent-Type: a\r\n", Fault::UnmatchedBoundary)]
+        {
+            let content = "x".repeat(length);
+            let body = format!("--b-c\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n{content}{behind}");
+            let whole = read_within(&LIMITS, processor, content_type, body.as_bytes());
+            assert_eq!(whole.1.faults.contains(fault), is_seen, "{fault:?} behind {length} bytes");
+            assert_eq!(whole, read_pieces(&LIMITS, processor, content_type, body.as_bytes(), &[1]));
+        }
+    }
 }
 
 proptest! {
