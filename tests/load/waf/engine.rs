@@ -24,6 +24,9 @@ const BY_RULE: &str = "BENCH_WAF_BY_RULE";
 /// CPU seconds that are spent on one request in one round.
 const SLICE: f64 = 0.05;
 
+/// Variants of a short request, and of one with a body as long as those that are held back.
+const VARIANTS: (u64, u64) = (1_024, 64);
+
 /// Bytes of the inputs made to be dear.
 const WORST_BYTES: usize = 64 << 10;
 
@@ -127,6 +130,8 @@ struct Case {
     set: &'static str,
     judge: Judge,
     request: Request,
+    /// What is judged in turn, so that the engine cannot remember it; an input made to be dear as it is.
+    variants: Vec<Request>,
     /// How long an input made to be dear was asked to be; nothing for others.
     made_of: Option<usize>,
     /// How often it is judged in one round.
@@ -139,8 +144,13 @@ impl Case {
     /// Finds out how often the request must be judged to fill a slice of time.
     fn new(set: &'static str, rules: &Arc<RuleSet>, request: Request, made_of: Option<usize>) -> anyhow::Result<Self> {
         const MOST: u32 = 1 << 20;
-        let mut case =
-            Self { set, judge: Judge::new(Arc::clone(rules)), request, made_of, times: 1, costs: Vec::new() };
+        let count = if request.body.len() < FEWER_BYTES { VARIANTS.0 } else { VARIANTS.1 };
+        let variants = match made_of {
+            None => (0..count).map(|number| request.varied(number)).collect(),
+            Some(_) => vec![request.clone()],
+        };
+        let judge = Judge::new(Arc::clone(rules));
+        let mut case = Self { set, judge, request, variants, made_of, times: 1, costs: Vec::new() };
         while case.seconds()? < SLICE {
             case.times *= 2;
             if case.times > MOST {
@@ -158,11 +168,11 @@ impl Case {
 
     /// CPU seconds of one round.
     fn seconds(&mut self) -> anyhow::Result<f64> {
-        let shown = Shown::of(&self.request);
+        let shown: Vec<Shown<'_>> = self.variants.iter().map(Shown::of).collect();
         let mut passed = 0;
         let before = thread_cpu_seconds()?;
-        for _ in 0..self.times {
-            passed += u32::from(self.judge.judge(&shown) == Verdict::Pass);
+        for shown in shown.iter().cycle().take(self.times as usize) {
+            passed += u32::from(self.judge.judge(shown) == Verdict::Pass);
         }
         let spent = thread_cpu_seconds()? - before;
         ensure!(passed == self.times || self.made_of.is_some(), "{}: {} is refused", self.set, self.request.name);

@@ -1,4 +1,5 @@
-//! One request so often over a few connections, HTTP/1.1, one at a time on each.
+//! One request so often over a few connections, HTTP/1.1, one at a time on each. Its query has other numbers each time, its other
+//! parts are the same.
 //!
 //! A number of requests, not a time: what is under way when a time ends would count for a server that needs seconds for a
 //! request, and here some do.
@@ -21,6 +22,9 @@ const CONNECTIONS: u32 = 8;
 /// The most requests of one round.
 const MOST: u32 = 40_000;
 
+/// Variants of the query, taken in turn.
+const TARGETS: u64 = 1_024;
+
 /// Requests by which the pace of a server is found out, unless one of them takes longer than a round.
 const PROBES: u32 = 200;
 
@@ -33,6 +37,8 @@ pub(super) struct Repetition<'a> {
     /// How often a round sends it.
     pub(super) times: u32,
     body: Option<PathBuf>,
+    /// The file of targets, one a line.
+    targets: PathBuf,
 }
 
 impl<'a> Repetition<'a> {
@@ -51,7 +57,10 @@ impl<'a> Repetition<'a> {
         if let Some(file) = &body {
             std::fs::write(file, &request.body)?;
         }
-        let mut repetition = Self { guard, request, times: 1, body };
+        let targets = directory.join(format!("{}.targets", request.name));
+        let lines = (0..TARGETS).map(|number| format!("http://{HOST}{}\n", request.varied(number).target));
+        std::fs::write(&targets, lines.collect::<String>())?;
+        let mut repetition = Self { guard, request, times: 1, body, targets };
         let seconds = u32::try_from(settings.seconds).map_or(1.0, f64::from);
         for most in [PROBES, MOST] {
             let outcome = repetition.run(settings, directory)?;
@@ -100,7 +109,7 @@ impl<'a> Repetition<'a> {
         for field in &self.request.fields {
             command.args(["-H", field]);
         }
-        let output = command.arg(format!("http://{HOST}{}", self.request.target)).output()?;
+        let output = command.arg("-i").arg(&self.targets).output()?;
         let words = String::from_utf8_lossy(&output.stdout).into_owned();
         if !output.status.success() {
             bail!("h2load ended with {}: {words}{}", output.status, String::from_utf8_lossy(&output.stderr));

@@ -39,6 +39,23 @@ impl Request {
         self
     }
 
+    /// The same with other digits in the query, the cookie and the body, each number another: numbers, ids and tokens are what
+    /// clients seldom send twice, and the engine remembers what it has seen.
+    pub(super) fn varied(&self, number: u64) -> Self {
+        let mut digits = Digits(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        let mut varied = self.clone();
+        if let Some((path, query)) = self.target.split_once('?') {
+            varied.target = format!("{path}?{}", digits.others(query));
+        }
+        for field in varied.fields.iter_mut().filter(|field| field.starts_with("Cookie:")) {
+            *field = digits.others(field);
+        }
+        for byte in varied.body.iter_mut().filter(|byte| byte.is_ascii_digit()) {
+            *byte = digits.next();
+        }
+        varied
+    }
+
     /// Its method.
     pub(super) fn method(&self) -> &'static str {
         if self.body.is_empty() { "GET" } else { "POST" }
@@ -53,6 +70,22 @@ impl Request {
     pub(super) fn bytes(&self) -> usize {
         let values: usize = self.headers().map(|(_, value)| value.len()).sum();
         self.target.len() + values + self.body.len()
+    }
+}
+
+/// Digits by xorshift, none of them 0, which may not begin a number in JSON.
+struct Digits(u64);
+
+impl Digits {
+    fn next(&mut self) -> u8 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        b'1' + u8::try_from(self.0 % 9).unwrap_or(0)
+    }
+
+    fn others(&mut self, text: &str) -> String {
+        text.chars().map(|char| if char.is_ascii_digit() { char::from(self.next()) } else { char }).collect()
     }
 }
 
@@ -108,8 +141,7 @@ pub(super) fn attacks() -> [Request; 6] {
 
 /// A JSON document of exactly so many bytes: a list of small objects, as APIs exchange them.
 fn items(bytes: usize) -> Vec<u8> {
-    const ITEM: &str =
-        r#"{"id":17,"name":"blue shoes, size 42","price":59.9,"tags":["sale","summer"],"note":"Leave it at the door"}"#;
+    const ITEM: &str = r#"{"id":170423,"name":"blue shoes, size 42","price":59.9,"tags":["sale","summer"],"note":"Leave it at the door"}"#;
     let mut body = format!("[{ITEM}");
     while body.len() + ITEM.len() + 2 <= bytes {
         body.push(',');
@@ -142,7 +174,23 @@ mod tests {
             let body = items(bytes);
             assert_eq!(body.len(), bytes);
             let document: Vec<serde_json::Value> = serde_json::from_slice(&body).unwrap();
-            assert!(document.len() > bytes / 128 && document.iter().all(|item| item["id"] == 17));
+            assert!(document.len() > bytes / 128 && document.iter().all(|item| item["id"] == 170_423));
+        }
+    }
+
+    #[test]
+    fn variants_differ_in_digits_and_nothing_else() {
+        let plain = |bytes: &[u8]| bytes.iter().map(|byte| if byte.is_ascii_digit() { b'0' } else { *byte }).collect();
+        for request in ordinary() {
+            let [one, other] = [1, 2].map(|number| request.varied(number));
+            assert_ne!((&one.target, &one.fields, &one.body), (&other.target, &other.fields, &other.body));
+            let (varied, usual): (Vec<u8>, Vec<u8>) = (plain(&one.body), plain(&request.body));
+            assert_eq!(
+                (varied, one.target.len(), &one.fields[..2]),
+                (usual, request.target.len(), &request.fields[..2])
+            );
+            let document = serde_json::from_slice::<Vec<serde_json::Value>>(&one.body);
+            assert!(one.body.is_empty() || document.is_ok());
         }
     }
 
