@@ -9,7 +9,8 @@ use std::fmt::{self, Display, Formatter, Write};
 use super::action::SEVERITIES;
 use super::ast::{
     Action, ActionKind, AllowScope, BodyProcessor, Change, Control, Directive, DirectiveKind, EngineMode, LimitAction,
-    Operator, Piece, Program, Rule, Selection, Selector, SetVariable, Setting, Target, TargetKind, Text, Toggle, XPath,
+    Operator, OperatorKind, Piece, Program, Rule, Selection, Selector, SetVariable, Setting, Target, TargetKind, Text,
+    Toggle, XPath,
 };
 
 impl Display for Program {
@@ -151,8 +152,18 @@ impl Display for Target {
 impl Display for Operator {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let not = if self.negated { "!" } else { "" };
+        if self.kind == OperatorKind::Rx && self.argument.begins_with_blank() {
+            // Blanks behind a name belong to nobody; those of a pattern alone are its own.
+            return write!(f, "{not}{}", self.argument);
+        }
         write!(f, "{not}@{}", self.kind.name())?;
         if self.argument.pieces.is_empty() { Ok(()) } else { write!(f, " {}", self.argument) }
+    }
+}
+
+impl Text {
+    fn begins_with_blank(&self) -> bool {
+        matches!(self.pieces.first(), Some(Piece::Plain(plain)) if plain.starts_with([' ', '\t']))
     }
 }
 

@@ -231,6 +231,16 @@ fn programs() -> impl Strategy<Value = Program> {
     })
 }
 
+#[test]
+fn blanks_at_the_beginning_of_a_pattern_stay() {
+    for operator in [" (?i)php", "! php", " ", "@rx php "] {
+        let written = program(&format!("SecRule ARGS \"{operator}\" \"id:1,phase:2,pass\"\n"));
+        let printed = written.to_string();
+        assert!(printed.contains(&format!("\"{operator}\"")), "{printed}");
+        assert_eq!(without_places(&program(&printed)), without_places(&written));
+    }
+}
+
 proptest! {
     #![proptest_config(Config { cases: Config::default().cases.max(512), failure_persistence: None, ..Config::default() })]
 
