@@ -297,6 +297,19 @@ async fn report_shows_what_has_matched_and_what_never_has() -> Passed {
     // Whether the rule with nolog is there depends on which requests are counted.
     let never = text.lines().find(|line| line.starts_with("never matched: ")).unwrap_or_default();
     assert!(never.ends_with("10002") && !never.contains("10001"), "{text}");
+    // One request in 64 is counted, and how long its rules took.
+    let mut tries = 0;
+    let times = loop {
+        site.target().get("/products?q=evil").await?;
+        let (_, text) = rules_of(&site.edges[0], &["report"])?;
+        let line = text.lines().find(|line| line.contains("\t10001\t")).unwrap_or_default().to_owned();
+        tries += 1;
+        if line.contains(" ns\t") || tries > 3_000 {
+            break line;
+        }
+    };
+    let time = times.split('\t').nth(2).and_then(|time| time.strip_suffix(" ns")?.parse::<u64>().ok());
+    assert!(time.is_some_and(|time| time > 0), "after {tries} requests: {times}");
     let answer = site.edges[0].admin()?.target().get("/waf/rules").await?;
     assert_eq!(answer.status, 401, "a token is asked for");
     site.edge_mut()?.reconfigure("[waf]\nrules = []\n").await?;

@@ -1,8 +1,15 @@
 //! From `[waf]` and the files it names to rules that run.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{Arc, LazyLock},
+    time::Instant,
+};
 
-use gatehouse_shared::config::{ConfigError, ConfigErrors, Positions, Sources};
+use gatehouse_shared::{
+    clock,
+    config::{ConfigError, ConfigErrors, Positions, Sources},
+};
 use gatehouse_waf::{
     RuleSet,
     body::Limits,
@@ -200,8 +207,15 @@ fn options(config: &Config, longest: u64) -> Options {
         request_body_limit_action: LimitAction::ProcessPartial,
         response_body_access: config.answers != Answers::Off,
         limits,
+        clock: Some(nanoseconds),
         ..Options::default()
     }
+}
+
+/// Nanoseconds since somebody first asked.
+fn nanoseconds() -> u64 {
+    static FIRST: LazyLock<Instant> = LazyLock::new(clock::now);
+    u64::try_from(clock::now().duration_since(*FIRST).as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn list_options(listed: &ListConfig, index: usize) -> ListOptions {
