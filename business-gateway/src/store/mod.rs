@@ -3,6 +3,7 @@
 //! - [`catalog`]: services and APIs, cross-checked, as one immutable value
 //! - [`mod@file`]: the catalog in files beside `business.toml`
 
+pub mod apps;
 pub mod catalog;
 pub mod file;
 
