@@ -1,8 +1,10 @@
 //! What happens to a request, step by step: accept → admit → dispatch → respond. Each step returns what the next one needs.
 
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 
+use gatehouse_shared::audit::AuditLog;
 use gatehouse_shared::balance::Call;
 use gatehouse_shared::clock;
 use gatehouse_shared::id::TraceContext;
@@ -10,6 +12,7 @@ use gatehouse_shared::live::Live;
 use gatehouse_shared::shutdown::{InFlight, Shutdown};
 use gatehouse_shared::telemetry::access_log::LineWriter;
 use gatehouse_shared::telemetry::metrics::MetricError;
+use gatehouse_store::{Fleet, Redis, Settings};
 use http::header::{self, HeaderValue};
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
@@ -29,6 +32,7 @@ use crate::respond::body::Outgoing;
 use crate::respond::failure::Failure;
 use crate::respond::record::Record;
 use crate::respond::shape::shape;
+use crate::store::apps::Apps;
 
 /// What all requests of the process share.
 pub struct Gateway {
@@ -42,6 +46,14 @@ pub struct Gateway {
     pub metrics: Metrics,
     /// Where requests without an API are counted.
     pub without_api: ApiMetrics,
+    /// The store of the fleet; none where every node works from its own files.
+    pub store: Option<Arc<Redis>>,
+    /// All applications.
+    pub apps: Arc<Apps>,
+    /// The nodes that share it.
+    pub fleet: Arc<Fleet>,
+    /// What operators change is written down here before they hear that it is done.
+    pub audit: AuditLog,
     /// The phase of the process.
     pub shutdown: Shutdown,
     /// Requests under way.
@@ -58,17 +70,29 @@ impl Gateway {
     /// What all requests share, at the start of a process.
     ///
     /// # Errors
-    /// When two metrics have the same name, which is a mistake in the code.
+    /// As [`StartError`] says.
     pub fn new(
         node: String,
         live: Arc<Live<Policy>>,
         metrics: Metrics,
         log: LineWriter,
-    ) -> Result<Arc<Self>, MetricError> {
+    ) -> Result<Arc<Self>, StartError> {
         let in_flight = InFlight::new();
+        let policy = live.current();
+        let store = match &policy.value.store {
+            Settings::File => None,
+            Settings::Redis(settings) => Some(Arc::new(Redis::new(settings).map_err(StartError::Store)?)),
+        };
+        let fleet = Arc::new(Fleet::new(store.clone(), &node));
+        let state_dir = &policy.value.process.state_dir;
+        std::fs::create_dir_all(state_dir).map_err(StartError::Audit)?;
+        let audit = AuditLog::open(state_dir, &node).map_err(StartError::Audit)?;
+        let apps = Arc::new(Apps::open(Arc::clone(&live), store.as_ref()).map_err(StartError::Apps)?);
         metrics.watch(&live, &log, &in_flight)?;
+        metrics.watch_apps(&apps)?;
         let without_api = metrics.of_api("");
-        Ok(Arc::new(Self { node, live, log, metrics, without_api, shutdown: Shutdown::new(), in_flight }))
+        let shutdown = Shutdown::new();
+        Ok(Arc::new(Self { node, live, log, metrics, without_api, store, apps, fleet, audit, shutdown, in_flight }))
     }
 
     /// Whether new requests should come here: the configuration is loaded (or the process would not be there) and the process
@@ -77,6 +101,23 @@ impl Gateway {
     pub fn is_ready(&self) -> bool {
         !self.shutdown.is_draining()
     }
+}
+
+/// Why a process does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Two metrics have the same name, which is a mistake in the code.
+    #[error("no metrics")]
+    Metrics(#[from] MetricError),
+    /// The addresses or certificates of the store cannot be used.
+    #[error("no store: {0}")]
+    Store(String),
+    /// The audit log cannot be opened.
+    #[error("no audit log")]
+    Audit(#[source] io::Error),
+    /// The applications of this node, or its keys, cannot be read.
+    #[error("no applications")]
+    Apps(#[source] io::Error),
 }
 
 /// Answers a request, whatever happens to it, and keeps its record.

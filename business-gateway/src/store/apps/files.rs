@@ -74,6 +74,24 @@ impl InFiles {
         Ok(Self { directory, keyring, records: Mutex::new(records) })
     }
 
+    /// How many applications there are, those removed included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.records().get(&RecordKind::App).map_or(0, BTreeMap::len)
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The keys of all applications.
+    #[must_use]
+    pub fn keys(&self) -> Vec<String> {
+        self.listed(None, usize::MAX)
+    }
+
     fn path(&self, kind: RecordKind, key: &str) -> PathBuf {
         let name = match kind {
             RecordKind::Subject => self.keyring.hash_of_subject(key),
@@ -152,7 +170,7 @@ impl Origin for InFiles {
     }
 
     fn count(&self) -> Waiting<'_, u64> {
-        let count = self.records().get(&RecordKind::App).map_or(0, BTreeMap::len);
+        let count = self.len();
         Box::pin(async move { Ok(u64::try_from(count).unwrap_or(u64::MAX)) })
     }
 }

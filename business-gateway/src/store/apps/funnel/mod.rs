@@ -217,7 +217,7 @@ impl<K: Kind> Funnel<K> {
     }
 
     /// Asks the store, together with everybody else who wants to know the same.
-    async fn ask(self: &Arc<Self>, key: &str, now: Instant) -> Found<K::Value> {
+    pub async fn ask(self: &Arc<Self>, key: &str, now: Instant) -> Found<K::Value> {
         let Some(mut answer) = self.join(key, now) else {
             self.counters.crowded.add();
             self.counters.unavailable.add();
