@@ -59,9 +59,9 @@ impl Load for Policy {
         let zone_as_written = || written.as_ref().and_then(|written| written.value.process.zone.clone());
         let zone = before.map_or_else(zone_as_written, |before| before.zone.clone());
         let surroundings = Surroundings { defaults: &defaults, zone: zone.as_deref() };
-        let apps = catalog.as_ref().and_then(|catalog| {
-            errors.collect(Known::compile(&catalog.value, &mut sources, &catalog.positions))
-        });
+        let apps = catalog
+            .as_ref()
+            .and_then(|catalog| errors.collect(Known::compile(&catalog.value, &mut sources, &catalog.positions)));
         let catalog = catalog.and_then(|catalog| {
             errors.collect(Catalog::compile(&catalog, surroundings, before.map(|before| &before.catalog)))
         });

@@ -265,7 +265,8 @@ impl RedisApps {
     /// As [`StoreError`] says.
     pub async fn keys(&self, after: Option<&str>, most: usize) -> Result<Vec<String>, StoreError> {
         let from = after.map_or_else(|| "-".to_owned(), |after| format!("({after}"));
-        let command = Command::on("ZRANGE", &Key::app_index()).arg(&[from.as_str(), "+", "BYLEX", "LIMIT", "0"]).arg(most);
+        let command =
+            Command::on("ZRANGE", &Key::app_index()).arg(&[from.as_str(), "+", "BYLEX", "LIMIT", "0"]).arg(most);
         self.redis.one(command).await
     }
 

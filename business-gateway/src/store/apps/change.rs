@@ -14,9 +14,7 @@ use serde::Serialize;
 use super::funnel::Kind as _;
 use super::keyring::{Form, SealError, random_text};
 use super::origin::{Change, OriginError};
-use super::record::{
-    ApiKeyRecord, Applications, Record, SecretRecord, SessionRecord, SubjectRecord, bytes32, open,
-};
+use super::record::{ApiKeyRecord, Applications, Record, SecretRecord, SessionRecord, SubjectRecord, bytes32, open};
 use super::{Apps, Kept, Listener as _, check};
 
 /// Most API keys of an application.
@@ -127,7 +125,11 @@ impl Apps {
     ///
     /// # Errors
     /// As [`ChangeError`] says.
-    pub async fn list(&self, after: Option<&str>, most: usize) -> Result<Vec<(String, Option<Record>, u64)>, ChangeError> {
+    pub async fn list(
+        &self,
+        after: Option<&str>,
+        most: usize,
+    ) -> Result<Vec<(String, Option<Record>, u64)>, ChangeError> {
         let Some(kept) = &self.kept else { return Ok(Vec::new()) };
         let keys = kept.origin.keys(after, most).await?;
         let stored = kept.origin.read_many(RecordKind::App, &keys).await?;
@@ -376,8 +378,8 @@ impl Kept {
     async fn release(&self, subject: &str, key: &str) -> Result<(), ChangeError> {
         let stored = self.origin.read(RecordKind::Subject, subject).await?;
         let Some(sealed) = stored.record else { return Ok(()) };
-        let record: SubjectRecord = open(&self.keys, RecordKind::Subject, subject, stored.version, &sealed)
-            .map_err(ChangeError::Damaged)?;
+        let record: SubjectRecord =
+            open(&self.keys, RecordKind::Subject, subject, stored.version, &sealed).map_err(ChangeError::Damaged)?;
         if record.app != key {
             return Ok(());
         }

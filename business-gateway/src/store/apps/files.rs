@@ -140,11 +140,7 @@ impl InFiles {
         let Some(apps) = records.get(&RecordKind::App) else { return Vec::new() };
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let is_there = |(_, kept): &(&String, &Kept)| kept.stored.record.is_some();
-        apps.range::<str, _>((from, Bound::Unbounded))
-            .filter(is_there)
-            .take(most)
-            .map(|(key, _)| key.clone())
-            .collect()
+        apps.range::<str, _>((from, Bound::Unbounded)).filter(is_there).take(most).map(|(key, _)| key.clone()).collect()
     }
 }
 

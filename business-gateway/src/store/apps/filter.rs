@@ -111,7 +111,7 @@ impl Filter {
 mod tests {
     use std::collections::BTreeSet;
 
-    use proptest::prelude::{any, prop_assert, prop_oneof, Just, Strategy, proptest};
+    use proptest::prelude::{Just, Strategy, any, prop_assert, prop_oneof, proptest};
 
     use super::*;
 

@@ -108,10 +108,7 @@ impl Keyring {
         let mut text = record.to_vec();
         let bound = aead::Aad::from(associated(kind, key, version, &sealing.id));
         let nonce = aead::Nonce::assume_unique_for_key(nonce);
-        sealing
-            .key
-            .seal_in_place_append_tag(nonce, bound, &mut text)
-            .map_err(|_unspecified| SealError::Damaged)?;
+        sealing.key.seal_in_place_append_tag(nonce, bound, &mut text).map_err(|_unspecified| SealError::Damaged)?;
         sealed.append(&mut text);
         Ok(sealed)
     }
@@ -288,7 +285,8 @@ mod tests {
     }
 
     pub(super) fn keyring(ids: &[&str]) -> Keyring {
-        let keys: Vec<_> = ids.iter().map(|id| ((*id).to_owned(), secret(&format!("{id}-{}", "x".repeat(32))))).collect();
+        let keys: Vec<_> =
+            ids.iter().map(|id| ((*id).to_owned(), secret(&format!("{id}-{}", "x".repeat(32))))).collect();
         Keyring::new(&keys, &secret(&"c".repeat(32))).unwrap()
     }
 

@@ -153,12 +153,9 @@ impl AppMetrics {
         for (result, count) in [("answered", answered), ("failed", failed.get()), ("damaged", damaged.get())] {
             mirror(&self.reads.with_label_values(&[kind, result]), count);
         }
-        for (metric, count) in [
-            (&self.joined, joined),
-            (&self.refused, crowded),
-            (&self.older, older),
-            (&self.overtaken, overtaken),
-        ] {
+        for (metric, count) in
+            [(&self.joined, joined), (&self.refused, crowded), (&self.older, older), (&self.overtaken, overtaken)]
+        {
             mirror(&metric.with_label_values(&[kind]), count.get());
         }
         self.entries.with_label_values(&[kind]).set(whole(funnel.gauge().entries()));

@@ -43,8 +43,8 @@ use std::time::{Duration, Instant};
 use gatehouse_shared::clock;
 use gatehouse_shared::config::{ConfigErrors, Positions, Sources};
 use gatehouse_shared::live::Live;
-use gatehouse_store::app::{Announced, RecordKind, RedisApps};
 use gatehouse_store::Redis;
+use gatehouse_store::app::{Announced, RecordKind, RedisApps};
 use subtle::{ConditionallySelectable as _, ConstantTimeEq as _};
 
 pub use app::{ApiKeyHash, App, AppPublicKey, AppSecret, Scheme, Session, Status};
@@ -54,7 +54,7 @@ use filter::Filter;
 use follow::{Follower, Listener};
 use funnel::{Found, Funnel};
 use keyring::{Form, Keyring};
-use origin::{InRedis, Origin, OriginError};
+use origin::{InRedis, Origin};
 use record::{Applications, Sessions, Subjects};
 use rule::Rules;
 pub use settings::{Config, Settings};
@@ -119,13 +119,18 @@ pub enum SessionLookup {
 }
 
 /// All applications, as one node knows them.
-#[derive(Debug)]
 pub struct Apps {
     live: Arc<Live<Policy>>,
     /// The generation whose cache rules are in force.
     rules_of: AtomicU64,
     /// Where those that are in no file are kept; none without keys.
     kept: Option<Kept>,
+}
+
+impl std::fmt::Debug for Apps {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Apps").field("kept", &self.kept).finish_non_exhaustive()
+    }
 }
 
 /// The applications of the store.
@@ -344,6 +349,3 @@ impl Apps {
         self.kept.is_some()
     }
 }
-
-#[cfg(test)]
-mod tests;

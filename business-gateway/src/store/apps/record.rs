@@ -121,6 +121,12 @@ fn shared(texts: Vec<String>) -> Vec<Arc<str>> {
 }
 
 impl Record {
+    /// A new application with every scheme switched on.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { schemes: Scheme::ALL.to_vec(), ..Self::default() }
+    }
+
     /// The application as calls need it.
     ///
     /// # Errors

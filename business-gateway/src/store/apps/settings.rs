@@ -93,7 +93,8 @@ impl Settings {
                 let message = format!("the key {:?} twice", key.id);
                 errors.push(positions.error(&format!("{at}.id"), message, Some("give each its own name".into())));
             }
-            if let Some(secret) = errors.collect(long_secret(&key.secret, &format!("{at}.secret"), sources, positions)) {
+            if let Some(secret) = errors.collect(long_secret(&key.secret, &format!("{at}.secret"), sources, positions))
+            {
                 sealing.push((key.id.clone(), secret));
             }
         }

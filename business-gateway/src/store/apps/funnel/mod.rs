@@ -204,7 +204,8 @@ impl<K: Kind> Funnel<K> {
         if now_ms >= self.current_until.load(Ordering::Acquire) {
             return None;
         }
-        let counts_from = self.stale_before.load(Ordering::Acquire).max(now_ms.saturating_sub(millis(terms.negative_ttl)));
+        let counts_from =
+            self.stale_before.load(Ordering::Acquire).max(now_ms.saturating_sub(millis(terms.negative_ttl)));
         if self.negative.get(key).is_some_and(|at| at >= counts_from) {
             self.counters.negative.add();
             return Some(Found::Unknown);
