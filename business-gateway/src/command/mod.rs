@@ -31,7 +31,7 @@ pub enum Command {
     #[command(subcommand)]
     Token(token::Command),
     /// Make, change and remove applications and their credentials
-    App(app::Arguments),
+    App(Box<app::Arguments>),
     /// Print a generated reference page
     #[command(hide = true)]
     Reference(reference::Arguments),

@@ -7,6 +7,7 @@ use std::fmt::Debug;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use gatehouse_store::StoreError;
 use gatehouse_store::app::{Announced, RecordKind, RedisApps, Versioned, Written};
 
 use super::keyring::Keyring;
@@ -80,19 +81,21 @@ impl InRedis {
     }
 }
 
-fn away(error: impl ToString) -> OriginError {
-    OriginError::Away(error.to_string().into())
+impl From<StoreError> for OriginError {
+    fn from(error: StoreError) -> Self {
+        Self::Away(error.to_string().into())
+    }
 }
 
 impl Origin for InRedis {
     fn read<'a>(&'a self, kind: RecordKind, key: &'a str) -> Waiting<'a, Versioned> {
-        Box::pin(async move { self.redis.read(kind, &self.id(kind, key)).await.map_err(away) })
+        Box::pin(async move { self.redis.read(kind, &self.id(kind, key)).await.map_err(OriginError::from) })
     }
 
     fn read_many<'a>(&'a self, kind: RecordKind, keys: &'a [String]) -> Waiting<'a, Vec<Versioned>> {
         Box::pin(async move {
             let ids: Vec<String> = keys.iter().map(|key| self.id(kind, key).into_owned()).collect();
-            self.redis.read_many(kind, &ids).await.map_err(away)
+            self.redis.read_many(kind, &ids).await.map_err(OriginError::from)
         })
     }
 
@@ -101,26 +104,26 @@ impl Origin for InRedis {
             let Change { kind, key, expected, record, until } = change;
             // In the index before it exists: who makes a filter from the index misses none.
             if kind == RecordKind::App && record.is_some() {
-                self.redis.list(&[key]).await.map_err(away)?;
+                self.redis.list(&[key]).await?;
             }
-            let written = self.redis.write(kind, &self.id(kind, key), expected, record, until).await.map_err(away)?;
+            let written = self.redis.write(kind, &self.id(kind, key), expected, record, until).await?;
             let is_gone = kind == RecordKind::App && record.is_none() && matches!(written, Written::Stored(_));
             if is_gone {
-                self.redis.unlist(key).await.map_err(away)?;
+                self.redis.unlist(key).await?;
             }
             Ok(written)
         })
     }
 
     fn announce<'a>(&'a self, change: &'a Announced) -> Waiting<'a, ()> {
-        Box::pin(async move { self.redis.announce(change).await.map(|_position| ()).map_err(away) })
+        Box::pin(async move { self.redis.announce(change).await.map(|_position| ()).map_err(OriginError::from) })
     }
 
     fn keys<'a>(&'a self, after: Option<&'a str>, most: usize) -> Waiting<'a, Vec<String>> {
-        Box::pin(async move { self.redis.keys(after, most).await.map_err(away) })
+        Box::pin(async move { self.redis.keys(after, most).await.map_err(OriginError::from) })
     }
 
     fn count(&self) -> Waiting<'_, u64> {
-        Box::pin(async move { self.redis.count().await.map_err(away) })
+        Box::pin(async move { self.redis.count().await.map_err(OriginError::from) })
     }
 }

@@ -1,7 +1,7 @@
 //! Figures with a million applications; run by hand:
 //! `cargo test --release -p business-gateway --test it measured -- --ignored --nocapture`.
 
-use std::sync::Arc;
+#![expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "these are figures to read")]
 
 use business_gateway::store::apps::keyring::Keyring;
 use gatehouse_shared::config::Secret;
@@ -135,24 +135,24 @@ async fn measured_a_million_applications() {
     fill(&nodes, nodes._dir.path()).await;
     let held = || metric(site, "gatehouse_business_app_filter_keys");
     wait("a filter of all", async || (held() > 990_000).then_some(())).await;
-    println!("filter_bytes = {}", metric(site, "gatehouse_business_app_filter_bytes"));
+    eprintln!("filter_bytes = {}", metric(site, "gatehouse_business_app_filter_bytes"));
 
     let (before, zipf) = (resident(), Zipf::new(APPS as f64, 1.2));
     let start = clock::now();
     look_up(site, &zipf, WARM_UP).await;
-    println!("warm_up_seconds = {:.1}", start.elapsed().as_secs_f64());
+    eprintln!("warm_up_seconds = {:.1}", start.elapsed().as_secs_f64());
     let start = clock::now();
     let local = look_up(site, &zipf, LOOK_UPS).await;
     let ratio = local as f64 / LOOK_UPS as f64;
-    println!("local_ratio_zipf_1.2 = {ratio:.5}");
-    println!("look_up_ns = {:.0}", start.elapsed().as_nanos() as f64 / LOOK_UPS as f64);
+    eprintln!("local_ratio_zipf_1.2 = {ratio:.5}");
+    eprintln!("look_up_ns = {:.0}", start.elapsed().as_nanos() as f64 / LOOK_UPS as f64);
     let entries = metric(site, "gatehouse_business_app_entries{kind=\"app\"}") as usize;
-    println!("entries = {entries}");
-    println!(
+    eprintln!("entries = {entries}");
+    eprintln!(
         "bytes_per_entry_by_weight = {}",
         metric(site, "gatehouse_business_app_bytes{kind=\"app\"}") as usize / entries
     );
-    println!("bytes_per_entry_resident = {}", (resident() - before) / entries);
+    eprintln!("bytes_per_entry_resident = {}", (resident() - before) / entries);
     assert!(ratio >= 0.99, "{ratio}");
     assert!(entries <= 520_000, "{entries}");
 
@@ -162,9 +162,8 @@ async fn measured_a_million_applications() {
         let guess = if number % 2 == 0 { format!("ak_{number:026}") } else { format!("guess-{number}") };
         assert_eq!(look(site, &guess).await, "UNKNOWN");
     }
-    println!("guess_ns = {:.0}", start.elapsed().as_nanos() as f64 / 100_000.0);
+    eprintln!("guess_ns = {:.0}", start.elapsed().as_nanos() as f64 / 100_000.0);
     let read = reads(site) - reads_before;
-    println!("store_reads_per_1000_guesses = {:.3}", read as f64 / 100.0);
+    eprintln!("store_reads_per_1000_guesses = {:.3}", read as f64 / 100.0);
     assert!(read < 1_000, "{read}");
-    let _shared = Arc::clone(&site.gateway.apps);
 }
