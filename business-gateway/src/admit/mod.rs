@@ -1,9 +1,11 @@
 //! May it pass: which API a call means, and later who calls, what they may do, and how often.
 //!
 //! - [`api`]: the API of a call
+//! - [`app`]: who calls
 //! - [`path`]: path templates
 //! - [`matcher`]: from host, path and method to the API
 
 pub mod api;
+pub mod app;
 pub mod matcher;
 pub mod path;
