@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::admit::api::{self, Api, PathToService};
+use crate::admit::app::jwt;
 use crate::admit::matcher::{Matcher, Place};
 use crate::admit::path::PathTemplate;
 use crate::dispatch::service::{self, Service, Surroundings};
@@ -23,6 +24,9 @@ pub struct CatalogConfig {
     /// What callers may call: one table each.
     #[serde(default)]
     pub api: Vec<api::Config>,
+    /// Who issues tokens that callers may show: one table each.
+    #[serde(default)]
+    pub issuer: Vec<jwt::Config>,
 }
 
 /// Every service and API of one generation.

@@ -3,7 +3,7 @@
 //! [`config`] is the `[store]` table. With `kind = "file"` every node works from its own files. With `kind = "redis"` a fleet
 //! shares what it knows through [`redis`]; [`key`] fixes the names of all keys. [`block`] is the dynamic blocklist of the edge
 //! over either, [`limit`] the exchange of counts for limits that a fleet keeps together, [`cut`]
-//! which routes are cut off.
+//! which routes are cut off, [`nonce`] what signed calls were made before.
 
 pub mod config;
 pub mod key;
@@ -11,6 +11,7 @@ pub mod redis;
 pub mod block;
 pub mod limit;
 pub mod cut;
+pub mod nonce;
 
 pub use config::{Config, Kind, Mode, RedisSettings, Settings};
 pub use key::{Key, KeyError, Owner};
