@@ -2,10 +2,12 @@
 //!
 //! - [`api`]: the API of a call
 //! - [`app`]: who calls
+//! - [`caller`]: who calls, once that is proven
 //! - [`path`]: path templates
 //! - [`matcher`]: from host, path and method to the API
 
 pub mod api;
 pub mod app;
+pub mod caller;
 pub mod matcher;
 pub mod path;
