@@ -9,6 +9,7 @@ use gatehouse_shared::telemetry::access_log;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::admit::app;
 use crate::{accept, dispatch, store};
 
 /// The file's name in the configuration directory.
@@ -26,6 +27,9 @@ pub struct Config {
     pub accept: accept::Config,
     /// `[hop]`: how a request proves that it came through the edge.
     pub hop: Hop,
+    /// `[credentials]`: what counts for the credentials of every call.
+    #[serde(default)]
+    pub credentials: app::Config,
     /// `[upstream]`: connections to services, where a service does not say otherwise.
     #[serde(default)]
     pub upstream: dispatch::Config,

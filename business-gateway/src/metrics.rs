@@ -17,6 +17,8 @@ use gatehouse_shared::telemetry::metrics::{
 };
 
 use crate::accept::connection::End;
+use crate::admit::app::Identity;
+use crate::admit::app::metrics::CredentialMetrics;
 use crate::dispatch::service::Service;
 use crate::policy::Policy;
 
@@ -101,13 +103,22 @@ impl Metrics {
     ///
     /// # Errors
     /// When two metrics have the same name, which is a mistake in the code.
-    pub fn watch(&self, live: &Arc<Live<Policy>>, log: &LineWriter, in_flight: &InFlight) -> Result<(), MetricError> {
+    pub fn watch(
+        &self,
+        live: &Arc<Live<Policy>>,
+        log: &LineWriter,
+        in_flight: &InFlight,
+        identity: &Arc<Identity>,
+    ) -> Result<(), MetricError> {
         self.declare_standard(live, log)?;
         let requests = self.in_flight_gauge()?;
         let services = ServiceMetrics::new(&self.catalogue)?;
+        let credentials = CredentialMetrics::new(&self.catalogue)?;
+        let identity = Arc::clone(identity);
         let (live, in_flight) = (Arc::clone(live), in_flight.clone());
         self.catalogue.on_render(move || {
             requests.set(whole(in_flight.count()));
+            credentials.refresh(&identity, &live.current().value.issuers);
             for service in live.current().value.catalog.services.values() {
                 services.refresh(service);
             }
@@ -140,6 +151,7 @@ impl Metrics {
         metrics.declare_standard(live, log)?;
         metrics.in_flight_gauge()?;
         ServiceMetrics::new(&metrics.catalogue)?;
+        CredentialMetrics::new(&metrics.catalogue)?;
         Ok(metrics.catalogue.reference_markdown("Business tier"))
     }
 

@@ -22,6 +22,7 @@ use crate::accept::caught::caught;
 use crate::accept::connection::Connection;
 use crate::accept::hop;
 use crate::admit::api;
+use crate::admit::app::{self, Identity};
 use crate::dispatch;
 use crate::dispatch::plan::Plan;
 use crate::dispatch::request::{Notes, rewrite};
@@ -49,6 +50,8 @@ pub struct Gateway {
     pub store: Option<Arc<Redis>>,
     /// The nodes that share it.
     pub fleet: Arc<Fleet>,
+    /// What the process keeps of who calls.
+    pub identity: Arc<Identity>,
     /// What operators change is written down here before they hear that it is done.
     pub audit: AuditLog,
     /// The phase of the process.
@@ -84,10 +87,11 @@ impl Gateway {
         let state_dir = &policy.value.process.state_dir;
         std::fs::create_dir_all(state_dir).map_err(StartError::Audit)?;
         let audit = AuditLog::open(state_dir, &node).map_err(StartError::Audit)?;
-        metrics.watch(&live, &log, &in_flight)?;
+        let identity = Arc::new(Identity::new(store.clone()));
+        metrics.watch(&live, &log, &in_flight, &identity)?;
         let without_api = metrics.of_api("");
         let shutdown = Shutdown::new();
-        Ok(Arc::new(Self { node, live, log, metrics, without_api, store, fleet, audit, shutdown, in_flight }))
+        Ok(Arc::new(Self { node, live, log, metrics, without_api, store, fleet, identity, audit, shutdown, in_flight }))
     }
 
     /// Whether new requests should come here: the configuration is loaded (or the process would not be there) and the process
@@ -123,13 +127,15 @@ pub async fn answer(
     let version = parts.version;
     let mut record = Record::begin(&gateway, &connection, &parts, &generation);
     let request = Request::from_parts(parts, body);
-    let outcome = match caught(pin!(run(&generation.value, request, &mut record))).await {
+    let identity = Arc::clone(&gateway.identity);
+    let outcome = match caught(pin!(run(&generation.value, &identity, request, &mut record))).await {
         Ok(outcome) => outcome,
         Err(panicked) => Err(panicked.into()),
     };
     let mut answer = match outcome {
         Ok(answer) => answer,
         Err(failure) => {
+            let failure = failure.of(record.caller.as_ref());
             let answer = failure.answer(record.request_id().as_str());
             record.failed(failure);
             answer
@@ -144,7 +150,12 @@ pub async fn answer(
 }
 
 /// The life of a request in this tier. One generation of everything for the whole of it.
-async fn run(policy: &Policy, request: Request<Incoming>, record: &mut Record) -> Result<Response<Outgoing>, Failure> {
+async fn run(
+    policy: &Policy,
+    identity: &Identity,
+    request: Request<Incoming>,
+    record: &mut Record,
+) -> Result<Response<Outgoing>, Failure> {
     let (mut parts, body) = request.into_parts();
 
     // accept: it came through the edge, and its body is bounded.
@@ -157,6 +168,7 @@ async fn run(policy: &Policy, request: Request<Incoming>, record: &mut Record) -
     };
     let authority = hop::authority(&parts).to_owned();
     let deadline = record.began + hop.left;
+    let now_s = record.unix_ms() / 1000;
     let hop = &*record.hop.insert(hop);
     let mut upload = Upload::new(body, parts.version, &policy.accept.body)?;
     record.upload = upload.progress();
@@ -168,11 +180,23 @@ async fn run(policy: &Policy, request: Request<Incoming>, record: &mut Record) -
         until(deadline, upload.wait_for_first_piece()).await??;
     }
 
+    // admit: somebody calls it who may.
+    let gate = app::Gate { identity, rules: &policy.credentials, issuers: &policy.issuers };
+    let mut call =
+        app::Call { api: &api, hop, authority: &authority, parts: &mut parts, upload: &mut upload, deadline, now_s };
+    let caller = Box::pin(app::authenticate(&gate, &mut call)).await?;
+    let caller = &*record.caller.insert(caller);
+
     // dispatch: a service answers it.
     let trace = record.trace.unwrap_or_else(|| TraceContext::start(&hop.request_id));
     let traceparent = trace.to_header();
-    let notes =
-        Notes { authority: &authority, hop, path_to_service: api.path_to_service, traceparent: traceparent.as_str() };
+    let notes = Notes {
+        authority: &authority,
+        hop,
+        caller,
+        path_to_service: api.path_to_service,
+        traceparent: traceparent.as_str(),
+    };
     rewrite(&mut parts, &notes, api.service.protocol, upload.length())?;
     let request = Request::from_parts(parts, upload);
     let began = if hop.held { clock::now() } else { record.began };
@@ -180,5 +204,5 @@ async fn run(policy: &Policy, request: Request<Incoming>, record: &mut Record) -
     let answer = dispatch::run(Plan::new(&api, call, began, deadline), request, &mut record.dispatch).await?;
 
     // respond: with what the edge may see of it.
-    Ok(shape(answer, policy.body_idle))
+    Ok(shape(answer, policy.body_idle, caller.auth()))
 }

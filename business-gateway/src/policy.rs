@@ -5,11 +5,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use gatehouse_shared::balance::{ZONE_FORM, is_zone};
-use gatehouse_shared::config::{ConfigErrors, Document, Sources, parse};
+use gatehouse_shared::config::{ConfigError, ConfigErrors, Document, Sources, parse};
 use gatehouse_shared::hop::HopKeys;
 use gatehouse_shared::live::{Load, Loaded};
 use gatehouse_shared::telemetry::access_log;
 
+use crate::admit::app;
+use crate::admit::app::jwt::Issuers;
+use crate::admit::app::of_api::Replay;
 use crate::config::{self, Config, Drain, Process};
 use crate::dispatch::service::Surroundings;
 use crate::store::catalog::Catalog;
@@ -25,6 +28,10 @@ pub struct Policy {
     pub hop: HopKeys,
     /// Services and APIs.
     pub catalog: Catalog,
+    /// What counts for credentials.
+    pub credentials: app::Rules,
+    /// Who issues tokens.
+    pub issuers: app::jwt::Issuers,
     /// The zone of this node, which a running process keeps from its start.
     pub zone: Option<String>,
     /// Between two pieces of an answer's body.
@@ -53,11 +60,16 @@ impl Load for Policy {
             written.as_ref().map_or_else(dispatch::Config::default, |written| written.value.upstream.clone());
         let zone_as_written = || written.as_ref().and_then(|written| written.value.process.zone.clone());
         let zone = before.map_or_else(zone_as_written, |before| before.zone.clone());
+        let issuers = catalog.as_ref().and_then(|catalog| {
+            let before = before.map(|before| &before.issuers);
+            errors.collect(Issuers::compile(&catalog.value.issuer, &catalog.positions, &mut sources, before))
+        });
         let surroundings = Surroundings { defaults: &defaults, zone: zone.as_deref() };
         let catalog = catalog.and_then(|catalog| {
             errors.collect(Catalog::compile(&catalog, surroundings, before.map(|before| &before.catalog)))
         });
-        let compiled = written.and_then(|written| errors.collect(compile(&written, catalog, zone, &mut sources)));
+        let callers = issuers.map(|issuers| (catalog, issuers));
+        let compiled = written.and_then(|written| errors.collect(compile(&written, callers, zone, &mut sources)));
         match compiled {
             Some(policy) if errors.is_empty() => {
                 warn_of_changes_that_need_a_restart(before, &policy);
@@ -70,7 +82,7 @@ impl Load for Policy {
 
 fn compile(
     written: &Document<Config>,
-    catalog: Option<Catalog>,
+    catalog: Option<(Option<Catalog>, Issuers)>,
     zone: Option<String>,
     sources: &mut Sources,
 ) -> Result<Policy, ConfigErrors> {
@@ -79,17 +91,23 @@ fn compile(
     let accept = errors.collect(accept::Bounds::compile(&config.accept, &written.positions));
     let hop = errors.collect(HopKeys::compile(&config.hop.keys, "hop.keys", &written.positions, sources));
     errors.collect(check_process(written));
+    let credentials = errors.collect(app::Rules::compile(&config.credentials, &written.positions));
     let store = errors.collect(config.store.compile("store", sources, &written.positions));
     errors.collect(config.upstream.check(&written.positions));
     errors.into_result(())?;
     // What is missing here has its errors elsewhere.
-    let (Some(accept), Some(hop), Some(catalog), Some(store)) = (accept, hop, catalog, store) else {
+    let (Some(accept), Some(hop), Some((Some(catalog), issuers)), Some(store), Some(credentials)) =
+        (accept, hop, catalog, store, credentials)
+    else {
         return Err(ConfigErrors::new());
     };
+    check_replay(&catalog, &store)?;
     Ok(Policy {
         accept,
         hop,
         catalog,
+        credentials,
+        issuers,
         zone,
         body_idle: config.upstream.body_idle_timeout.get(),
         store,
@@ -98,6 +116,20 @@ fn compile(
         process: config.process.clone(),
         access_log: config.access_log.below(&config.process.state_dir),
     })
+}
+
+/// What the fleet remembers together needs a store that it shares.
+fn check_replay(catalog: &Catalog, store: &gatehouse_store::Settings) -> Result<(), ConfigErrors> {
+    let mut errors = ConfigErrors::new();
+    if matches!(store, gatehouse_store::Settings::File) {
+        for api in catalog.apis.iter().filter(|api| api.credentials.replay == Some(Replay::Fleet)) {
+            let message =
+                format!("the API {:?} has replay = \"fleet\", and there is no store that the fleet shares", api.name);
+            let remedy = "write replay = \"node\", or [store] with kind = \"redis\" into business.toml";
+            errors.push(ConfigError::about_file(file::CATALOG, message).with_remedy(remedy));
+        }
+    }
+    errors.into_result(())
 }
 
 fn check_process(written: &Document<Config>) -> Result<(), ConfigErrors> {

@@ -288,6 +288,12 @@ impl<B: Source> Body for Upload<B> {
 }
 
 impl Whole {
+    /// The body; `None` once it was sent on.
+    #[must_use]
+    pub fn data(&self) -> Option<&Bytes> {
+        self.data.as_ref()
+    }
+
     fn next(&mut self) -> Option<Frame<Bytes>> {
         self.progress.touched.store(true, Ordering::Relaxed);
         if let Some(data) = self.data.take().filter(|data| !data.is_empty()) {

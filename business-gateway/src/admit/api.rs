@@ -6,15 +6,17 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use gatehouse_shared::config::HumanDuration;
+use gatehouse_shared::config::{ByteSize, HumanDuration};
 use http::Method;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::app::of_api::{Access, Credentials, OnStoreFailure, Replay, SIGNED_BODY_MAX};
 use super::matcher::Miss;
 use super::path::PathTemplate;
 use crate::dispatch::service::Service;
 use crate::metrics::ApiMetrics;
+use crate::store::apps::Scheme;
 use crate::store::catalog::Catalog;
 
 /// `[[api]]`: what callers may call, as written.
@@ -39,6 +41,31 @@ pub struct Config {
     pub raw_path: bool,
     /// Time from the end of the request's body to the head of the answer. Default: the service's.
     pub timeout: Option<HumanDuration>,
+    /// Whom it is for: `"app"`, applications; `"user"`, applications that act for a user; `"open"`, everybody. Credentials that
+    /// come with a call of an open API have to be right all the same, unless `schemes` is empty. Default: `"app"`.
+    #[serde(default)]
+    pub access: Access,
+    /// The schemes it takes; what an application does not have switched on does not count. Empty, for an open API: credentials
+    /// are not looked at and go to the service. Default: all.
+    pub schemes: Option<Vec<Scheme>>,
+    /// Where a signed call is remembered, so that it counts once: `"node"`, by the node that took it; `"fleet"`, in the store,
+    /// which every signed call then waits for; `"off"`, nowhere. Default: `"fleet"` for methods that change something where
+    /// there is a store, otherwise `"node"`.
+    pub replay: Option<Replay>,
+    /// What becomes of signed calls with `replay = "fleet"` when the store does not answer: `"closed"`, they are refused;
+    /// `"open"`, the node alone remembers them. Default: `"closed"`.
+    #[serde(default)]
+    pub replay_on_store_failure: OnStoreFailure,
+    /// A signed body is held whole until it is checked; up to this length. Default: `"1MiB"`.
+    #[serde(default = "default_signed_body_max")]
+    pub signed_body_max: ByteSize,
+    /// Whether the service gets the credentials of a call too. Default: false.
+    #[serde(default)]
+    pub pass_credentials: bool,
+}
+
+fn default_signed_body_max() -> ByteSize {
+    SIGNED_BODY_MAX
 }
 
 /// An API as compiled.
@@ -57,6 +84,8 @@ pub struct Api {
     pub path_to_service: PathToService,
     /// From the end of the request's body to the head of the answer.
     pub timeout: Duration,
+    /// What it says of credentials.
+    pub credentials: Credentials,
     /// Where its calls are counted; looked up at the first call.
     pub metrics: OnceLock<ApiMetrics>,
 }

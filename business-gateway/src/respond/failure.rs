@@ -13,10 +13,15 @@ use super::shape::{RESULT, result};
 use crate::accept::body::UploadError;
 use crate::accept::caught::Panicked;
 use crate::accept::hop::HopRefusal;
+use crate::admit::app::Refusal;
+use crate::admit::caller::Caller;
 use crate::admit::matcher::Miss;
 use crate::dispatch::DispatchError;
 use crate::dispatch::request::{REQUEST_ID_HEADER, TargetError};
 use crate::dispatch::wait::Elapsed;
+
+/// RFC 9110, section 11.6.1, asks for it with every 401. `Basic` is left out: browsers would ask people for a password.
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"gatehouse\", ApiKey realm=\"gatehouse\"");
 
 /// Why a call is not answered by a service.
 #[derive(Debug)]
@@ -72,6 +77,15 @@ impl Failure {
         self
     }
 
+    /// The same, of somebody who has proven to be an application: what it did wrong is not told to the edge as wrong credentials.
+    #[must_use]
+    pub fn of(mut self, caller: Option<&Caller>) -> Self {
+        if let Some(caller) = caller {
+            self.auth = caller.auth();
+        }
+        self
+    }
+
     fn because(mut self, error: &dyn Error) -> Self {
         let mut cause = error.to_string();
         let mut source = error.source();
@@ -98,6 +112,9 @@ impl Failure {
         }
         if let Some(allow) = self.allow() {
             headers.insert(header::ALLOW, allow);
+        }
+        if self.reason.status == 401 {
+            headers.insert(header::WWW_AUTHENTICATE, CHALLENGE);
         }
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -155,6 +172,34 @@ impl From<UploadError> for Failure {
             UploadError::TooLarge => &problem::BODY_TOO_LARGE,
         };
         Self::new(reason, Executed::No).because(&error)
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        let (reason, auth) = match &refusal {
+            Refusal::Missing => (&problem::CREDENTIALS_MISSING, Auth::Anonymous),
+            Refusal::Ambiguous => (&problem::CREDENTIALS_AMBIGUOUS, Auth::Failed),
+            Refusal::Malformed(_) => (&problem::CREDENTIALS_MALFORMED, Auth::Failed),
+            Refusal::Refused(_) => (&problem::CREDENTIALS_REFUSED, Auth::Failed),
+            Refusal::Expired => (&problem::SIGNATURE_EXPIRED, Auth::Failed),
+            Refusal::Replayed => (&problem::SIGNATURE_REPLAYED, Auth::Failed),
+            Refusal::Digest => (&problem::DIGEST_MISMATCH, Auth::Failed),
+            Refusal::BodyTooLarge => (&problem::SIGNED_BODY_TOO_LARGE, Auth::Anonymous),
+            Refusal::AppDisabled => (&problem::APP_DISABLED, Auth::Failed),
+            Refusal::UserMissing => (&problem::USER_MISSING, Auth::App),
+            Refusal::UserExpired => (&problem::USER_EXPIRED, Auth::App),
+            Refusal::Unavailable(_) => (&problem::IDENTITY_UNAVAILABLE, Auth::Anonymous),
+            Refusal::ReplayUnavailable(_) => (&problem::REPLAY_UNAVAILABLE, Auth::App),
+            Refusal::Deadline => (&problem::DEADLINE_EXCEEDED, Auth::Anonymous),
+            Refusal::Upload(error) => return Self::from(*error),
+        };
+        let failure = Self { auth, ..Self::refused(reason).because(&refusal) };
+        match refusal {
+            // It says what is wrong with how the credentials are written, and nothing of who there is.
+            Refusal::Malformed(malformed) => failure.about(malformed.0),
+            _ => failure,
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::admit::api::{self, Api, PathToService};
 use crate::admit::app::jwt;
+use crate::admit::app::of_api::Credentials;
 use crate::admit::matcher::{Matcher, Place};
 use crate::admit::path::PathTemplate;
 use crate::dispatch::service::{self, Service, Surroundings};
@@ -106,12 +107,16 @@ impl Catalog {
             };
             errors.push(at.error("service", format!("no service {:?}", written.service), remedy));
         }
-        let (Some(path), Some(service)) = (path, service) else { return errors.into_result(()) };
+        let credentials = path.as_ref().and_then(|path| errors.collect(Credentials::compile(written, path, at)));
+        let (Some(path), Some(service), Some(credentials)) = (path, service, credentials) else {
+            return errors.into_result(());
+        };
         let api = Arc::new(Api {
             name: written.name.as_str().into(),
             path_to_service: if written.raw_path { PathToService::Raw } else { PathToService::Canonical },
             timeout: written.timeout.map_or(service.timeout, |timeout| timeout.get()),
             metrics: OnceLock::new(),
+            credentials,
             service,
             hosts,
             methods,

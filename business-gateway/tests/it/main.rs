@@ -9,6 +9,8 @@ mod bodies;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod credentials;
+#[cfg(test)]
 mod drain;
 mod fleet;
 #[cfg(test)]

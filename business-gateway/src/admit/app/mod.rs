@@ -1,14 +1,16 @@
 //! Who calls: the credentials of a call, proven.
 //!
+//! - [`mod@authenticate`]: the step itself
 //! - [`presented`]: which credentials a call carries; one kind or none
 //! - [`signature`]: HTTP Message Signatures, the main scheme, with [`digest`] for the body
 //! - [`platform`]: the open-platform style, signed parameters
 //! - [`jwt`]: tokens of issuers
 //! - [`proof`]: the comparisons, which do the same whoever calls
 //! - [`replay`]: calls that were made before
+//! - [`directory`]: what is asked of the applications that are known
+//! - [`of_api`]: what an API says of credentials
 //!
-//! API keys, Basic credentials and client certificates need no file of their own: each is a look-up and one comparison, in
-//! [`authenticate`]. There is room for two more schemes: signed headers in the `x-ca` style would be one more kind in
+//! API keys, Basic credentials and client certificates need no file of their own: each is a look-up and one comparison. There is room for two more schemes: signed headers in the `x-ca` style would be one more kind in
 //! [`presented`] and a file beside [`platform`]; introspection of opaque tokens (RFC 7662) one beside [`jwt`], behind the same
 //! `Authorization: Bearer`.
 //!
@@ -16,8 +18,12 @@
 //! same answer as one with a wrong secret. Whether an app is switched off is told only to who has proven to be it. Where it
 //! cannot be known who calls, because the store is away, the answer is 503 and never 401.
 
+pub mod authenticate;
 pub mod digest;
+pub mod directory;
 pub mod jwt;
+pub mod metrics;
+pub mod of_api;
 pub mod platform;
 pub mod presented;
 pub mod proof;
@@ -28,6 +34,9 @@ use gatehouse_shared::config::{ConfigErrors, HumanDuration, Positions};
 use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+use crate::accept::body::UploadError;
+pub use authenticate::{Call, Gate, Identity, authenticate};
 
 /// Credentials that cannot be read, with what is wrong with them, for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -70,6 +79,12 @@ pub enum Refusal {
     /// The user's session is over, or never was.
     #[error("the session of the user is over or not known")]
     UserExpired,
+    /// The body failed while it was held.
+    #[error("the body failed")]
+    Upload(#[source] UploadError),
+    /// The deadline came while something was waited for.
+    #[error("the deadline is over")]
+    Deadline,
     /// It cannot be known now who calls.
     #[error("{0}")]
     Unavailable(&'static str),

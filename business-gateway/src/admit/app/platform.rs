@@ -80,6 +80,12 @@ pub fn is_signed(text: &str) -> bool {
     has("app_key") && has(SIGN)
 }
 
+/// Whether a query or a form holds anything that nobody but the gate should see.
+#[must_use]
+pub fn has_credentials(text: &str) -> bool {
+    text.split('&').any(|pair| matches!(&*name_of(pair), SIGN | SESSION))
+}
+
 /// The text without the pairs that nobody but the gate should see.
 #[must_use]
 pub fn without_credentials(text: &str) -> String {

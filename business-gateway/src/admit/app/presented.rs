@@ -150,7 +150,8 @@ mod tests {
 
     #[test]
     fn finds_each_kind() {
-        let cases: [(&str, &[(&str, &str)], Presented); 8] = [
+        type Headers<'a> = &'a [(&'a str, &'a str)];
+        let cases: [(&str, Headers<'_>, Presented); 8] = [
             ("/a?sign=1", &[], Presented::Nothing),
             ("/a?sign=1&app_key=x", &[], Presented::Platform),
             ("/a", &[("signature-input", "x")], Presented::Signature),

@@ -1,7 +1,7 @@
 use gatehouse_shared::config::{ConfigErrors, SourceFile, Sources, parse};
+use ring::hmac;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
-use ring::hmac;
 use serde_json::json;
 
 use super::*;
@@ -100,7 +100,9 @@ fn the_algorithm_is_the_issuers() {
         let refused = Err(Refusal::Refused("a token of another algorithm than its issuer's"));
         assert_eq!(verify(&issuers, &confused, NOW), refused, "{algorithm}");
     }
-    let critical = token(&json!({"alg": "EdDSA", "kid": "ed", "crit": ["b64"]}), &claims(), |text| ed.sign(text).as_ref().to_vec());
+    let critical = token(&json!({"alg": "EdDSA", "kid": "ed", "crit": ["b64"]}), &claims(), |text| {
+        ed.sign(text).as_ref().to_vec()
+    });
     assert!(matches!(verify(&issuers, &critical, NOW), Err(Refusal::Malformed(_))));
 }
 
@@ -112,7 +114,8 @@ fn what_a_token_must_say_is_checked() {
         claims[name] = value;
         verify(&issuers, &token(&json!({"alg": "HS256"}), &claims, by_secret), NOW)
     };
-    let refused = |outcome: &Result<Token, Refusal>| matches!(outcome, Err(Refusal::Refused(_) | Refusal::Malformed(_)));
+    let refused =
+        |outcome: &Result<Token, Refusal>| matches!(outcome, Err(Refusal::Refused(_) | Refusal::Malformed(_)));
     assert!(with("aud", json!("orders")).is_ok());
     for (name, value) in [
         ("aud", json!("others")),

@@ -94,7 +94,7 @@ impl<'de> Reading<'de> {
         Ok(Input { label, ..self.input })
     }
 
-    fn component(&mut self, item: BareItemFromInput<'de>) -> Result<(), Malformed> {
+    fn component(&mut self, item: &BareItemFromInput<'de>) -> Result<(), Malformed> {
         let BareItemFromInput::String(Cow::Borrowed(name)) = item else {
             return self.refuse("a component is not a plain string");
         };
@@ -195,7 +195,7 @@ impl<'de> DictionaryVisitor<'de> for &mut Reading<'de> {
         if self.label.replace(key.as_str()).is_some() {
             return self.refuse("more than one signature");
         }
-        Ok(Member(&mut **self))
+        Ok(Member(self))
     }
 
     fn finish(self) -> Result<(), Malformed> {
@@ -238,7 +238,7 @@ impl<'de> ItemVisitor<'de> for Component<'_, 'de> {
     type Error = Malformed;
 
     fn bare_item(self, item: BareItemFromInput<'de>) -> Result<impl ParameterVisitor<'de, Out = ()>, Malformed> {
-        self.0.component(item)?;
+        self.0.component(&item)?;
         Ok(NoParameters(self.0))
     }
 }
