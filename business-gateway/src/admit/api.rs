@@ -16,6 +16,7 @@ use super::matcher::Miss;
 use super::path::PathTemplate;
 use crate::dispatch::service::Service;
 use crate::metrics::ApiMetrics;
+use crate::respond::envelope::Envelope;
 use crate::store::apps::Scheme;
 use crate::store::catalog::Catalog;
 
@@ -39,6 +40,10 @@ pub struct Config {
     /// Send the service the path as the client wrote it instead of the canonical one. Default: false.
     #[serde(default)]
     pub raw_path: bool,
+    /// How refusals are written: `"problem"` (RFC 9457, with their status) or `"platform"` (status 200 and `error_response`,
+    /// as clients of open platforms expect). Default: `"problem"`.
+    #[serde(default)]
+    pub envelope: Envelope,
     /// Time from the end of the request's body to the head of the answer. Default: the service's.
     pub timeout: Option<HumanDuration>,
     /// Whom it is for: `"app"`, applications; `"user"`, applications that act for a user; `"open"`, everybody. Credentials that
@@ -82,6 +87,8 @@ pub struct Api {
     pub path: PathTemplate,
     /// Whether the service gets the path as the client wrote it.
     pub path_to_service: PathToService,
+    /// How its refusals are written.
+    pub envelope: Envelope,
     /// From the end of the request's body to the head of the answer.
     pub timeout: Duration,
     /// What it says of credentials.

@@ -174,3 +174,24 @@ impl Rules {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_and_zones_that_cannot_work_are_named() {
+        let positions = Positions::default();
+        let rules = Rules::compile(&Config::default(), &positions).unwrap();
+        assert_eq!((rules.clock_window_s, rules.platform_window_s), (300, 600));
+        let wrong = Config {
+            clock_window: HumanDuration::from_secs(0),
+            platform_window: HumanDuration::from_secs(7_200),
+            platform_zone: "Asia/Nowhere".to_owned(),
+            nonces_max: 0,
+        };
+        let errors = Rules::compile(&wrong, &positions).unwrap_err();
+        assert_eq!(errors.len(), 4, "{errors}");
+        assert!(errors.to_string().contains("Nowhere"), "{errors}");
+    }
+}

@@ -118,3 +118,61 @@ impl Credentials {
         !self.schemes.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gatehouse_shared::config::{SourceFile, parse};
+
+    use super::*;
+    use crate::store::catalog::CatalogConfig;
+
+    fn compile(path: &str, more: &str) -> Result<Credentials, String> {
+        let text = format!("[[api]]\nname = \"a\"\nservice = \"s\"\npath = \"{path}\"\n{more}\n");
+        let file = SourceFile { path: "catalog.toml".into(), text };
+        let document = parse::<CatalogConfig>(&file).map_err(|errors| errors.to_string())?;
+        let at = At { positions: &document.positions, path: "api[0]".to_owned() };
+        let path = PathTemplate::parse(path).unwrap();
+        Credentials::compile(&document.value.api[0], &path, &at).map_err(|errors| errors.to_string())
+    }
+
+    #[test]
+    fn an_api_is_for_applications_in_every_scheme_unless_it_says_otherwise() {
+        let written = compile("/a", "").unwrap();
+        assert_eq!((written.access, written.schemes.as_slice()), (Access::App, &Scheme::ALL[..]));
+        assert_eq!((written.replay, written.on_store_failure), (None, OnStoreFailure::Closed));
+        assert_eq!((written.signed_body_max, written.pass), (1 << 20, Pass::Nothing));
+        assert!(written.looks_at_any() && written.reads_forms && written.has_plain_path);
+        assert!(!compile("/a", "access = \"open\"\nschemes = []").unwrap().looks_at_any());
+    }
+
+    #[test]
+    fn a_form_is_read_only_where_it_has_to_be_signed() {
+        for (path, more, expected) in [
+            ("/a", "access = \"user\"", true),
+            ("/a", "access = \"open\"", false),
+            ("/a", "access = \"open\"\nschemes = [\"platform\"]", true),
+            ("/a", "schemes = [\"jwt\"]", false),
+            ("/a/{id}", "", false),
+        ] {
+            assert_eq!(compile(path, more).unwrap().reads_forms, expected, "{path} {more}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (path, more, expected) in [
+            ("/a", "schemes = []", "catalog.toml:5:11: no scheme, so nobody could call"),
+            (
+                "/a/{id}",
+                "schemes = [\"platform\"]",
+                "catalog.toml:5:11: the platform scheme does not sign the parameters",
+            ),
+            ("/a", "signed_body_max = \"0B\"", "catalog.toml:5:19: no body could be signed"),
+            ("/a", "access = \"everybody\"", "catalog.toml:5:10"),
+            ("/a", "replay = \"never\"", "catalog.toml:5:10"),
+        ] {
+            let error = compile(path, more).unwrap_err();
+            assert!(error.contains(expected), "{more}: {error}");
+        }
+    }
+}

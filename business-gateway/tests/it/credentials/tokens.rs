@@ -126,3 +126,69 @@ async fn until_accepted(edge: &mut Edge, id: &str, pair: &Ed25519KeyPair) -> cra
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
 }
+
+/// A server of keys whose certificate is for `localhost`; the certificate in PEM, and where it is.
+async fn https_issuer(body: String) -> (String, std::net::SocketAddr) {
+    use tokio_rustls::TlsAcceptor;
+    use tokio_rustls::rustls::ServerConfig;
+    use tokio_rustls::rustls::crypto::ring::default_provider;
+    use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let mut head = [0; 4096];
+            drop(stream.read(&mut head).await);
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            drop(stream.write_all(answer.as_bytes()).await);
+            drop(stream.shutdown().await);
+        }
+    });
+    (made.cert.pem(), address)
+}
+
+#[tokio::test]
+async fn keys_come_over_tls_from_a_server_that_is_trusted_and_no_other() {
+    let service = Service::start().await;
+    let pair = Ed25519KeyPair::from_seed_unchecked(&[1; 32]).unwrap();
+    let key = json!({"kty": "OKP", "crv": "Ed25519", "kid": "1", "x": URL_SAFE_NO_PAD.encode(pair.public_key())});
+    let (certificate, address) = https_issuer(json!({"keys": [key]}).to_string()).await;
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap().cert.pem();
+    let text = catalog(&[service.address], "").replace("access = \"open\"", "access = \"app\"");
+    let site = Site::start(&text).await;
+    let known = Arc::new(Known::default());
+    known.add(app("shop"));
+    site.gateway.identity.know(known);
+    site.write("other.pem", &other);
+    site.write("right.pem", &certificate);
+    let with = |authorities: &str| {
+        format!(
+            "{text}[[issuer]]\nname = \"accounts\"\nissuer = \"accounts\"\naudiences = [\"gate\"]\nalgorithm = \"EdDSA\"\n\
+             jwks_url = \"https://localhost:{}/keys\"\njwks_ca = \"{authorities}\"\nrefresh_min = \"20ms\"\n",
+            address.port()
+        )
+    };
+    let mut edge = Edge::connect(site.address, BOTH[0]).await;
+    site.write("catalog.toml", &with("other.pem"));
+    site.gateway.live.reload();
+    let failed = "gatehouse_business_issuer_refreshes_total{issuer=\"accounts\",result=\"failed\"} 0";
+    crate::support::until("a refused certificate", || {
+        let text = site.gateway.metrics.render();
+        (text.contains("result=\"failed\"") && !text.contains(failed)).then_some(())
+    })
+    .await;
+    assert_eq!(outcome(&bearer("1", &pair).send(&mut edge).await), (503, "identity_unavailable".to_owned()));
+    site.write("catalog.toml", &with("right.pem"));
+    site.gateway.live.reload();
+    until_accepted(&mut edge, "1", &pair).await;
+}
