@@ -265,7 +265,9 @@ fn push_encoded(out: &mut String, text: &str) {
 }
 
 fn curl(arguments: &Arguments, url: &str, headers: &HeaderMap) -> String {
-    let mut command = format!("curl --path-as-is -X {}", arguments.method);
+    let method =
+        if arguments.method == Method::HEAD { "--head".to_owned() } else { format!("-X {}", arguments.method) };
+    let mut command = format!("curl --path-as-is {method}");
     for (name, value) in headers {
         let value = String::from_utf8_lossy(value.as_bytes());
         command.push_str(&format!(" \\\n  -H {}", quoted(&format!("{name}: {value}"))));

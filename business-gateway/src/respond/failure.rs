@@ -124,7 +124,7 @@ impl Failure {
         if let Some(allow) = self.allow() {
             headers.insert(header::ALLOW, allow);
         }
-        if written.status == StatusCode::UNAUTHORIZED {
+        if written.status == http::StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, CHALLENGE);
         }
         if let Some(seconds) = self.retry_after {

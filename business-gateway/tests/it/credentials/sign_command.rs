@@ -67,6 +67,42 @@ async fn what_it_prints_is_accepted() {
     }
 }
 
+/// The page that client developers compare with.
+const PAGE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/SIGNING.md"));
+
+#[test]
+fn the_examples_of_the_page_are_what_it_prints() {
+    let dir = tempfile::tempdir().unwrap();
+    // PKCS#8 of the seed 0, 1, 2 … 31, as `openssl` writes it.
+    let pem = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f\n-----END PRIVATE KEY-----\n";
+    write(dir.path(), "key.pem", pem);
+    let pem = dir.path().join("key.pem");
+    let at = ["--app", "shop", "--at", "1767225600"];
+    let env = ["--secret-env", "SECRET_OF_SHOP"];
+    let orders = "https://api.example.com/orders?page=2";
+    let nonce = ["--nonce", "5d17fb1d99adc632"];
+    let cases: [Vec<&str>; 4] = [
+        [&["GET", orders][..], &at, &env, &nonce].concat(),
+        [
+            &["POST", "https://api.example.com/orders", "--key-id", "two", "--nonce", "9b2f4c", "-d", "{\"item\": 7}"],
+            &at[..],
+            &env,
+        ]
+        .concat(),
+        [&["GET", orders, "--ed25519", "--secret-file", pem.to_str().unwrap()][..], &at, &nonce].concat(),
+        [
+            &["GET", "https://api.example.com/orders?city=a%20b", "--scheme", "platform", "--api", "orders.list"],
+            &at[..],
+            &env,
+        ]
+        .concat(),
+    ];
+    for arguments in cases {
+        let call = printed(&arguments, SECRET);
+        assert!(PAGE.contains(&format!("```sh\n{call}```")), "{call}\nis not on the page");
+    }
+}
+
 #[test]
 fn mistakes_are_told() {
     let run = |arguments: &[&str]| {
