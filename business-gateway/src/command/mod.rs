@@ -5,6 +5,8 @@ mod check;
 mod schema;
 mod token;
 mod reference;
+mod call;
+mod app;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -28,6 +30,8 @@ pub enum Command {
     /// Manage the tokens of the admin listener
     #[command(subcommand)]
     Token(token::Command),
+    /// Make, change and remove applications and their credentials
+    App(Box<app::Arguments>),
     /// Print a generated reference page
     #[command(hide = true)]
     Reference(reference::Arguments),
@@ -50,6 +54,7 @@ impl Command {
             Self::Check(config) => check::run(&config.dir),
             Self::Schema(arguments) => schema::run(&arguments),
             Self::Token(command) => token::run(&command),
+            Self::App(arguments) => app::run(&arguments),
             Self::Reference(arguments) => reference::run(&arguments),
         }
     }
