@@ -21,6 +21,8 @@ use crate::admit::app::Identity;
 use crate::admit::app::metrics::CredentialMetrics;
 use crate::dispatch::service::Service;
 use crate::policy::Policy;
+use crate::store::apps::Apps;
+use crate::store::apps::metrics::AppMetrics;
 
 /// The metrics of this process.
 pub struct Metrics {
@@ -103,26 +105,38 @@ impl Metrics {
     ///
     /// # Errors
     /// When two metrics have the same name, which is a mistake in the code.
-    pub fn watch(
-        &self,
-        live: &Arc<Live<Policy>>,
-        log: &LineWriter,
-        in_flight: &InFlight,
-        identity: &Arc<Identity>,
-    ) -> Result<(), MetricError> {
+    pub fn watch(&self, live: &Arc<Live<Policy>>, log: &LineWriter, in_flight: &InFlight) -> Result<(), MetricError> {
         self.declare_standard(live, log)?;
         let requests = self.in_flight_gauge()?;
         let services = ServiceMetrics::new(&self.catalogue)?;
-        let credentials = CredentialMetrics::new(&self.catalogue)?;
-        let identity = Arc::clone(identity);
         let (live, in_flight) = (Arc::clone(live), in_flight.clone());
         self.catalogue.on_render(move || {
             requests.set(whole(in_flight.count()));
-            credentials.refresh(&identity, &live.current().value.issuers);
             for service in live.current().value.catalog.services.values() {
                 services.refresh(service);
             }
         });
+        Ok(())
+    }
+
+    /// Adds what mirrors the credentials of calls.
+    ///
+    /// # Errors
+    /// When two metrics have the same name, which is a mistake in the code.
+    pub fn watch_credentials(&self, identity: &Arc<Identity>, live: &Arc<Live<Policy>>) -> Result<(), MetricError> {
+        let metrics = CredentialMetrics::new(&self.catalogue)?;
+        let (identity, live) = (Arc::clone(identity), Arc::clone(live));
+        self.catalogue.on_render(move || metrics.refresh(&identity, &live.current().value.issuers));
+        Ok(())
+    }
+
+    /// Adds what mirrors the look-ups of applications.
+    ///
+    /// # Errors
+    /// When two metrics have the same name, which is a mistake in the code.
+    pub fn watch_apps(&self, apps: &Arc<Apps>) -> Result<(), MetricError> {
+        let (metrics, apps) = (AppMetrics::new(&self.catalogue)?, Arc::clone(apps));
+        self.catalogue.on_render(move || metrics.refresh(&apps));
         Ok(())
     }
 
@@ -152,6 +166,7 @@ impl Metrics {
         metrics.in_flight_gauge()?;
         ServiceMetrics::new(&metrics.catalogue)?;
         CredentialMetrics::new(&metrics.catalogue)?;
+        AppMetrics::new(&metrics.catalogue)?;
         Ok(metrics.catalogue.reference_markdown("Business tier"))
     }
 

@@ -34,6 +34,7 @@ use crate::respond::envelope::Envelope;
 use crate::respond::failure::Failure;
 use crate::respond::record::Record;
 use crate::respond::shape::shape;
+use crate::store::apps::Apps;
 
 /// What all requests of the process share.
 pub struct Gateway {
@@ -49,6 +50,8 @@ pub struct Gateway {
     pub without_api: ApiMetrics,
     /// The store of the fleet; none where every node works from its own files.
     pub store: Option<Arc<Redis>>,
+    /// All applications.
+    pub apps: Arc<Apps>,
     /// The nodes that share it.
     pub fleet: Arc<Fleet>,
     /// What the process keeps of who calls.
@@ -88,11 +91,27 @@ impl Gateway {
         let state_dir = &policy.value.process.state_dir;
         std::fs::create_dir_all(state_dir).map_err(StartError::Audit)?;
         let audit = AuditLog::open(state_dir, &node).map_err(StartError::Audit)?;
+        let apps = Arc::new(Apps::open(Arc::clone(&live), store.as_ref()).map_err(StartError::Apps)?);
         let identity = Arc::new(Identity::new(store.clone()));
-        metrics.watch(&live, &log, &in_flight, &identity)?;
+        metrics.watch(&live, &log, &in_flight)?;
+        metrics.watch_apps(&apps)?;
+        metrics.watch_credentials(&identity, &live)?;
         let without_api = metrics.of_api("");
         let shutdown = Shutdown::new();
-        Ok(Arc::new(Self { node, live, log, metrics, without_api, store, fleet, identity, audit, shutdown, in_flight }))
+        Ok(Arc::new(Self {
+            node,
+            live,
+            log,
+            metrics,
+            without_api,
+            store,
+            apps,
+            fleet,
+            identity,
+            audit,
+            shutdown,
+            in_flight,
+        }))
     }
 
     /// Whether new requests should come here: the configuration is loaded (or the process would not be there) and the process
@@ -115,6 +134,9 @@ pub enum StartError {
     /// The audit log cannot be opened.
     #[error("no audit log")]
     Audit(#[source] io::Error),
+    /// The applications of this node, or its keys, cannot be read.
+    #[error("no applications")]
+    Apps(#[source] io::Error),
 }
 
 /// Answers a request, whatever happens to it, and keeps its record.
@@ -128,8 +150,7 @@ pub async fn answer(
     let version = parts.version;
     let mut record = Record::begin(&gateway, &connection, &parts, &generation);
     let request = Request::from_parts(parts, body);
-    let identity = Arc::clone(&gateway.identity);
-    let outcome = match caught(pin!(run(&generation.value, &identity, request, &mut record))).await {
+    let outcome = match caught(pin!(run(&gateway, &generation.value, request, &mut record))).await {
         Ok(outcome) => outcome,
         Err(panicked) => Err(panicked.into()),
     };
@@ -153,8 +174,8 @@ pub async fn answer(
 
 /// The life of a request in this tier. One generation of everything for the whole of it.
 async fn run(
+    gateway: &Gateway,
     policy: &Policy,
-    identity: &Identity,
     request: Request<Incoming>,
     record: &mut Record,
 ) -> Result<Response<Outgoing>, Failure> {
@@ -183,9 +204,22 @@ async fn run(
     }
 
     // admit: somebody calls it who may.
-    let gate = app::Gate { identity, rules: &policy.credentials, issuers: &policy.issuers };
-    let mut call =
-        app::Call { api: &api, hop, authority: &authority, parts: &mut parts, upload: &mut upload, deadline, now_s };
+    let gate = app::Gate {
+        apps: &gateway.apps,
+        identity: &gateway.identity,
+        rules: &policy.credentials,
+        issuers: &policy.issuers,
+    };
+    let mut call = app::Call {
+        api: &api,
+        hop,
+        authority: &authority,
+        parts: &mut parts,
+        upload: &mut upload,
+        deadline,
+        now: record.began,
+        now_s,
+    };
     let caller = Box::pin(app::authenticate(&gate, &mut call)).await?;
     let caller = &*record.caller.insert(caller);
 

@@ -15,6 +15,7 @@ use crate::admit::app::jwt::Issuers;
 use crate::admit::app::of_api::Replay;
 use crate::config::{self, Config, Drain, Process};
 use crate::dispatch::service::Surroundings;
+use crate::store::apps::{self, Known};
 use crate::store::catalog::Catalog;
 use crate::store::file;
 use crate::{accept, dispatch};
@@ -32,6 +33,10 @@ pub struct Policy {
     pub credentials: app::Rules,
     /// Who issues tokens.
     pub issuers: app::jwt::Issuers,
+    /// Applications and cache rules of the catalog.
+    pub apps: Known,
+    /// How other applications are kept: what a running process keeps from its start.
+    pub app_settings: apps::Settings,
     /// The zone of this node, which a running process keeps from its start.
     pub zone: Option<String>,
     /// Between two pieces of an answer's body.
@@ -65,11 +70,14 @@ impl Load for Policy {
             errors.collect(Issuers::compile(&catalog.value.issuer, &catalog.positions, &mut sources, before))
         });
         let surroundings = Surroundings { defaults: &defaults, zone: zone.as_deref() };
+        let apps = catalog
+            .as_ref()
+            .and_then(|catalog| errors.collect(Known::compile(&catalog.value, &mut sources, &catalog.positions)));
         let catalog = catalog.and_then(|catalog| {
             errors.collect(Catalog::compile(&catalog, surroundings, before.map(|before| &before.catalog)))
         });
-        let callers = issuers.map(|issuers| (catalog, issuers));
-        let compiled = written.and_then(|written| errors.collect(compile(&written, callers, zone, &mut sources)));
+        let compiled =
+            written.and_then(|written| errors.collect(compile(&written, catalog, (apps, issuers), zone, &mut sources)));
         match compiled {
             Some(policy) if errors.is_empty() => {
                 warn_of_changes_that_need_a_restart(before, &policy);
@@ -82,7 +90,8 @@ impl Load for Policy {
 
 fn compile(
     written: &Document<Config>,
-    catalog: Option<(Option<Catalog>, Issuers)>,
+    catalog: Option<Catalog>,
+    callers: (Option<Known>, Option<Issuers>),
     zone: Option<String>,
     sources: &mut Sources,
 ) -> Result<Policy, ConfigErrors> {
@@ -93,11 +102,14 @@ fn compile(
     errors.collect(check_process(written));
     let credentials = errors.collect(app::Rules::compile(&config.credentials, &written.positions));
     let store = errors.collect(config.store.compile("store", sources, &written.positions));
+    let app_settings = errors.collect(apps::Settings::compile(&config.apps, sources, &written.positions));
     errors.collect(config.upstream.check(&written.positions));
     errors.into_result(())?;
     // What is missing here has its errors elsewhere.
-    let (Some(accept), Some(hop), Some((Some(catalog), issuers)), Some(store), Some(credentials)) =
-        (accept, hop, catalog, store, credentials)
+    let (Some(accept), Some(hop), Some(catalog), Some(store)) = (accept, hop, catalog, store) else {
+        return Err(ConfigErrors::new());
+    };
+    let ((Some(apps), Some(issuers)), Some(app_settings), Some(credentials)) = (callers, app_settings, credentials)
     else {
         return Err(ConfigErrors::new());
     };
@@ -108,6 +120,8 @@ fn compile(
         catalog,
         credentials,
         issuers,
+        apps,
+        app_settings,
         zone,
         body_idle: config.upstream.body_idle_timeout.get(),
         store,
@@ -159,5 +173,8 @@ fn warn_of_changes_that_need_a_restart(before: Option<&Policy>, after: &Policy) 
     }
     if before.is_some_and(|before| before.store_written != after.store_written) {
         tracing::warn!("[store] has changed; that needs a restart");
+    }
+    if before.is_some_and(|before| !before.app_settings.is_written_like(&after.app_settings)) {
+        tracing::warn!("[apps] has changed; that needs a restart");
     }
 }

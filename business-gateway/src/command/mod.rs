@@ -6,6 +6,8 @@ mod schema;
 mod token;
 mod sign;
 mod reference;
+mod call;
+mod app;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -31,6 +33,8 @@ pub enum Command {
     Token(token::Command),
     /// Print a signed call as a curl command
     Sign(Box<sign::Arguments>),
+    /// Make, change and remove applications and their credentials
+    App(Box<app::Arguments>),
     /// Print a generated reference page
     #[command(hide = true)]
     Reference(reference::Arguments),
@@ -54,6 +58,7 @@ impl Command {
             Self::Schema(arguments) => schema::run(&arguments),
             Self::Token(command) => token::run(&command),
             Self::Sign(arguments) => sign::run(&arguments),
+            Self::App(arguments) => app::run(&arguments),
             Self::Reference(arguments) => reference::run(&arguments),
         }
     }

@@ -28,6 +28,12 @@ pub struct CatalogConfig {
     /// Who issues tokens that callers may show: one table each.
     #[serde(default)]
     pub issuer: Vec<jwt::Config>,
+    /// Applications that stand in files: one table each.
+    #[serde(default)]
+    pub app: Vec<super::apps::declared::Config>,
+    /// What a node keeps of applications it has read: one table each, the first that fits decides.
+    #[serde(default)]
+    pub cache_rule: Vec<super::apps::rule::Config>,
 }
 
 /// Every service and API of one generation.

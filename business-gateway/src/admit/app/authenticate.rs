@@ -1,7 +1,6 @@
 //! The step itself: from the credentials of a call to its caller.
 
 use std::sync::Arc;
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -11,10 +10,9 @@ use gatehouse_store::nonce::RedisNonces;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use subtle::{Choice, ConstantTimeEq as _};
+use subtle::Choice;
 
 use super::digest::ContentDigest;
-use super::directory::{Directory, Lookup, Nobody, SessionLookup};
 use super::jwt::{self, Issuers};
 use super::of_api::{Access, OnStoreFailure, Pass, Replay};
 use super::platform::{Method, Parameters};
@@ -27,41 +25,61 @@ use crate::accept::body::{HoldError, Upload};
 use crate::admit::api::Api;
 use crate::admit::caller::Caller;
 use crate::dispatch::wait::until;
-use crate::store::apps::{App, Scheme};
+use crate::store::apps::{ApiKeyHash, App, Apps, Lookup, Scheme, SessionLookup, Status};
 
 /// What the step keeps for the whole process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Identity {
-    directory: OnceLock<Arc<dyn Directory>>,
     /// Makes the comparisons.
     pub prover: Prover,
     /// The signed calls that this node has seen.
     pub nonces: Nonces,
     fleet: Option<RedisNonces>,
+    /// Takes the place of an application that does not exist.
+    stand_in: App,
 }
 
 impl Identity {
     /// With the store of the fleet, where there is one.
     #[must_use]
     pub fn new(store: Option<Arc<Redis>>) -> Self {
-        Self { fleet: store.map(RedisNonces::new), ..Self::default() }
-    }
-
-    /// Says where applications are known; once, at the start of the process.
-    pub fn know(&self, directory: Arc<dyn Directory>) {
-        if self.directory.set(directory).is_err() {
-            tracing::error!("the applications of this process are known already");
+        Self {
+            prover: Prover::new(),
+            nonces: Nonces::default(),
+            fleet: store.map(RedisNonces::new),
+            stand_in: stand_in(),
         }
     }
+}
 
-    fn directory(&self) -> &dyn Directory {
-        self.directory.get().map_or(&Nobody, |directory| &**directory)
+/// An application with an API key whose hash is none.
+fn stand_in() -> App {
+    App {
+        key: "nobody".into(),
+        name: "nobody".into(),
+        owner: None,
+        status: Status::Disabled,
+        expires_unix: None,
+        plan: None,
+        class: None,
+        packages: Vec::new(),
+        networks: Vec::new(),
+        field_level: 0,
+        schemes: Vec::new(),
+        secrets: Vec::new(),
+        public_keys: Vec::new(),
+        api_keys: vec![ApiKeyHash { id: "none".into(), hash: [0; 32], expires_unix: None }],
+        subjects: Vec::new(),
+        platform_md5: false,
+        version: 0,
     }
 }
 
 /// What a call is judged by: the process and the generation.
 #[derive(Debug, Clone, Copy)]
 pub struct Gate<'a> {
+    /// All applications.
+    pub apps: &'a Apps,
     /// What the process keeps.
     pub identity: &'a Identity,
     /// `[credentials]`.
@@ -85,7 +103,9 @@ pub struct Call<'a> {
     pub upload: &'a mut Upload,
     /// The end of every wait.
     pub deadline: Instant,
-    /// When it came, in Unix seconds.
+    /// When it came.
+    pub now: Instant,
+    /// The same, in Unix seconds.
     pub now_s: u64,
 }
 
@@ -162,7 +182,7 @@ async fn by_signature(gate: &Gate<'_>, call: &mut Call<'_>) -> Result<Proven, Re
     let digest =
         if input.covers(super::digest::CONTENT_DIGEST) { ContentDigest::of(&call.parts.headers)? } else { None };
     let (app_key, key_id) = input.key();
-    let app = look_up(gate, app_key, call.now_s).await?;
+    let app = look_up(gate, app_key, call.now).await?;
     let is_proven = match algorithm {
         signature::ED25519 => gate.identity.prover.ed25519(public_keys(app.as_deref(), key_id), &base, &proof),
         _ => gate.identity.prover.hmac(secrets(app.as_deref(), key_id, call.now_s), &base, &proof),
@@ -197,7 +217,7 @@ async fn by_platform(gate: &Gate<'_>, call: &mut Call<'_>) -> Result<Proven, Ref
         return Err(Refusal::Refused("the parameter method does not name the API that is called"));
     }
     let text = parameters.text(if is_form { b"" } else { &body });
-    let app = look_up(gate, signed.app_key, call.now_s).await?;
+    let app = look_up(gate, signed.app_key, call.now).await?;
     let keys = secrets(app.as_deref(), None, call.now_s);
     let is_proven = match signed.sign_method {
         Method::Hmac => gate.identity.prover.hmac(keys, &text, &signed.proof),
@@ -215,30 +235,26 @@ async fn by_platform(gate: &Gate<'_>, call: &mut Call<'_>) -> Result<Proven, Ref
 
 async fn by_api_key(gate: &Gate<'_>, call: &Call<'_>, pair: &Pair) -> Result<Proven, Refusal> {
     takes(call.api, Scheme::ApiKey)?;
-    let app = look_up(gate, &pair.app_key, call.now_s).await?;
-    let hashes = gate.identity.directory().api_key_hashes(&pair.app_key, &pair.secret);
+    let app = look_up(gate, &pair.app_key, call.now).await?;
     gate.identity.prover.count_secret();
-    let mut is_proven = Choice::from(0);
-    for key in app.iter().flat_map(|app| &app.api_keys) {
-        let is_live = key.expires_unix.is_none_or(|end| call.now_s < end);
-        for hash in &hashes {
-            is_proven |= key.hash.ct_eq(hash) & Choice::from(u8::from(is_live));
-        }
-    }
+    // Of an app that does not exist, the key of one that nobody has is compared.
+    let compared = app.as_deref().unwrap_or(&gate.identity.stand_in);
+    let is_proven = gate.apps.api_key(compared, &pair.secret, call.now_s).is_some();
+    let is_proven = Choice::from(u8::from(is_proven)) & Choice::from(u8::from(app.is_some()));
     Ok(Proven::new(admit(app, is_proven, Scheme::ApiKey, call.now_s)?, Scheme::ApiKey))
 }
 
 async fn by_basic(gate: &Gate<'_>, call: &Call<'_>, pair: &Pair) -> Result<Proven, Refusal> {
     takes(call.api, Scheme::Basic)?;
-    let app = look_up(gate, &pair.app_key, call.now_s).await?;
-    let is_proven = gate.identity.prover.secret(secrets(app.as_deref(), None, call.now_s), &pair.secret);
+    let app = look_up(gate, &pair.app_key, call.now).await?;
+    let is_proven = gate.identity.prover.secret(secrets(app.as_deref(), None, call.now_s), pair.secret.as_bytes());
     Ok(Proven::new(admit(app, is_proven, Scheme::Basic, call.now_s)?, Scheme::Basic))
 }
 
 async fn by_token(gate: &Gate<'_>, call: &Call<'_>, token: &str) -> Result<Proven, Refusal> {
     takes(call.api, Scheme::Jwt)?;
     let token = jwt::verify(gate.issuers, token, call.now_s)?;
-    let app = look_up(gate, &token.app_key, call.now_s).await?;
+    let app = look_up(gate, &token.app_key, call.now).await?;
     let app = admit(app, Choice::from(1), Scheme::Jwt, call.now_s)?;
     Ok(Proven { user: token.user, scopes: Some(token.scopes), ..Proven::new(app, Scheme::Jwt) })
 }
@@ -249,7 +265,7 @@ async fn by_certificate(gate: &Gate<'_>, call: &Call<'_>) -> Result<Option<Prove
     if takes(call.api, Scheme::Mtls).is_err() {
         return Ok(None);
     }
-    let app = match gate.identity.directory().find_by_subject(subject, call.now_s).await {
+    let app = match gate.apps.find_by_subject(subject, call.now).await {
         Lookup::Found(app) => app,
         Lookup::Unknown if call.api.credentials.access == Access::Open => return Ok(None),
         Lookup::Unknown => return Err(Refusal::Refused("the certificate is no application's")),
@@ -270,7 +286,7 @@ async fn with_user(gate: &Gate<'_>, call: &Call<'_>, proven: Proven) -> Result<C
         return Ok(caller);
     }
     let token = token.ok_or(Refusal::UserMissing)?;
-    match gate.identity.directory().find_session(caller.app_key(), token, call.now_s).await {
+    match gate.apps.find_session(caller.app_key(), token, call.now).await {
         SessionLookup::Found(session) if session.expires_unix <= call.now_s => Err(Refusal::UserExpired),
         SessionLookup::Found(session) => {
             Ok(Caller { user: Some(Arc::clone(&session.user)), scopes: Some(session.scopes.clone()), ..caller })
@@ -285,8 +301,8 @@ fn takes(api: &Api, scheme: Scheme) -> Result<(), Refusal> {
     if is_taken { Ok(()) } else { Err(Refusal::Refused("the API does not take this scheme")) }
 }
 
-async fn look_up(gate: &Gate<'_>, app_key: &str, now_s: u64) -> Result<Option<Arc<App>>, Refusal> {
-    match gate.identity.directory().find(app_key, now_s).await {
+async fn look_up(gate: &Gate<'_>, app_key: &str, now: Instant) -> Result<Option<Arc<App>>, Refusal> {
+    match gate.apps.find(app_key, now).await {
         Lookup::Found(app) => Ok(Some(app)),
         Lookup::Unknown => Ok(None),
         Lookup::Unavailable => Err(Refusal::Unavailable("whether there is such an application cannot be known now")),

@@ -7,7 +7,6 @@
 //! - [`jwt`]: tokens of issuers
 //! - [`proof`]: the comparisons, which do the same whoever calls
 //! - [`replay`]: calls that were made before
-//! - [`directory`]: what is asked of the applications that are known
 //! - [`of_api`]: what an API says of credentials
 //!
 //! API keys, Basic credentials and client certificates need no file of their own: each is a look-up and one comparison. There is room for two more schemes: signed headers in the `x-ca` style would be one more kind in
@@ -20,7 +19,6 @@
 
 pub mod authenticate;
 pub mod digest;
-pub mod directory;
 pub mod jwt;
 pub mod metrics;
 pub mod of_api;

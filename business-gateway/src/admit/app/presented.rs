@@ -40,7 +40,7 @@ pub struct Pair {
     /// Who calls.
     pub app_key: Box<str>,
     /// The proof.
-    pub secret: Box<[u8]>,
+    pub secret: Box<str>,
 }
 
 impl std::fmt::Debug for Pair {
@@ -114,7 +114,7 @@ fn authorization(value: &str) -> Result<Presented, Malformed> {
 fn api_key(text: &str) -> Result<Pair, Malformed> {
     match text.rsplit_once('.') {
         Some((app_key, secret)) if !app_key.is_empty() && !secret.is_empty() => {
-            Ok(Pair { app_key: app_key.into(), secret: secret.as_bytes().into() })
+            Ok(Pair { app_key: app_key.into(), secret: secret.into() })
         }
         _ => Err(Malformed("an API key has the form APPKEY.SECRET")),
     }
@@ -124,11 +124,12 @@ fn api_key(text: &str) -> Result<Pair, Malformed> {
 fn basic(text: &str) -> Result<Pair, Malformed> {
     const FORM: Malformed = Malformed("Basic credentials are base64 of APPKEY:SECRET");
     let bytes = STANDARD.decode(text).map_err(|_error| FORM)?;
-    let colon = bytes.iter().position(|byte| *byte == b':').ok_or(FORM)?;
-    let (app_key, secret) = bytes.split_at_checked(colon).ok_or(FORM)?;
-    let app_key = std::str::from_utf8(app_key).ok().filter(|key| !key.is_empty()).ok_or(FORM)?;
-    let secret = secret.strip_prefix(b":").filter(|secret| !secret.is_empty()).ok_or(FORM)?;
-    Ok(Pair { app_key: app_key.into(), secret: secret.into() })
+    match std::str::from_utf8(&bytes).ok().and_then(|text| text.split_once(':')) {
+        Some((app_key, secret)) if !app_key.is_empty() && !secret.is_empty() => {
+            Ok(Pair { app_key: app_key.into(), secret: secret.into() })
+        }
+        _ => Err(FORM),
+    }
 }
 
 #[cfg(test)]
@@ -145,7 +146,7 @@ mod tests {
     }
 
     fn pair(app_key: &str, secret: &str) -> Pair {
-        Pair { app_key: app_key.into(), secret: secret.as_bytes().into() }
+        Pair { app_key: app_key.into(), secret: secret.into() }
     }
 
     #[test]

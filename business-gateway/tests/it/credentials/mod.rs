@@ -6,20 +6,14 @@ mod schemes;
 mod sign_command;
 mod tokens;
 
-use std::collections::HashMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 
 use business_gateway::admit::app::digest::content_digest;
-use business_gateway::admit::app::directory::{Asked, Directory, Lookup, SessionLookup};
 use business_gateway::admit::app::signature::{Message, NewSignature, SigningKey, sign};
-use business_gateway::store::apps::{ApiKeyHash, App, AppPublicKey, AppSecret, Scheme, Session, Status};
 use gatehouse_shared::clock;
-use gatehouse_shared::config::Secret;
 use gatehouse_shared::hop;
+use gatehouse_shared::live::ReloadOutcome;
 use http::{HeaderMap, Request, Uri};
-use ring::digest;
 
 use crate::support::Site;
 use crate::support::client::{AUTHORITY, Answer, Body, Edge, Said, empty, full, request_as};
@@ -28,90 +22,30 @@ use crate::support::service::Service;
 pub(crate) const SECRET: &str = "a secret that two sides know";
 const API_SECRET: &str = "k3y";
 
-/// Applications in memory.
-#[derive(Debug, Default)]
-pub(crate) struct Known {
-    apps: Mutex<HashMap<String, Arc<App>>>,
-    sessions: Mutex<HashMap<(String, String), Arc<Session>>>,
-    /// Nobody can say anything.
-    is_away: AtomicBool,
+/// An application with one of everything; `more` are further keys.
+fn app(key: &str, more: &str) -> String {
+    format!(
+        "[[app]]\nkey = \"{key}\"\nsubjects = [\"CN={key}\"]\nplatform_md5 = true\n\
+         secrets = [{{ id = \"one\", secret = {{ file = \"one\" }} }}, {{ id = \"two\", secret = {{ file = \"two\" }} }}]\n\
+         api_keys = [{{ id = \"a\", secret = {{ file = \"api\" }} }}]\n{more}\n"
+    )
 }
 
-impl Known {
-    pub(crate) fn add(&self, app: App) {
-        self.apps.lock().unwrap().insert(app.key.to_string(), Arc::new(app));
-    }
-
-    fn authorise(&self, app: &str, token: &str, user: &str, expires_unix: u64) {
-        let session = Session { user: user.into(), scopes: vec!["orders.read".into()], expires_unix };
-        self.sessions.lock().unwrap().insert((app.to_owned(), token.to_owned()), Arc::new(session));
-    }
-
-    fn answer(&self, found: Option<Arc<App>>) -> Lookup {
-        match found {
-            _ if self.is_away.load(Ordering::Relaxed) => Lookup::Unavailable,
-            Some(app) => Lookup::Found(app),
-            None => Lookup::Unknown,
-        }
-    }
+/// The application `shop` with this public key.
+fn app_with_key(public: &[u8]) -> String {
+    use base64::Engine as _;
+    let public = base64::engine::general_purpose::STANDARD.encode(public);
+    app("shop", &format!("public_keys = [{{ id = \"ed\", key = \"{public}\" }}]"))
 }
 
-impl Directory for Known {
-    fn find<'a>(&'a self, key: &'a str, _now_unix: u64) -> Asked<'a, Lookup> {
-        let found = self.apps.lock().unwrap().get(key).cloned();
-        Box::pin(std::future::ready(self.answer(found)))
+/// Gives a site another catalog, and the secrets of its applications.
+fn publish(site: &Site, catalog: &str) {
+    for (name, text) in [("one", "the one before"), ("two", SECRET), ("api", API_SECRET)] {
+        site.write(name, text);
     }
-
-    fn find_by_subject<'a>(&'a self, subject: &'a str, _now_unix: u64) -> Asked<'a, Lookup> {
-        let apps = self.apps.lock().unwrap();
-        let found = apps.values().find(|app| app.subjects.iter().any(|known| **known == *subject)).cloned();
-        Box::pin(std::future::ready(self.answer(found)))
-    }
-
-    fn find_session<'a>(&'a self, app_key: &'a str, token: &'a str, _now_unix: u64) -> Asked<'a, SessionLookup> {
-        let found = self.sessions.lock().unwrap().get(&(app_key.to_owned(), token.to_owned())).cloned();
-        Box::pin(std::future::ready(found.map_or(SessionLookup::Unknown, SessionLookup::Found)))
-    }
-
-    fn api_key_hashes(&self, app_key: &str, secret: &[u8]) -> [[u8; 32]; 2] {
-        [hash(app_key, secret); 2]
-    }
-}
-
-fn hash(app_key: &str, secret: &[u8]) -> [u8; 32] {
-    let digest = digest::digest(&digest::SHA256, &[app_key.as_bytes(), b".", secret].concat());
-    digest.as_ref().try_into().unwrap()
-}
-
-fn secret(id: &str, text: &str) -> AppSecret {
-    AppSecret { id: id.into(), secret: Secret::new(text.into()), created_unix: 0, expires_unix: None }
-}
-
-/// An application with one of everything.
-pub(crate) fn app(key: &str) -> App {
-    App {
-        key: key.into(),
-        name: key.into(),
-        owner: None,
-        status: Status::Enabled,
-        expires_unix: None,
-        plan: None,
-        class: None,
-        packages: Vec::new(),
-        networks: Vec::new(),
-        field_level: 0,
-        schemes: Scheme::ALL.to_vec(),
-        secrets: vec![secret("one", "the one before"), secret("two", SECRET)],
-        public_keys: Vec::new(),
-        api_keys: vec![ApiKeyHash { id: "a".into(), hash: hash(key, API_SECRET.as_bytes()), expires_unix: None }],
-        subjects: vec![format!("CN={key}").into()],
-        platform_md5: true,
-        version: 1,
-    }
-}
-
-fn public_key(bytes: &[u8]) -> AppPublicKey {
-    AppPublicKey { id: "ed".into(), bytes: bytes.try_into().unwrap() }
+    site.write("catalog.toml", catalog);
+    let outcome = site.gateway.live.reload();
+    assert!(matches!(outcome, ReloadOutcome::Replaced(_)), "{outcome:?}");
 }
 
 /// The APIs `any` (two paths), `plain`, `user` and `open` of one service; `more` is written to `any`.
@@ -135,12 +69,14 @@ fn catalog(service: &Service, more: &str) -> String {
 }
 
 /// A gateway that knows the application `shop`.
-pub(crate) async fn start(service: &Service, more: &str, settings: &str) -> (Site, Arc<Known>) {
-    let site = Site::with(&catalog(service, more), settings).await;
-    let known = Arc::new(Known::default());
-    known.add(app("shop"));
-    site.gateway.identity.know(Arc::clone(&known) as Arc<dyn Directory>);
-    (site, known)
+pub(crate) async fn start(service: &Service, more: &str, settings: &str) -> Site {
+    start_with(&(catalog(service, more) + &app("shop", "")), settings).await
+}
+
+async fn start_with(catalog: &str, settings: &str) -> Site {
+    let site = Site::with("", settings).await;
+    publish(&site, catalog);
+    site
 }
 
 /// A call that is put together.

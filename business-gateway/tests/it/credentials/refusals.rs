@@ -1,12 +1,12 @@
 //! What does not pass, what the caller is told, and what the edge is told.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use business_gateway::store::apps::{Scheme, Status};
 use gatehouse_shared::clock;
 use gatehouse_shared::hop::Auth;
 
-use super::{API_SECRET, Made, SECRET, app, outcome, seen, start};
+use super::{API_SECRET, Made, SECRET, app, catalog, outcome, seen, start, start_with};
 use crate::support::client::{BOTH, Edge};
 use crate::support::service::Service;
 
@@ -21,10 +21,13 @@ fn good() -> String {
 #[tokio::test]
 async fn each_reason_has_its_code() {
     let service = Service::start().await;
-    let (site, known) = start(&service, "", "").await;
-    known.add(business_gateway::store::apps::App { status: Status::Disabled, ..app("off") });
-    known.add(business_gateway::store::apps::App { expires_unix: Some(1), ..app("over") });
-    known.add(business_gateway::store::apps::App { schemes: vec![Scheme::Signature], ..app("strict") });
+    let apps = [
+        app("shop", ""),
+        app("off", "status = \"disabled\""),
+        app("over", "expires = \"2020-01-01T00:00:00Z\""),
+        app("strict", "schemes = [\"signature\"]"),
+    ];
+    let site = start_with(&(catalog(&service, "") + &apps.concat()), "").await;
     let get = |target: &str, headers: &[(&str, &str)]| Made::new("GET", target, headers, "");
     let cases: Vec<(Made, u16, &str, Auth)> = vec![
         (get("/any", &[]), 401, "credentials_missing", Auth::Anonymous),
@@ -75,7 +78,7 @@ async fn each_reason_has_its_code() {
 #[tokio::test]
 async fn a_body_that_was_changed_is_refused() {
     let service = Service::start().await;
-    let (site, _known) = start(&service, "", "").await;
+    let site = start(&service, "", "").await;
     for protocol in BOTH {
         let mut edge = Edge::connect(site.address, protocol).await;
         let nonce = format!("{protocol:?}");
@@ -95,7 +98,7 @@ async fn a_body_that_was_changed_is_refused() {
 #[tokio::test]
 async fn nobody_learns_which_applications_there_are() {
     let service = Service::start().await;
-    let (site, _known) = start(&service, "", "").await;
+    let site = start(&service, "", "").await;
     let prover = &site.gateway.identity.prover;
     let counts =
         || [&prover.hmacs, &prover.md5s, &prover.ed25519s, &prover.secrets].map(|count| count.load(Ordering::Relaxed));
@@ -153,22 +156,23 @@ async fn nobody_learns_which_applications_there_are() {
 #[tokio::test]
 async fn what_cannot_be_known_is_no_401() {
     let service = Service::start().await;
-    let (site, known) = start(&service, "", "").await;
-    known.is_away.store(true, Ordering::Relaxed);
+    let settings = "[store]\nkind = \"redis\"\nurls = [\"unix:///nowhere/redis.sock\"]\n\
+        [apps]\nsealing_keys = [{ id = \"1\", secret = { file = \"hop.key\" } }]\ncheck_key = { file = \"hop.key\" }\n";
+    let site = start(&service, "", settings).await;
     let mut edge = Edge::connect(site.address, BOTH[0]).await;
-    for call in [with_key("/any", &good()), Made::new("GET", "/any", &[], "").signed("shop", SECRET, "n", 0)] {
+    let signed = |key: &str| Made::new("GET", "/any", &[], "").signed(key, SECRET, "n", 0);
+    for call in [with_key("/any", "elsewhere.k3y"), signed("elsewhere")] {
         let answer = call.send(&mut edge).await;
         assert_eq!(outcome(&answer), (503, "identity_unavailable".to_owned()));
         assert_eq!(answer.header("retry-after"), "1");
     }
-    known.is_away.store(false, Ordering::Relaxed);
-    assert_eq!(outcome(&with_key("/any", &good()).send(&mut edge).await), (200, "ok".to_owned()));
+    assert_eq!(outcome(&signed("shop").send(&mut edge).await), (200, "ok".to_owned()), "that one is in a file");
 }
 
 #[tokio::test]
 async fn open_apis_take_everybody_and_look_at_credentials_unless_told_not_to() {
     let service = Service::start().await;
-    let (site, _known) = start(&service, "", "").await;
+    let site = start(&service, "", "").await;
     let mut edge = Edge::connect(site.address, BOTH[1]).await;
     let forged = [("x-gatehouse-app", "shop"), ("x-gatehouse-user", "root")];
     let answer = Made::new("GET", "/open", &forged, "").send(&mut edge).await;
@@ -188,20 +192,25 @@ async fn open_apis_take_everybody_and_look_at_credentials_unless_told_not_to() {
 #[tokio::test]
 async fn apis_for_users_need_a_session_that_counts() {
     let service = Service::start().await;
-    let (site, known) = start(&service, "", "").await;
-    let now = clock::unix_ms() / 1000;
-    known.authorise("shop", "good", "alice", now + 60);
-    known.authorise("shop", "old", "alice", now - 1);
-    known.authorise("other", "others", "alice", now + 60);
+    let site = start(&service, "", "").await;
+    let authorize = async |life: Duration| {
+        let scopes = vec!["orders.read".to_owned()];
+        site.gateway.apps.authorize("shop", "alice".to_owned(), scopes, life).await.unwrap().0.clear
+    };
+    let (good_one, short) = (authorize(Duration::from_secs(600)).await, authorize(Duration::from_secs(1)).await);
     let mut edge = Edge::connect(site.address, BOTH[0]).await;
-    for (token, expected) in [("old", "user_expired"), ("others", "user_missing"), ("none", "user_missing")] {
-        let call = Made::new("GET", "/user", &[("x-api-key", &good()), ("x-session-token", token)], "");
-        assert_eq!(outcome(&call.send(&mut edge).await), (401, expected.to_owned()), "{token}");
+    let with = |token: &str| Made::new("GET", "/user", &[("x-api-key", &good()), ("x-session-token", token)], "");
+    assert_eq!(outcome(&with("none").send(&mut edge).await), (401, "user_missing".to_owned()));
+    let over = clock::unix_ms() + 1_000;
+    while clock::unix_ms() < over + 1_000 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let call = Made::new("GET", "/user", &[("x-api-key", &good()), ("x-session-token", "good")], "");
+    assert_eq!(outcome(&with(&short).send(&mut edge).await), (401, "user_expired".to_owned()));
+    let call = with(&good_one);
     let answer = call.send(&mut edge).await;
     assert_eq!(outcome(&answer), (200, "ok".to_owned()));
     assert_eq!(seen(&answer, "x-gatehouse-user").as_deref(), Some("alice"));
+    assert_eq!(seen(&answer, "x-gatehouse-scopes").as_deref(), Some("orders.read"));
     assert_eq!(seen(&answer, "x-session-token"), None);
     let line = site.line(|line| line["user"] == "alice").await;
     assert_eq!((&line["app"], &line["scheme"]), (&"shop".into(), &"api-key".into()));
@@ -210,7 +219,7 @@ async fn apis_for_users_need_a_session_that_counts() {
 #[tokio::test]
 async fn a_certificate_counts_where_the_call_says_nothing_itself() {
     let service = Service::start().await;
-    let (site, _known) = start(&service, "", "").await;
+    let site = start(&service, "", "").await;
     let mut edge = Edge::connect(site.address, BOTH[0]).await;
     let plain = Made::new("GET", "/any", &[], "");
     let answer = edge.exchange(plain.request(Some("CN=shop"))).await;

@@ -1,9 +1,6 @@
 //! A signed call counts once: on the node that took it, and in the fleet where the API says so.
 
-use std::sync::Arc;
 use std::time::Duration;
-
-use business_gateway::admit::app::directory::Directory;
 
 use super::{Made, SECRET, outcome, start};
 use crate::support::client::{BOTH, Edge};
@@ -25,7 +22,7 @@ fn replayed() -> (u16, String) {
 #[tokio::test]
 async fn the_same_node_takes_a_call_once() {
     let service = Service::start().await;
-    let (site, _known) = start(&service, "replay = \"node\"", "").await;
+    let site = start(&service, "replay = \"node\"", "").await;
     let mut edge = Edge::connect(site.address, BOTH[0]).await;
     let first = call("GET", "once");
     assert_eq!(outcome(&first.send(&mut edge).await), ok());
@@ -43,7 +40,7 @@ async fn the_same_node_takes_a_call_once() {
 #[tokio::test]
 async fn a_node_that_remembers_as_much_as_it_may_refuses() {
     let service = Service::start().await;
-    let (site, _known) = start(&service, "", "[credentials]\nnonces_max = 2\n").await;
+    let site = start(&service, "", "[credentials]\nnonces_max = 2\n").await;
     let mut edge = Edge::connect(site.address, BOTH[0]).await;
     for nonce in ["1", "2"] {
         assert_eq!(outcome(&call("GET", nonce).send(&mut edge).await), ok());
@@ -56,7 +53,7 @@ async fn a_node_that_remembers_as_much_as_it_may_refuses() {
 #[tokio::test]
 async fn an_api_may_take_calls_again() {
     let service = Service::start().await;
-    let (site, _known) = start(&service, "replay = \"off\"", "").await;
+    let site = start(&service, "replay = \"off\"", "").await;
     let mut edge = Edge::connect(site.address, BOTH[0]).await;
     let again = call("POST", "n");
     for _ in 0..3 {
@@ -69,9 +66,8 @@ async fn another_node_of_the_fleet_refuses_what_one_took() {
     let service = Service::start().await;
     let dir = tempfile::tempdir().unwrap();
     let redis = RedisServer::start(dir.path()).await;
-    let (one, known) = start(&service, "", &redis.toml()).await;
-    let (two, _other) = start(&service, "", &redis.toml()).await;
-    drop(known);
+    let one = start(&service, "", &redis.toml()).await;
+    let two = start(&service, "", &redis.toml()).await;
     let mut first = Edge::connect(one.address, BOTH[0]).await;
     let mut second = Edge::connect(two.address, BOTH[1]).await;
     // What changes something is remembered by the fleet without being told to.
@@ -91,8 +87,8 @@ async fn without_the_store_an_api_is_closed_or_open_as_it_says() {
     let dir = tempfile::tempdir().unwrap();
     let mut redis = RedisServer::start(dir.path()).await;
     let settings = format!("{}command_timeout = \"100ms\"\n", redis.toml());
-    let (closed, _known) = start(&service, "replay = \"fleet\"", &settings).await;
-    let (open, _other) = start(&service, "replay = \"fleet\"\nreplay_on_store_failure = \"open\"", &settings).await;
+    let closed = start(&service, "replay = \"fleet\"", &settings).await;
+    let open = start(&service, "replay = \"fleet\"\nreplay_on_store_failure = \"open\"", &settings).await;
     let mut to_closed = Edge::connect(closed.address, BOTH[0]).await;
     let mut to_open = Edge::connect(open.address, BOTH[0]).await;
     assert_eq!(outcome(&call("GET", "1").send(&mut to_closed).await), ok());
@@ -119,8 +115,7 @@ async fn without_the_store_an_api_is_closed_or_open_as_it_says() {
 #[tokio::test]
 async fn a_fleet_without_a_store_is_a_mistake_that_check_names() {
     let service = Service::start().await;
-    let (site, known) = start(&service, "", "").await;
-    let _directory: Arc<dyn Directory> = known;
+    let site = start(&service, "", "").await;
     let text = std::fs::read_to_string(site.config().join("catalog.toml")).unwrap();
     site.write("catalog.toml", &text.replacen("path = \"/any\"", "path = \"/any\"\nreplay = \"fleet\"", 1));
     let gatehouse_shared::live::ReloadOutcome::Failed(errors) = site.gateway.live.reload() else { panic!("loaded") };

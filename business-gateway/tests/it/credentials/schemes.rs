@@ -7,7 +7,7 @@ use base64::Engine as _;
 use gatehouse_shared::clock;
 use serde_json::Value;
 
-use super::{Known, Made, app, catalog, outcome, public_key, seen, seen_target};
+use super::{Made, app_with_key, catalog, outcome, publish, seen, seen_target};
 use crate::support::Site;
 use crate::support::client::{BOTH, Edge};
 use crate::support::service::Service;
@@ -63,19 +63,12 @@ fn issuers() -> String {
 #[tokio::test]
 async fn calls_that_somebody_else_signed_are_accepted_in_every_scheme() {
     let service = Service::start().await;
-    let site = Site::start(&catalog(&service, "")).await;
+    let site = Site::start("").await;
     let config = site.config();
     python(&["keys", config.to_str().unwrap()]);
-    site.write("catalog.toml", &(catalog(&service, "") + &issuers()));
-    let outcome_of_reload = site.gateway.live.reload();
-    assert!(matches!(outcome_of_reload, gatehouse_shared::live::ReloadOutcome::Replaced(2)), "{outcome_of_reload:?}");
     let public = std::fs::read_to_string(config.join("app.pub")).unwrap();
     let public = base64::engine::general_purpose::STANDARD.decode(public).unwrap();
-    let known = std::sync::Arc::new(Known::default());
-    let mut shop = app("shop");
-    shop.public_keys = vec![public_key(&public)];
-    known.add(shop);
-    site.gateway.identity.know(known);
+    publish(&site, &(catalog(&service, "") + &issuers() + &app_with_key(&public)));
 
     for protocol in BOTH {
         let mut edge = Edge::connect(site.address, protocol).await;

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use super::{API_SECRET, SECRET, app, public_key, start, write};
+use super::{API_SECRET, SECRET, app_with_key, catalog, start_with, write};
 use crate::support::client::{Said, sign};
 use crate::support::service::Service;
 
@@ -17,14 +17,12 @@ fn printed(arguments: &[&str], secret: &str) -> String {
 #[tokio::test]
 async fn what_it_prints_is_accepted() {
     let service = Service::start().await;
-    let (site, known) = start(&service, "", "").await;
     let dir = tempfile::tempdir().unwrap();
     let random = ring::rand::SystemRandom::new();
     let pkcs8 = ring::signature::Ed25519KeyPair::generate_pkcs8(&random).unwrap();
     let pair = ring::signature::Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap();
-    let mut shop = app("shop");
-    shop.public_keys = vec![public_key(ring::signature::KeyPair::public_key(&pair).as_ref())];
-    known.add(shop);
+    let shop = app_with_key(ring::signature::KeyPair::public_key(&pair).as_ref());
+    let site = start_with(&(catalog(&service, "") + &shop), "").await;
     let pem = {
         use base64::Engine as _;
         let text = base64::engine::general_purpose::STANDARD.encode(pkcs8.as_ref());

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use super::{Known, Made, app, outcome, seen};
+use super::{Made, app, outcome, publish, seen};
 use crate::support::client::{BOTH, Edge};
 use crate::support::service::Service;
 use crate::support::{SOON, Site, catalog};
@@ -74,10 +74,8 @@ async fn keys_are_fetched_kept_and_asked_for_again() {
          jwks_url = \"http://{}/keys?v=1\"\nrefresh = \"1h\"\nrefresh_min = \"50ms\"\njwks_max = \"2KiB\"\n",
         issuer.address
     );
-    let site = Site::start(&text).await;
-    let known = Arc::new(Known::default());
-    known.add(app("shop"));
-    site.gateway.identity.know(known);
+    let site = Site::start("").await;
+    publish(&site, &(text + &app("shop", "")));
     let pair = |seed: u8| Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap();
     let (one, two) = (pair(1), pair(2));
     let mut edge = Edge::connect(site.address, BOTH[0]).await;
@@ -165,10 +163,8 @@ async fn keys_come_over_tls_from_a_server_that_is_trusted_and_no_other() {
     let (certificate, address) = https_issuer(json!({"keys": [key]}).to_string()).await;
     let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap().cert.pem();
     let text = catalog(&[service.address], "").replace("access = \"open\"", "access = \"app\"");
-    let site = Site::start(&text).await;
-    let known = Arc::new(Known::default());
-    known.add(app("shop"));
-    site.gateway.identity.know(known);
+    let text = text + &app("shop", "");
+    let site = Site::start("").await;
     site.write("other.pem", &other);
     site.write("right.pem", &certificate);
     let with = |authorities: &str| {
@@ -179,8 +175,7 @@ async fn keys_come_over_tls_from_a_server_that_is_trusted_and_no_other() {
         )
     };
     let mut edge = Edge::connect(site.address, BOTH[0]).await;
-    site.write("catalog.toml", &with("other.pem"));
-    site.gateway.live.reload();
+    publish(&site, &with("other.pem"));
     let failed = "gatehouse_business_issuer_refreshes_total{issuer=\"accounts\",result=\"failed\"} 0";
     crate::support::until("a refused certificate", || {
         let text = site.gateway.metrics.render();
@@ -188,7 +183,6 @@ async fn keys_come_over_tls_from_a_server_that_is_trusted_and_no_other() {
     })
     .await;
     assert_eq!(outcome(&bearer("1", &pair).send(&mut edge).await), (503, "identity_unavailable".to_owned()));
-    site.write("catalog.toml", &with("right.pem"));
-    site.gateway.live.reload();
+    publish(&site, &with("right.pem"));
     until_accepted(&mut edge, "1", &pair).await;
 }
