@@ -89,7 +89,8 @@ pub fn find<'a>(catalog: &'a Catalog, authority: &str, path: &str, method: &Meth
 }
 
 /// The host of an authority, without port and final dot.
-fn host_of(authority: &str) -> &str {
+#[must_use]
+pub fn host_of(authority: &str) -> &str {
     let host = match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
         _ => authority,
