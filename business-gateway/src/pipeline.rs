@@ -21,7 +21,9 @@ use crate::accept::body::Upload;
 use crate::accept::caught::caught;
 use crate::accept::connection::Connection;
 use crate::accept::hop;
-use crate::admit::api;
+use crate::admit::caller::Caller;
+use crate::admit::flow_rule::{Facts, judge};
+use crate::admit::{api, permission};
 use crate::dispatch;
 use crate::dispatch::plan::Plan;
 use crate::dispatch::request::{Notes, rewrite};
@@ -148,7 +150,8 @@ async fn run(policy: &Policy, request: Request<Incoming>, record: &mut Record) -
     let (mut parts, body) = request.into_parts();
 
     // accept: it came through the edge, and its body is bounded.
-    let hop = match hop::check(&policy.hop, &parts, record.unix_ms()) {
+    let unix_ms = record.unix_ms();
+    let hop = match hop::check(&policy.hop, &parts, unix_ms) {
         Ok(hop) => hop,
         Err(refusal) => {
             record.is_stray(parts.uri.path());
@@ -168,6 +171,13 @@ async fn run(policy: &Policy, request: Request<Incoming>, record: &mut Record) -
         until(deadline, upload.wait_for_first_piece()).await??;
     }
 
+    // admit: its caller may call it, and operators have nothing against it.
+    let caller = &*record.caller.get_or_insert_with(Caller::anonymous);
+    let facts = Facts::of(&api, caller, hop, &authority, unix_ms);
+    permission::check(&api.permission, &policy.catalog.packages, caller, &facts, &parts)?;
+    judge::request(&api.flow_rules, &facts, &mut parts, &mut record.flow)?;
+    let kept = api.flow_rules.keep(&parts);
+
     // dispatch: a service answers it.
     let trace = record.trace.unwrap_or_else(|| TraceContext::start(&hop.request_id));
     let traceparent = trace.to_header();
@@ -180,5 +190,9 @@ async fn run(policy: &Policy, request: Request<Incoming>, record: &mut Record) -
     let answer = dispatch::run(Plan::new(&api, call, began, deadline), request, &mut record.dispatch).await?;
 
     // respond: with what the edge may see of it.
-    Ok(shape(answer, policy.body_idle))
+    let mut answer = shape(answer, policy.body_idle);
+    if let Some(kept) = kept {
+        judge::answer(&api.flow_rules, &facts, &kept, &mut answer, &mut record.flow);
+    }
+    Ok(answer)
 }

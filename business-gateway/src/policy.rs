@@ -10,6 +10,7 @@ use gatehouse_shared::hop::HopKeys;
 use gatehouse_shared::live::{Load, Loaded};
 use gatehouse_shared::telemetry::access_log;
 
+use crate::admit::flow_rule;
 use crate::config::{self, Config, Drain, Process};
 use crate::dispatch::service::Surroundings;
 use crate::store::catalog::Catalog;
@@ -25,6 +26,8 @@ pub struct Policy {
     pub hop: HopKeys,
     /// Services and APIs.
     pub catalog: Catalog,
+    /// What bounds expressions and scripts.
+    pub flow: flow_rule::Bounds,
     /// The zone of this node, which a running process keeps from its start.
     pub zone: Option<String>,
     /// Between two pieces of an answer's body.
@@ -53,11 +56,13 @@ impl Load for Policy {
             written.as_ref().map_or_else(dispatch::Config::default, |written| written.value.upstream.clone());
         let zone_as_written = || written.as_ref().and_then(|written| written.value.process.zone.clone());
         let zone = before.map_or_else(zone_as_written, |before| before.zone.clone());
-        let surroundings = Surroundings { defaults: &defaults, zone: zone.as_deref() };
+        let flow = written.as_ref().map(|written| flow_rule::Bounds::compile(&written.value.flow, &written.positions));
+        let flow = flow.and_then(|flow| errors.collect(flow)).unwrap_or_default();
+        let surroundings = Surroundings { defaults: &defaults, zone: zone.as_deref(), flow: &flow };
         let catalog = catalog.and_then(|catalog| {
             errors.collect(Catalog::compile(&catalog, surroundings, before.map(|before| &before.catalog)))
         });
-        let compiled = written.and_then(|written| errors.collect(compile(&written, catalog, zone, &mut sources)));
+        let compiled = written.and_then(|written| errors.collect(compile(&written, catalog, flow, zone, &mut sources)));
         match compiled {
             Some(policy) if errors.is_empty() => {
                 warn_of_changes_that_need_a_restart(before, &policy);
@@ -71,6 +76,7 @@ impl Load for Policy {
 fn compile(
     written: &Document<Config>,
     catalog: Option<Catalog>,
+    flow: flow_rule::Bounds,
     zone: Option<String>,
     sources: &mut Sources,
 ) -> Result<Policy, ConfigErrors> {
@@ -90,6 +96,7 @@ fn compile(
         accept,
         hop,
         catalog,
+        flow,
         zone,
         body_idle: config.upstream.body_idle_timeout.get(),
         store,

@@ -11,8 +11,10 @@ use http::Method;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::flow_rule::ApiRules;
 use super::matcher::Miss;
 use super::path::PathTemplate;
+use super::permission::ApiPermission;
 use crate::dispatch::service::Service;
 use crate::metrics::ApiMetrics;
 use crate::store::catalog::Catalog;
@@ -39,6 +41,15 @@ pub struct Config {
     pub raw_path: bool,
     /// Time from the end of the request's body to the head of the answer. Default: the service's.
     pub timeout: Option<HumanDuration>,
+    /// Scopes that a token or session needs; credentials that carry none are not limited by them. Default: none.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// A CEL expression that must be true of a call. Example: `"client.within('10.0.0.0/8')"`. Default: none.
+    pub condition: Option<String>,
+    /// `[[flow_rule]]`s that are judged, beside those that name this API; in the order in which the catalog lists them.
+    /// Default: none.
+    #[serde(default)]
+    pub flow_rules: Vec<String>,
 }
 
 /// An API as compiled.
@@ -57,6 +68,10 @@ pub struct Api {
     pub path_to_service: PathToService,
     /// From the end of the request's body to the head of the answer.
     pub timeout: Duration,
+    /// What it asks of its callers.
+    pub permission: ApiPermission,
+    /// What operators say of its calls.
+    pub flow_rules: ApiRules,
     /// Where its calls are counted; looked up at the first call.
     pub metrics: OnceLock<ApiMetrics>,
 }

@@ -260,7 +260,9 @@ pub fn check(
     }
     let scopes = caller.scopes.as_deref();
     if let Some(app) = &caller.app {
-        if !app.networks.is_empty() && !app.networks.iter().any(|network| network.contains(&facts.client.to_canonical())) {
+        if !app.networks.is_empty()
+            && !app.networks.iter().any(|network| network.contains(&facts.client.to_canonical()))
+        {
             return Err(Refusal::Address);
         }
         if permission.audience != Audience::Anyone {
@@ -298,12 +300,7 @@ impl Grants {
 }
 
 impl Package {
-    fn check(
-        &self,
-        scopes: Option<&[Arc<str>]>,
-        facts: &Facts<'_>,
-        parts: &Parts,
-    ) -> Result<(), Refusal> {
+    fn check(&self, scopes: Option<&[Arc<str>]>, facts: &Facts<'_>, parts: &Parts) -> Result<(), Refusal> {
         let is_inside = |client: IpAddr| self.networks.iter().any(|network| network.contains(client));
         if !self.networks.is_empty() && !is_inside(facts.client) {
             return Err(Refusal::Address);

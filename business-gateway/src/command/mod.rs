@@ -4,6 +4,7 @@ mod run;
 mod check;
 mod schema;
 mod token;
+mod flow;
 mod reference;
 
 use std::error::Error;
@@ -25,6 +26,9 @@ pub enum Command {
     Check(ConfigDir),
     /// Print the JSON schema of a configuration file, for editors
     Schema(schema::Arguments),
+    /// Try flow rules on made-up calls
+    #[command(subcommand)]
+    Flow(flow::Command),
     /// Manage the tokens of the admin listener
     #[command(subcommand)]
     Token(token::Command),
@@ -49,6 +53,7 @@ impl Command {
             Self::Run(config) => run::run(&config.dir),
             Self::Check(config) => check::run(&config.dir),
             Self::Schema(arguments) => schema::run(&arguments),
+            Self::Flow(command) => flow::run(&command),
             Self::Token(command) => token::run(&command),
             Self::Reference(arguments) => reference::run(&arguments),
         }

@@ -13,7 +13,10 @@ use super::shape::{RESULT, result};
 use crate::accept::body::UploadError;
 use crate::accept::caught::Panicked;
 use crate::accept::hop::HopRefusal;
+use crate::admit::flow_rule::Refused;
+use crate::admit::flow_rule::effect::Denial;
 use crate::admit::matcher::Miss;
+use crate::admit::permission::Refusal;
 use crate::dispatch::DispatchError;
 use crate::dispatch::request::{REQUEST_ID_HEADER, TargetError};
 use crate::dispatch::wait::Elapsed;
@@ -35,6 +38,8 @@ pub struct Failure {
     pub auth: Auth,
     /// Methods of the path, for a 405.
     allow: Vec<Method>,
+    /// What a flow rule says instead of the reason's status, and its code.
+    denial: Option<Denial>,
 }
 
 /// Whether a service may have executed a call.
@@ -49,7 +54,16 @@ pub enum Executed {
 impl Failure {
     fn new(reason: &'static Reason, executed: Executed) -> Self {
         let retry_after = (reason.status == 503).then_some(1);
-        Self { reason, cause: None, detail: None, retry_after, executed, auth: Auth::Anonymous, allow: Vec::new() }
+        Self {
+            reason,
+            cause: None,
+            detail: None,
+            retry_after,
+            executed,
+            auth: Auth::Anonymous,
+            allow: Vec::new(),
+            denial: None,
+        }
     }
 
     /// A call that is refused before anything of it was executed.
@@ -89,7 +103,7 @@ impl Failure {
     pub fn answer(&self, request_id: &str) -> Response<Outgoing> {
         let body = self.body(request_id);
         let mut answer = Response::new(Outgoing::own(Bytes::from(body)));
-        *answer.status_mut() = StatusCode::from_u16(self.reason.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        *answer.status_mut() = StatusCode::from_u16(self.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = answer.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(problem::CONTENT_TYPE));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -106,7 +120,15 @@ impl Failure {
         answer
     }
 
+    fn status(&self) -> u16 {
+        self.denial.as_ref().map_or(self.reason.status, |denial| denial.status)
+    }
+
     fn body(&self, request_id: &str) -> Vec<u8> {
+        if let Some(denial) = &self.denial {
+            let code = [("rule_code", &denial.code)];
+            return problem::json_with(self.reason, denial.status, request_id, denial.detail.as_deref(), code);
+        }
         problem::json_of_call(self.reason, self.reason.status, request_id, self.detail.as_deref(), self.retry_after)
     }
 
@@ -144,6 +166,27 @@ impl From<Miss> for Failure {
             Miss::Path => Self::new(&problem::API_NOT_FOUND, Executed::No),
             Miss::Method(allow) => Self { allow, ..Self::new(&problem::API_METHOD_NOT_ALLOWED, Executed::No) },
         }
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        let reason = match refusal {
+            Refusal::User => &problem::USER_MISSING,
+            Refusal::Address => &problem::ADDRESS_REFUSED,
+            Refusal::Package => &problem::PERMISSION_MISSING,
+            Refusal::Scope => &problem::SCOPE_MISSING,
+            Refusal::Condition | Refusal::Failed => &problem::CONDITION_REFUSED,
+        };
+        Self::new(reason, Executed::No).because(&refusal)
+    }
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        let reason = if refused.denial.is_some() { &problem::FLOW_RULE_DENIED } else { &problem::FLOW_RULE_FAILED };
+        let failure = Self::new(reason, Executed::No).because(&refused);
+        Self { denial: refused.denial, ..failure }
     }
 }
 

@@ -156,7 +156,9 @@ impl Effects {
     pub fn set_header(&mut self, name: &str, value: &str) -> Result<(), EffectError> {
         self.make_room()?;
         let name = header_name(name)?;
-        let value = Some(value).filter(|value| value.len() <= VALUE_MAX).map(|value| HeaderValue::from_bytes(value.trim().as_bytes()));
+        let value = Some(value)
+            .filter(|value| value.len() <= VALUE_MAX)
+            .map(|value| HeaderValue::from_bytes(value.trim().as_bytes()));
         let Some(Ok(value)) = value else { return Err(EffectError::Value(name.to_string())) };
         self.headers.push((name, Some(value)));
         Ok(())
@@ -228,7 +230,8 @@ impl Effects {
         for (name, value) in &self.query {
             query = with_parameter(&query, name, value.as_deref());
         }
-        let target = if query.is_empty() { parts.uri.path().to_owned() } else { format!("{}?{query}", parts.uri.path()) };
+        let target =
+            if query.is_empty() { parts.uri.path().to_owned() } else { format!("{}?{query}", parts.uri.path()) };
         // Everything in it is percent-encoded, so it is a target.
         if let Ok(target) = PathAndQuery::try_from(target) {
             let mut uri = std::mem::take(&mut parts.uri).into_parts();
@@ -275,12 +278,28 @@ pub fn header_name(name: &str) -> Result<HeaderName, EffectError> {
 /// What belongs to a connection, to the framing, or to the tiers, which write it themselves.
 fn is_out_of_reach(name: &HeaderName) -> bool {
     const OWN: [&str; 11] = [
-        "keep-alive", "proxy-connection", "forwarded", "x-real-ip", "x-request-id", "traceparent", "tracestate",
-        "x-request-deadline-ms", "http2-settings", "expect", "date",
+        "keep-alive",
+        "proxy-connection",
+        "forwarded",
+        "x-real-ip",
+        "x-request-id",
+        "traceparent",
+        "tracestate",
+        "x-request-deadline-ms",
+        "http2-settings",
+        "expect",
+        "date",
     ];
     let framing = [
-        header::HOST, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION, header::TE, header::TRAILER,
-        header::UPGRADE, header::PROXY_AUTHENTICATE, header::PROXY_AUTHORIZATION,
+        header::HOST,
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
+        header::CONNECTION,
+        header::TE,
+        header::TRAILER,
+        header::UPGRADE,
+        header::PROXY_AUTHENTICATE,
+        header::PROXY_AUTHORIZATION,
     ];
     framing.contains(name)
         || OWN.contains(&name.as_str())
@@ -296,9 +315,25 @@ mod tests {
     #[test]
     fn what_belongs_to_the_connection_or_the_tiers_is_out_of_reach() {
         for name in [
-            "Connection", "keep-alive", "TE", "trailer", "Transfer-Encoding", "upgrade", "proxy-authorization", "Content-Length",
-            "host", "x-gatehouse-hop", "X-Gatehouse-Result", "x-gatehouse", "x_gatehouse_hop", "x-forwarded-for", "x-real-ip",
-            "x-request-id", "", "a b", "x\r\ny",
+            "Connection",
+            "keep-alive",
+            "TE",
+            "trailer",
+            "Transfer-Encoding",
+            "upgrade",
+            "proxy-authorization",
+            "Content-Length",
+            "host",
+            "x-gatehouse-hop",
+            "X-Gatehouse-Result",
+            "x-gatehouse",
+            "x_gatehouse_hop",
+            "x-forwarded-for",
+            "x-real-ip",
+            "x-request-id",
+            "",
+            "a b",
+            "x\r\ny",
         ] {
             let mut effects = Effects::default();
             assert!(effects.set_header(name, "1").is_err(), "{name}");
@@ -340,7 +375,9 @@ mod tests {
         let mut effects = Effects::default();
         effects.set_status(200).unwrap();
         let mut headers = HeaderMap::new();
-        for (status, after) in [(StatusCode::NOT_MODIFIED, StatusCode::NOT_MODIFIED), (StatusCode::NOT_FOUND, StatusCode::OK)] {
+        for (status, after) in
+            [(StatusCode::NOT_MODIFIED, StatusCode::NOT_MODIFIED), (StatusCode::NOT_FOUND, StatusCode::OK)]
+        {
             let mut status = status;
             effects.change_answer(&mut status, &mut headers);
             assert_eq!(status, after);
@@ -354,7 +391,8 @@ mod tests {
         effects.remove_header("x-old").unwrap();
         effects.set_query("tier", Some("a b")).unwrap();
         effects.set_query("debug", None).unwrap();
-        let request = Request::builder().uri("http://h/a%20b?debug=1&x=2").header("x-old", "1").header("x-plan", "gold");
+        let request =
+            Request::builder().uri("http://h/a%20b?debug=1&x=2").header("x-old", "1").header("x-plan", "gold");
         let mut parts = request.body(()).unwrap().into_parts().0;
         effects.change_request(&mut parts);
         assert_eq!(parts.uri, "http://h/a%20b?x=2&tier=a%20b");

@@ -336,8 +336,7 @@ mod tests {
     #[test]
     fn a_query_is_read_as_forms_are_written() {
         let pairs: Vec<_> = parameters("a=1&b=%41+c&&flag&a=2&%e4=%zz&x=%C3%A4").collect();
-        let expected =
-            [("a", "1"), ("b", "A c"), ("flag", ""), ("a", "2"), ("\u{fffd}", "%zz"), ("x", "\u{e4}")];
+        let expected = [("a", "1"), ("b", "A c"), ("flag", ""), ("a", "2"), ("\u{fffd}", "%zz"), ("x", "\u{e4}")];
         assert_eq!(pairs, expected.map(|(name, value)| (name.into(), value.into())));
         assert_eq!(parameter_count(""), 0);
         assert_eq!(parameter_count("a=1&b"), 2);

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use gatehouse_shared::config::{ConfigErrors, Positions, nearest};
+use gatehouse_shared::hop::VerifiedHop;
+use gatehouse_shared::telemetry::access_log::Line;
 use http::request::Parts;
 use http::{HeaderMap, Method, Response};
 
@@ -13,6 +15,8 @@ use super::expression::Stage;
 use super::input::{AnswerInput, AppInput, Counters, Field, Input};
 use super::rule::{Config, Mode, OnError, Outcome, Rule, RuleError, Surroundings};
 use super::script::Interpreter;
+use crate::admit::api::Api;
+use crate::admit::caller::Caller;
 use crate::store::catalog::At;
 
 /// All rules of a catalog, in the order written.
@@ -41,7 +45,11 @@ impl FlowRules {
         for (index, config) in configs.iter().enumerate() {
             let at = At { positions, path: format!("flow_rule[{index}]") };
             if configs.iter().take(index).any(|other| other.name == config.name) {
-                errors.push(at.error("name", format!("a second flow rule {:?}", config.name), "give each its own name"));
+                errors.push(at.error(
+                    "name",
+                    format!("a second flow rule {:?}", config.name),
+                    "give each its own name",
+                ));
             }
             let before = before.and_then(|before| before.find(&config.name));
             let compiled = Rule::compile(config, &at, &surroundings, before.map(Arc::as_ref));
@@ -65,7 +73,13 @@ impl FlowRules {
     ///
     /// # Errors
     /// Names that no rule has.
-    pub fn of_api(&self, api: &str, named: &[String], at: &At<'_>, written: &[Config]) -> Result<ApiRules, ConfigErrors> {
+    pub fn of_api(
+        &self,
+        api: &str,
+        named: &[String],
+        at: &At<'_>,
+        written: &[Config],
+    ) -> Result<ApiRules, ConfigErrors> {
         let mut errors = ConfigErrors::new();
         for (index, name) in named.iter().enumerate() {
             // One that is written but wrong has its own errors.
@@ -81,7 +95,8 @@ impl FlowRules {
         let is_for_it = |rule: &&Arc<Rule>| {
             named.iter().any(|name| *name == *rule.name) || rule.apis.iter().any(|pattern| pattern.matches(api))
         };
-        let at_stage = |stage| self.rules.iter().filter(is_for_it).filter(|rule| rule.stage == stage).cloned().collect();
+        let at_stage =
+            |stage| self.rules.iter().filter(is_for_it).filter(|rule| rule.stage == stage).cloned().collect();
         errors.into_result(ApiRules::new(at_stage(Stage::Request), at_stage(Stage::Response)))
     }
 }
@@ -151,6 +166,32 @@ pub struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
+    /// The facts of a call.
+    #[must_use]
+    pub fn of(api: &'a Api, caller: &'a Caller, hop: &'a VerifiedHop, host: &'a str, unix_ms: u64) -> Self {
+        let app = caller.app.as_deref().map_or_else(AppInput::default, |app| AppInput {
+            key: &app.key,
+            name: &app.name,
+            owner: app.owner.as_deref().unwrap_or_default(),
+            plan: app.plan.as_deref().unwrap_or_default(),
+            class: app.class.as_deref().unwrap_or_default(),
+            field_level: app.field_level,
+        });
+        Self {
+            app,
+            user: caller.user.as_deref().unwrap_or_default(),
+            scopes: caller.scopes.as_deref().unwrap_or_default(),
+            client: hop.client.ip(),
+            api: &api.name,
+            // Levels come with traffic groups.
+            level: "",
+            host,
+            path: &hop.path,
+            unix_ms,
+            counters: None,
+        }
+    }
+
     /// The call as expressions see it.
     #[must_use]
     pub fn input(&self, parts: &'a Parts) -> Input<'a> {
@@ -180,16 +221,11 @@ impl<'a> Facts<'a> {
     }
 }
 
-/// What rules did to a call that passed.
-#[derive(Debug, Default)]
-pub struct Judged {
-    /// What the quota step charges beside the API's own limits.
-    pub charges: Vec<Charge>,
-}
-
-/// What the log says of the rules of a call.
+/// What is noted of the rules of a call, for the steps that follow and for the log.
 #[derive(Debug, Default)]
 pub struct Notes {
+    /// What the quota step charges beside the API's own limits.
+    pub charges: Vec<Charge>,
     /// The rule that refused it.
     pub denied_by: Option<Arc<str>>,
     /// Rules that would have done something, were they enforced.
@@ -212,20 +248,43 @@ pub struct Refused {
     pub cause: Option<String>,
 }
 
+impl Notes {
+    /// Writes down what there is.
+    pub fn write(&self, line: &mut Line) {
+        line.optional_utf8("flow_rule", self.denied_by.as_deref());
+        for (key, rules) in [("flow_observed", &self.observed), ("flow_failed", &self.failed)] {
+            if !rules.is_empty() {
+                line.texts(key, rules);
+            }
+        }
+        if !self.charges.is_empty() {
+            line.texts("flow_charged", self.charges.iter().map(|charge| format!("{}:{}", charge.limit, charge.cost)));
+        }
+        if !self.tags.is_empty() {
+            line.texts("tags", self.tags.iter().map(|tag| format!("{}={}", tag.name, tag.value)));
+        }
+    }
+
+    /// The value of a tag, set last.
+    #[must_use]
+    pub fn tag(&self, name: &str) -> Option<&str> {
+        self.tags.iter().rev().find(|tag| *tag.name == *name).map(|tag| &*tag.value)
+    }
+}
+
 /// Judges a request by the rules of its API, and changes it as they say.
 ///
 /// # Errors
 /// [`Refused`] by the first rule that refuses it.
-pub fn request(rules: &ApiRules, facts: &Facts<'_>, parts: &mut Parts, notes: &mut Notes) -> Result<Judged, Refused> {
-    let mut judged = Judged::default();
+pub fn request(rules: &ApiRules, facts: &Facts<'_>, parts: &mut Parts, notes: &mut Notes) -> Result<(), Refused> {
     for rule in &rules.request {
         let outcome = rule.effects(&facts.input(parts));
         let Some(effects) = settle(rule, outcome, notes)? else { continue };
         effects.change_request(parts);
-        judged.charges.extend(effects.charges);
+        notes.charges.extend(effects.charges);
         notes.tags.extend(effects.tags);
     }
-    Ok(judged)
+    Ok(())
 }
 
 /// Judges an answer by the rules of its API, and changes it as they say.
@@ -275,3 +334,6 @@ fn settle(rule: &Rule, outcome: Result<Effects, RuleError>, notes: &mut Notes) -
     rule.counters.add(if effects.charges.is_empty() { Outcome::Change } else { Outcome::Charge });
     Ok(Some(effects))
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,7 +27,7 @@ use serde::Deserialize;
 
 pub use self::expression::{Expression, ExpressionError, Place, Stage, Yields};
 pub use self::input::{AppInput, Counters, Input};
-pub use self::judge::{ApiRules, Facts, FlowRules, Judged, Refused};
+pub use self::judge::{ApiRules, Facts, FlowRules, Kept, Notes, Refused};
 pub use self::rule::Config;
 
 /// `[flow]` of `business.toml`: what bounds expressions and scripts.

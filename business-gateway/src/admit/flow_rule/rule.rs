@@ -65,7 +65,7 @@ pub struct Config {
     /// The status of the answer; only for rules on answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_status: Option<u16>,
-    /// Instead of the effects above, a script in Rhai that asks for them on its `call`.
+    /// Instead of the effects above, a script in Rhai that asks for them on its `gate`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub script: Option<String>,
 }
@@ -296,6 +296,14 @@ impl Rule {
     /// # Errors
     /// When it fails or is cut.
     pub fn effects(&self, input: &Input<'_>) -> Result<Effects, RuleError> {
+        self.effects_by(input, None)
+    }
+
+    /// The same with another script in place of the rule's own: one that is counted.
+    ///
+    /// # Errors
+    /// When it fails or is cut.
+    pub fn effects_by(&self, input: &Input<'_>, counted: Option<&Script>) -> Result<Effects, RuleError> {
         if let Some(when) = &self.when
             && !when.test(input).map_err(failed)?
         {
@@ -305,7 +313,7 @@ impl Rule {
             Action::Fixed(effects) => Ok(effects.clone()),
             Action::Computed(computed) => computed.effects(input),
             Action::Script(script) => {
-                let effects = script.run(input, &self.zone).map_err(|error| match error {
+                let effects = counted.unwrap_or(script).run(input, &self.zone).map_err(|error| match error {
                     ScriptError::Cut(text) => RuleError::Cut(text),
                     ScriptError::Failed(text) => RuleError::Failed(text),
                 })?;
@@ -331,6 +339,12 @@ impl Rule {
             Stage::Request => "set_status is for rules on answers",
             Stage::Response => "deny, charge and set_query are for rules on requests",
         }
+    }
+
+    /// The expressions of its effects.
+    pub fn expressions(&self) -> impl Iterator<Item = &Expression> {
+        let computed = if let Action::Computed(computed) = &self.action { Some(computed) } else { None };
+        computed.into_iter().flat_map(Computed::expressions)
     }
 
     /// The zone of its times.
@@ -384,7 +398,8 @@ fn zone(config: &Config, at: &At<'_>) -> Result<TimeZone, ConfigErrors> {
     match config.time_zone.as_deref() {
         None | Some("UTC") => Ok(TimeZone::UTC),
         Some(name) => TimeZone::get(name).map_err(|_error| {
-            at.error("time_zone", format!("no time zone {name:?}"), "write an IANA name, as in \"Asia/Shanghai\"").into()
+            at.error("time_zone", format!("no time zone {name:?}"), "write an IANA name, as in \"Asia/Shanghai\"")
+                .into()
         }),
     }
 }
@@ -403,7 +418,11 @@ fn check_sense(config: &Config, at: &At<'_>) -> Result<(), ConfigErrors> {
     ];
     let written = || changes.iter().filter(|(_, is_written)| *is_written).map(|(key, _)| *key);
     if config.script.is_some() && (config.deny.is_some() || written().next().is_some()) {
-        errors.push(at.error("script", "a script and effects beside it", "let the script ask for the effects on its call"));
+        errors.push(at.error(
+            "script",
+            "a script and effects beside it",
+            "let the script ask for the effects on its gate",
+        ));
     }
     if config.deny.is_some() && written().next().is_some() {
         errors.push(at.error("deny", "a rule that refuses a call does nothing else to it", "make two rules of it"));
@@ -469,7 +488,11 @@ impl Compile<'_> {
         }
         for (index, name) in config.remove_headers.iter().enumerate() {
             if let Err(error) = computed.fixed.remove_header(name) {
-                errors.push(self.at.error(&format!("remove_headers[{index}]"), error.to_string(), "remove another header"));
+                errors.push(self.at.error(
+                    &format!("remove_headers[{index}]"),
+                    error.to_string(),
+                    "remove another header",
+                ));
             }
         }
         for (name, text) in &config.set_query {

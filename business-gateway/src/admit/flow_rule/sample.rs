@@ -108,7 +108,14 @@ impl Sample {
     #[must_use]
     pub fn typical() -> Prepared {
         let text = |text: &str| text.to_owned();
-        let app = SampleApp { key: text("app"), name: text("App"), owner: text("owner"), plan: text("free"), class: text("b"), field_level: 1 };
+        let app = SampleApp {
+            key: text("app"),
+            name: text("App"),
+            owner: text("owner"),
+            plan: text("free"),
+            class: text("b"),
+            field_level: 1,
+        };
         let sample = Self {
             app,
             user: text("user"),
@@ -119,7 +126,13 @@ impl Sample {
             headers: vec![(text("accept"), text("*/*"))],
             ..Self::default()
         };
-        Prepared { method: Method::GET, scopes: vec!["read".into()], headers: HeaderMap::new(), response_headers: HeaderMap::new(), sample }
+        Prepared {
+            method: Method::GET,
+            scopes: vec!["read".into()],
+            headers: HeaderMap::new(),
+            response_headers: HeaderMap::new(),
+            sample,
+        }
     }
 
     /// Makes a call of it.
@@ -127,7 +140,8 @@ impl Sample {
     /// # Errors
     /// When something in it is none of a call.
     pub fn prepare(self) -> Result<Prepared, SampleError> {
-        let method = Method::from_bytes(self.method.as_bytes()).map_err(|_error| SampleError::Method(self.method.clone()))?;
+        let method =
+            Method::from_bytes(self.method.as_bytes()).map_err(|_error| SampleError::Method(self.method.clone()))?;
         Ok(Prepared {
             method,
             scopes: self.scopes.iter().map(|scope| scope.as_str().into()).collect(),

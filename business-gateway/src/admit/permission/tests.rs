@@ -67,7 +67,8 @@ fn ask(permission: &ApiPermission, packages: &Packages, caller: &Caller, method:
     check(permission, packages, caller, &facts, &parts)
 }
 
-const TWO: &str = "[[package]]\nname = \"orders\"\napis = [\"orders.*\"]\n[[package]]\nname = \"stock\"\napis = [\"stock.read\"]\n";
+const TWO: &str =
+    "[[package]]\nname = \"orders\"\napis = [\"orders.*\"]\n[[package]]\nname = \"stock\"\napis = [\"stock.read\"]\n";
 
 #[test]
 fn a_package_grants_what_it_holds_and_nothing_else() {
@@ -94,7 +95,8 @@ fn addresses_of_the_application_and_of_the_package_count() {
     assert_eq!(ask(&orders, &packages, &caller(app(&["orders"], &[])), "GET"), Ok(()));
     assert_eq!(ask(&orders, &packages, &caller(app(&["orders"], &["203.0.113.9/32"])), "GET"), Ok(()));
     assert_eq!(ask(&orders, &packages, &caller(app(&["orders"], &["10.0.0.0/8"])), "GET"), Err(Refusal::Address));
-    let elsewhere = super::tests::packages(&TWO.replacen("apis = ", "networks = [\"10.0.0.0/8\"]\napis = ", 1)).unwrap();
+    let elsewhere =
+        super::tests::packages(&TWO.replacen("apis = ", "networks = [\"10.0.0.0/8\"]\napis = ", 1)).unwrap();
     let orders = api(&elsewhere, "orders.list", &[], None);
     assert_eq!(ask(&orders, &elsewhere, &caller(app(&["orders"], &[])), "GET"), Err(Refusal::Address));
 }

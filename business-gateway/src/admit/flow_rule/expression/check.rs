@@ -19,6 +19,8 @@ use super::{Stage, Yields};
 pub(super) const MATCHES: &str = "@matches";
 /// Bytes of a text of the call.
 const TEXT: u64 = 64 * 1024;
+/// Bytes of a scope; all of them come in one header.
+const SCOPE: u64 = 512;
 /// Bytes of the longest text that an expression may make.
 const TEXT_MAX: u64 = 4 * TEXT;
 /// Bytes of a compiled regular expression.
@@ -34,7 +36,8 @@ pub(super) enum Shape {
     Fraction,
     Text(u64),
     List(u64, Box<Shape>),
-    Dictionary(Box<Shape>),
+    /// What a look-up costs, and what it gives.
+    Dictionary(u64, Box<Shape>),
     /// The entries of an empty list.
     Anything,
 }
@@ -82,7 +85,11 @@ impl Checker {
                 Yields::Text => "a text",
                 Yields::Number => "a whole number",
             };
-            return self.complain(node, format!("{} where {wanted} is needed", checked.shape.name()), "compare or convert it");
+            return self.complain(
+                node,
+                format!("{} where {wanted} is needed", checked.shape.name()),
+                "compare or convert it",
+            );
         }
         self.findings.is_empty().then_some(checked)
     }
@@ -118,7 +125,11 @@ impl Checker {
                     LiteralValue::Double(_) => Shape::Fraction,
                     LiteralValue::String(text) => Shape::Text(length(text.inner())),
                     LiteralValue::Null | LiteralValue::Bytes(_) | LiteralValue::UInt(_) => {
-                        return self.complain(node, "a value that no input is compared with", "write a text, a number, true or false");
+                        return self.complain(
+                            node,
+                            "a value that no input is compared with",
+                            "write a text, a number, true or false",
+                        );
                     }
                 };
                 Some(Checked { shape, cost: 1 })
@@ -134,8 +145,12 @@ impl Checker {
                 }
                 let operand = self.check(&mut select.operand)?;
                 match operand.shape {
-                    Shape::Dictionary(entry) => Some(Checked { shape: *entry, cost: operand.cost.saturating_add(ENTRIES) }),
-                    other => self.complain(node, format!("{} has no field `{}`", other.name(), select.field), "remove it"),
+                    Shape::Dictionary(each, entry) => {
+                        Some(Checked { shape: *entry, cost: operand.cost.saturating_add(each) })
+                    }
+                    other => {
+                        self.complain(node, format!("{} has no field `{}`", other.name(), select.field), "remove it")
+                    }
                 }
             }
             Expr::List(list) => {
@@ -176,12 +191,12 @@ impl Checker {
         }
         // `headers.host` is `headers["host"]`.
         if let Some((table, _)) = path.rsplit_once('.')
-            && Field::by_name(table).is_some_and(|field| matches!(shape_of(field), Shape::Dictionary(_)))
+            && Field::by_name(table).is_some_and(|field| matches!(shape_of(field), Shape::Dictionary(..)))
             && let Expr::Select(select) = &mut part.expr
         {
             let operand = self.check(&mut select.operand)?;
-            let Shape::Dictionary(entry) = operand.shape else { return None };
-            return Some(Checked { shape: *entry, cost: operand.cost.saturating_add(ENTRIES) });
+            let Shape::Dictionary(each, entry) = operand.shape else { return None };
+            return Some(Checked { shape: *entry, cost: operand.cost.saturating_add(each) });
         }
         let prefix = format!("{path}.");
         let names = || Field::ALL.iter().map(|field| field.name());
@@ -222,7 +237,7 @@ impl Checker {
         let range = self.check(&mut part.iter_range)?;
         let (count, entry) = match range.shape {
             Shape::List(count, entry) => (count, *entry),
-            Shape::Dictionary(_) => (ENTRIES, Shape::Text(TEXT)),
+            Shape::Dictionary(..) => (ENTRIES, Shape::Text(TEXT)),
             other => {
                 let message = format!("{} has no entries to go through", other.name());
                 return self.complain(part.iter_range.id, message, "go through a list, headers or query");
@@ -235,7 +250,9 @@ impl Checker {
         let condition = self.check(&mut part.loop_cond);
         let step = self.check(&mut part.loop_step);
         let shape = match (&init.shape, step.as_ref().map(|step| &step.shape)) {
-            (Shape::List(..), Some(Shape::List(added, entry))) => Shape::List(added.saturating_mul(count), entry.clone()),
+            (Shape::List(..), Some(Shape::List(added, entry))) => {
+                Shape::List(added.saturating_mul(count), entry.clone())
+            }
             (shape, _) => shape.clone(),
         };
         self.variables.truncate(outer);
@@ -314,11 +331,19 @@ impl Checker {
         let text = call.target.take().map(|target| *target);
         let mut parts: Vec<IdedExpr> = text.into_iter().chain(std::mem::take(&mut call.args)).collect();
         let (Some(pattern), Some(mut text), true) = (parts.pop(), parts.pop(), parts.is_empty()) else {
-            return self.complain(node, "matches() compares a text with one pattern", "write path.matches(\"^/v[0-9]+/\")");
+            return self.complain(
+                node,
+                "matches() compares a text with one pattern",
+                "write path.matches(\"^/v[0-9]+/\")",
+            );
         };
         let checked = self.check(&mut text)?;
         let Shape::Text(bytes) = checked.shape else {
-            return self.complain(node, format!("matches() is not for {}", checked.shape.name()), "convert it with string()");
+            return self.complain(
+                node,
+                format!("matches() is not for {}", checked.shape.name()),
+                "convert it with string()",
+            );
         };
         let Expr::Literal(LiteralValue::String(literal)) = &pattern.expr else {
             let remedy = "write the pattern in quotes, so that it is compiled once";
@@ -356,8 +381,12 @@ fn operation(name: &str, is_member: bool, parts: &[&Shape]) -> Result<(Shape, u6
         (operators::CONDITIONAL, false, [Bool, yes, no]) => (join(yes, no).ok_or(Misuse::Kinds)?, 0),
         (operators::EQUALS | operators::NOT_EQUALS, false, [Bool, Bool]) => (Bool, 0),
         (
-            operators::EQUALS | operators::NOT_EQUALS | operators::LESS | operators::LESS_EQUALS
-            | operators::GREATER | operators::GREATER_EQUALS,
+            operators::EQUALS
+            | operators::NOT_EQUALS
+            | operators::LESS
+            | operators::LESS_EQUALS
+            | operators::GREATER
+            | operators::GREATER_EQUALS,
             false,
             [one, other],
         ) => match (one, other) {
@@ -383,17 +412,19 @@ fn operation(name: &str, is_member: bool, parts: &[&Shape]) -> Result<(Shape, u6
         },
         (operators::MODULO, false, [Number, Number]) | (operators::NEGATE, false, [Number]) => (Number, 0),
         (operators::NEGATE, false, [Fraction]) => (Fraction, 0),
-        (operators::IN, false, [Text(bytes), Dictionary(_)]) => (Bool, ENTRIES + scan(bytes)),
+        (operators::IN, false, [Text(bytes), Dictionary(each, _)]) => (Bool, each + scan(bytes)),
         (operators::IN, false, [one, List(count, entry)]) => {
             if !matches!(join(one, entry), Some(Bool | Number | Fraction | Text(_))) {
                 return Err(Misuse::Kinds);
             }
             (Bool, count.saturating_mul(1 + scan(&one.bytes())))
         }
-        (operators::INDEX, false, [Dictionary(entry), Text(bytes)]) => ((**entry).clone(), ENTRIES + scan(bytes)),
-        (operators::INDEX, false, [List(_, entry), Number]) if **entry != Anything => ((**entry).clone(), scan(&entry.bytes())),
+        (operators::INDEX, false, [Dictionary(each, entry), Text(bytes)]) => ((**entry).clone(), each + scan(bytes)),
+        (operators::INDEX, false, [List(_, entry), Number]) if **entry != Anything => {
+            ((**entry).clone(), scan(&entry.bytes()))
+        }
         ("size", _, [Text(bytes)]) => (Number, scan(bytes)),
-        ("size", _, [List(..)]) | ("size", false, [Dictionary(_)]) => (Number, ENTRIES),
+        ("size", _, [List(..)]) | ("size", false, [Dictionary(..)]) => (Number, ENTRIES),
         ("contains" | "startsWith" | "endsWith", true, [Text(one), Text(other)]) => {
             (Bool, scan(&one.saturating_add(*other)))
         }
@@ -421,7 +452,9 @@ fn join(one: &Shape, other: &Shape) -> Option<Shape> {
     Some(match (one, other) {
         (Shape::Anything, shape) | (shape, Shape::Anything) => shape.clone(),
         (Shape::Text(one), Shape::Text(other)) => Shape::Text(*one.max(other)),
-        (Shape::List(one, entry), Shape::List(other, more)) => Shape::List(*one.max(other), Box::new(join(entry, more)?)),
+        (Shape::List(one, entry), Shape::List(other, more)) => {
+            Shape::List(*one.max(other), Box::new(join(entry, more)?))
+        }
         (one, other) if one == other => one.clone(),
         _ => return None,
     })
@@ -435,7 +468,7 @@ impl Shape {
             Self::Fraction => "a fraction",
             Self::Text(_) => "a text",
             Self::List(..) => "a list",
-            Self::Dictionary(_) => "a dictionary",
+            Self::Dictionary(..) => "a dictionary",
             Self::Anything => "nothing",
         }
     }
@@ -458,13 +491,19 @@ fn shape_of(field: Field) -> Shape {
     match field.kind() {
         FieldKind::Text => Shape::Text(TEXT),
         FieldKind::Number => Shape::Number,
-        FieldKind::Texts => Shape::List(ENTRIES, Box::new(Shape::Text(TEXT))),
-        FieldKind::Dictionary => Shape::Dictionary(Box::new(Shape::Text(TEXT))),
+        FieldKind::Texts => Shape::List(ENTRIES, Box::new(Shape::Text(SCOPE))),
+        FieldKind::Dictionary => Shape::Dictionary(lookup(field), Box::new(Shape::Text(TEXT))),
         FieldKind::ListDictionary => {
-            Shape::Dictionary(Box::new(Shape::List(ENTRIES, Box::new(Shape::Text(TEXT)))))
+            let values = Shape::List(ENTRIES, Box::new(Shape::Text(TEXT)));
+            Shape::Dictionary(lookup(field), Box::new(values))
         }
-        FieldKind::NumberDictionary => Shape::Dictionary(Box::new(Shape::Number)),
+        FieldKind::NumberDictionary => Shape::Dictionary(lookup(field), Box::new(Shape::Number)),
     }
+}
+
+/// A query is gone through for each look-up; header fields and counters are found by hash.
+fn lookup(field: Field) -> u64 {
+    if matches!(field, Field::Query | Field::QueryAll) { ENTRIES } else { 4 }
 }
 
 /// `a.b.c` for names joined by dots.

@@ -138,9 +138,8 @@ impl Expression {
             complain(message, "go through fewer lists inside one another, or raise flow.cost_max");
         }
         let slots = checker.slots;
-        let looks_at = |fields: &[Field]| {
-            slots.iter().any(|slot| matches!(slot, Slot::Field(field) if fields.contains(field)))
-        };
+        let looks_at =
+            |fields: &[Field]| slots.iter().any(|slot| matches!(slot, Slot::Field(field) if fields.contains(field)));
         let expression = Self {
             text: text.into(),
             root,
@@ -268,30 +267,31 @@ fn short(text: &str) -> String {
 /// The functions of the language, and ours.
 static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
     let mut environment = Env::stdlib();
-    let added = environment
-        .add_overload(check::MATCHES, "gatehouse_matches", vec![STRING_TYPE, DYN_TYPE], |arguments| {
-            let [text, pattern] = arguments.as_slice() else { return Err(no_such(check::MATCHES)) };
-            match (text.downcast_ref::<CelString>(), pattern.downcast_ref::<Pattern>()) {
-                (Some(text), Some(pattern)) => Ok(CowVal::owned(CelBool::from(pattern.0.is_match(text.inner())))),
-                _ => Err(no_such(check::MATCHES)),
-            }
-        })
-        .and_then(|()| {
-            environment.add_member_overload("lower", "gatehouse_lower", STRING_TYPE, vec![], |arguments| {
-                match arguments.first().and_then(|text| text.downcast_ref::<CelString>()) {
-                    Some(text) => Ok(CowVal::owned(CelString::from(text.inner().to_lowercase()))),
-                    None => Err(no_such("lower")),
+    let added =
+        environment
+            .add_overload(check::MATCHES, "gatehouse_matches", vec![STRING_TYPE, DYN_TYPE], |arguments| {
+                let [text, pattern] = arguments.as_slice() else { return Err(no_such(check::MATCHES)) };
+                match (text.downcast_ref::<CelString>(), pattern.downcast_ref::<Pattern>()) {
+                    (Some(text), Some(pattern)) => Ok(CowVal::owned(CelBool::from(pattern.0.is_match(text.inner())))),
+                    _ => Err(no_such(check::MATCHES)),
                 }
             })
-        })
-        .and_then(|()| {
-            environment.add_overload("size", "gatehouse_size", vec![DYN_TYPE], |arguments| {
-                match arguments.first().and_then(|value| value.as_sizer().map(|sizer| sizer.size())) {
-                    Some(size) => Ok(CowVal::owned(size)),
-                    None => Err(no_such("size")),
-                }
+            .and_then(|()| {
+                environment.add_member_overload("lower", "gatehouse_lower", STRING_TYPE, vec![], |arguments| {
+                    match arguments.first().and_then(|text| text.downcast_ref::<CelString>()) {
+                        Some(text) => Ok(CowVal::owned(CelString::from(text.inner().to_lowercase()))),
+                        None => Err(no_such("lower")),
+                    }
+                })
             })
-        });
+            .and_then(|()| {
+                environment.add_overload("size", "gatehouse_size", vec![DYN_TYPE], |arguments| {
+                    match arguments.first().and_then(|value| value.as_sizer().map(|sizer| sizer.size())) {
+                        Some(size) => Ok(CowVal::owned(size)),
+                        None => Err(no_such("size")),
+                    }
+                })
+            });
     if let Err(error) = added {
         tracing::error!(%error, "a function of expressions is missing");
     }
@@ -314,10 +314,11 @@ fn syntax_errors(found: &ParseErrors) -> Vec<(isize, isize, Cow<'_, str>)> {
         .collect()
 }
 
-/// Line and column of a character of the expression, both from 1.
+/// Line and column (in characters) of a byte of the expression, both from 1.
 fn line_and_column(text: &str, offset: u32) -> (usize, usize) {
     let (mut line, mut column) = (1, 1);
-    for character in text.chars().take(usize::try_from(offset).unwrap_or(usize::MAX)) {
+    let before = usize::try_from(offset).ok().and_then(|offset| text.get(..offset));
+    for character in before.unwrap_or_default().chars() {
         if character == '\n' {
             (line, column) = (line + 1, 1);
         } else {

@@ -29,7 +29,8 @@ pub(crate) fn call() -> Prepared {
     sample.app.plan = "free".to_owned();
     sample.app.key = "k1".to_owned();
     sample.app.field_level = 3;
-    sample.headers = [("x-a", "1"), ("x-b", "Two"), ("x-b", "three")].map(|(name, value)| (name.into(), value.into())).to_vec();
+    sample.headers =
+        [("x-a", "1"), ("x-b", "Two"), ("x-b", "three")].map(|(name, value)| (name.into(), value.into())).to_vec();
     sample.prepare().unwrap()
 }
 
@@ -79,13 +80,18 @@ fn gives_texts_and_numbers() {
     assert_eq!(text.yields(), Yields::Text);
     let number = compile_for("size(query_all['id']) * 2", Yields::Number, Stage::Request).unwrap();
     assert_eq!(number.number_of(&input), Ok(4));
-    assert!(compile("1 / app.field_level == 0").unwrap().test(&Sample::default().prepare().unwrap().input(Stage::Request)).is_err());
+    assert!(
+        compile("1 / app.field_level == 0")
+            .unwrap()
+            .test(&Sample::default().prepare().unwrap().input(Stage::Request))
+            .is_err()
+    );
 }
 
 #[test]
 fn what_is_wrong_is_found_at_load_and_where_it_stands() {
     for (text, expected) in [
-        ("app.plan =", "at 1:11 of the expression"),
+        ("app.plan =", "at 1:10 of the expression"),
         ("ap.plan == 'x'", "no input `ap.plan`, at 1:3 of the expression (did you mean `app.plan`?)"),
         ("true &&\n  app.plann == 'x'", "no input `app.plann`, at 2:6 of the expression (did you mean `app.plan`?)"),
         ("app == 'x'", "`app` is not a value, at 1:1 of the expression (name one of its fields: app.key"),
@@ -173,14 +179,36 @@ proptest::proptest! {
 fn expression_text() -> impl proptest::strategy::Strategy<Value = String> {
     use proptest::prelude::{Strategy as _, prop_oneof};
     let leaf = proptest::sample::select(vec![
-        "true", "1", "0", "'a'", "path", "app.plan", "app.field_level", "headers", "query", "scopes", "query_all['id']", "time.hour",
-        "[1, 2]", "['a', path]", "headers['x-b']", "x",
+        "true",
+        "1",
+        "0",
+        "'a'",
+        "path",
+        "app.plan",
+        "app.field_level",
+        "headers",
+        "query",
+        "scopes",
+        "query_all['id']",
+        "time.hour",
+        "[1, 2]",
+        "['a', path]",
+        "headers['x-b']",
+        "x",
     ]);
     leaf.prop_map(str::to_owned).prop_recursive(4, 24, 3, |inner| {
         prop_oneof![
-            (inner.clone(), inner.clone(), proptest::sample::select(vec!["==", "&&", "||", "<", "+", "-", "*", "/", "%", "in"]))
+            (
+                inner.clone(),
+                inner.clone(),
+                proptest::sample::select(vec!["==", "&&", "||", "<", "+", "-", "*", "/", "%", "in"])
+            )
                 .prop_map(|(one, other, operator)| format!("({one} {operator} {other})")),
-            (inner.clone(), inner.clone(), proptest::sample::select(vec!["all", "exists", "exists_one", "map", "filter"]))
+            (
+                inner.clone(),
+                inner.clone(),
+                proptest::sample::select(vec!["all", "exists", "exists_one", "map", "filter"])
+            )
                 .prop_map(|(range, step, name)| format!("{range}.{name}(x, {step})")),
             (inner.clone(), inner.clone()).prop_map(|(one, other)| format!("{one}.contains({other})")),
             (inner.clone(), inner.clone(), inner.clone()).prop_map(|(a, b, c)| format!("({a} ? {b} : {c})")),

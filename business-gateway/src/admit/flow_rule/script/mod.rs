@@ -1,4 +1,4 @@
-//! Rules of several statements, in Rhai. A script computes and asks for effects on its `call`; it reads nothing but the inputs of
+//! Rules of several statements, in Rhai. A script computes and asks for effects on its `gate`; it reads nothing but the inputs of
 //! [`super::input`], writes nothing, and has no files, no clock, no other modules and no `eval`. Operations, calls, texts, lists
 //! and maps are bounded, so the longest run is known when the catalog is loaded.
 
@@ -160,7 +160,9 @@ impl Script {
         match outcome {
             Ok(()) => Ok(effects),
             // How `deny` ends a script.
-            Err(error) if effects.denial.is_some() && matches!(*error, EvalAltResult::ErrorTerminated(..)) => Ok(effects),
+            Err(error) if effects.denial.is_some() && matches!(*error, EvalAltResult::ErrorTerminated(..)) => {
+                Ok(effects)
+            }
             Err(error) => Err(fault(&error)),
         }
     }
@@ -168,7 +170,7 @@ impl Script {
     /// The same with an interpreter of one's own.
     #[must_use]
     pub fn with(&self, interpreter: Interpreter) -> Self {
-        Self { interpreter, program: self.program.clone(), words: Words::default() }
+        Self { interpreter, program: self.program.clone(), words: self.words.clone() }
     }
 
     /// Whether it looks at an input, as far as its words tell.

@@ -25,16 +25,16 @@ fn a_script_sees_the_call_and_asks_for_effects() {
         let sum = 0;
         for id in query_all["id"] { sum += parse_int(id); }
         if app.plan == "free" && method == "POST" && client.within("203.0.113.0/24") && host == "shop.example" {
-            call.charge("writes", sum);
-            call.set_header("x-plan", app.plan);
-            call.set_query("hour", time.hour.to_string());
-            call.tag("lane", `${app.key}-${scopes.len()}`);
+            gate.charge("writes", sum);
+            gate.set_header("x-plan", app.plan);
+            gate.set_query("hour", time.hour.to_string());
+            gate.tag("lane", `${app.key}-${scopes.len()}`);
         }
         if "x-a" in headers && headers["x-b"] == "Two, three" && headers["x-none"] == "" && "write" in scopes {
-            call.remove_header("x-a");
+            gate.remove_header("x-a");
         }
         if !("z" in query) && query["name"] == "Jä ne" && client.address == "203.0.113.9" && counters["x"] == 0 {
-            call.tag("seen", api.name);
+            gate.tag("seen", api.name);
         }
     "#)
     .unwrap();
@@ -47,13 +47,16 @@ fn a_script_sees_the_call_and_asks_for_effects() {
 
 #[test]
 fn deny_ends_a_script() {
-    let denial = run("call.tag(\"a\", \"b\"); call.deny(429, \"slow-down\", \"Too much\"); call.deny(\"other\");").unwrap().denial.unwrap();
+    let denial = run("gate.tag(\"a\", \"b\"); gate.deny(429, \"slow-down\", \"Too much\"); gate.deny(\"other\");")
+        .unwrap()
+        .denial
+        .unwrap();
     assert_eq!((denial.status, &*denial.code, denial.detail.as_deref()), (429, "slow-down", Some("Too much")));
-    let caught = run("try { call.deny(\"inner\"); } catch { call.deny(\"outer\"); }").unwrap().denial.unwrap();
+    let caught = run("try { gate.deny(\"inner\"); } catch { gate.deny(\"outer\"); }").unwrap().denial.unwrap();
     assert_eq!(&*caught.code, "inner");
-    let in_function = run("fn refuse(call) { call.deny(\"deep\"); } refuse(call);").unwrap().denial.unwrap();
+    let in_function = run("fn refuse(gate) { gate.deny(\"deep\"); } refuse(gate);").unwrap().denial.unwrap();
     assert_eq!(&*in_function.code, "deep");
-    assert!(matches!(run("call.deny(200, \"a\", \"b\");"), Err(ScriptError::Failed(_))));
+    assert!(matches!(run("gate.deny(200, \"a\", \"b\");"), Err(ScriptError::Failed(_))));
 }
 
 #[test]
@@ -63,7 +66,7 @@ fn what_is_wrong_is_found_at_load_and_where_it_stands() {
         ("if plan == 1 { }", "Undefined variable: plan, at 1:4 of the script"),
         ("let a = app.plann;", "no input `app.plann`, at 1:9 of the script (did you mean `app.plan`?)"),
         ("sleep(10)", "no function `sleep`"),
-        ("call.denny(\"a\")", "no function `denny`, at 1:6 of the script (did you mean deny()?)"),
+        ("gate.denny(\"a\")", "no function `denny`, at 1:6 of the script (did you mean deny()?)"),
         ("eval(\"1\")", "no function `eval`"),
         ("print(\"a\")", "no function `print`"),
         ("import \"a\" as b;", "of the script"),
@@ -80,8 +83,8 @@ fn what_is_wrong_is_found_at_load_and_where_it_stands() {
 const HOSTILE: &[&str] = &[
     "loop { }",
     "while true { let x = 1; }",
-    "for i in 0..9223372036854775807 { }",
-    "for i in range(0, 9223372036854775807) { }",
+    "for i in 0..9223372036854775807 { let x = i; }",
+    "for i in range(0, 9223372036854775807) { let x = i; }",
     "let i = 0; do { i += 1; } while i >= 0;",
     "fn f(x) { f(x + 1) } f(0);",
     "fn f(x) { f(x) + f(x) } f(0);",
@@ -99,8 +102,8 @@ const HOSTILE: &[&str] = &[
     "let s = \"a,b\"; loop { let t = s.split(\",\"); s = s + \",\" + s; }",
     "loop { try { throw 1; } catch { } }",
     "try { loop { } } catch { loop { } }",
-    "loop { call.tag(\"a\", path); }",
-    "loop { call.charge(\"a\", 1); }",
+    "loop { gate.tag(\"a\", path); }",
+    "loop { gate.charge(\"a\", 1); }",
     "let x = 2; loop { x = x * x; }",
     "let x = 2; loop { x **= 7; }",
     "switch 1 { 1 => { loop { } } }",
@@ -140,7 +143,7 @@ proptest::proptest! {
     ) {
         let body = pieces.join(" ");
         let text = if nested {
-            format!("fn f(a, s, n, call, path) {{ {body} if n < 20 {{ f(a, s, n + 1, call, path); }} }} f([1], \"x\", 0, call, path);")
+            format!("fn f(a, s, n, gate, path) {{ {body} if n < 20 {{ f(a, s, n + 1, gate, path); }} }} f([1], \"x\", 0, gate, path);")
         } else {
             format!("let a = [1]; let s = \"x\"; let n = 0; {body}")
         };
@@ -158,10 +161,24 @@ proptest::proptest! {
 }
 
 const PIECES: &[&str] = &[
-    "loop { n += 1; }", "while n < 1000000 { n += 1; a.push(n); }", "for i in 0..1000000 { s += \"y\"; }", "s += s;", "a += a;",
-    "a.push(a);", "a = [a, a];", "a = a.map(|x| [x]);", "for i in 0..10 { a.push(s); }", "call.tag(\"t\", s);",
-    "try { throw s; } catch(e) { n += 1; }", "s = `${s}${path}`;", "a = s.split(\"\");", "if a.len() > 3 { a.pop(); }",
-    "let m = #{ a: a, s: s };", "a = a.filter(|x| x != 1);", "n = n * 7 + 1;", "s = s.sub_string(0, 3);",
+    "loop { n += 1; }",
+    "while n < 1000000 { n += 1; a.push(n); }",
+    "for i in 0..1000000 { s += \"y\"; }",
+    "s += s;",
+    "a += a;",
+    "a.push(a);",
+    "a = [a, a];",
+    "a = a.map(|x| [x]);",
+    "for i in 0..10 { a.push(s); }",
+    "gate.tag(\"t\", s);",
+    "try { throw s; } catch(e) { n += 1; }",
+    "s = `${s}${path}`;",
+    "a = s.split(\"\");",
+    "if a.len() > 3 { a.pop(); }",
+    "let m = #{ a: a, s: s };",
+    "a = a.filter(|x| x != 1);",
+    "n = n * 7 + 1;",
+    "s = s.sub_string(0, 3);",
 ];
 
 /// What a script costs. `cargo test --release -p business-gateway --lib what_a_script_costs -- --ignored --nocapture`
@@ -173,8 +190,8 @@ fn what_a_script_costs() {
     let call = call();
     let input = call.input(Stage::Request);
     for text in [
-        "if app.plan == \"free\" && method == \"POST\" { call.tag(\"a\", \"b\"); }",
-        "if headers[\"x-a\"] == \"1\" { call.charge(\"writes\", 2); }",
+        "if app.plan == \"free\" && method == \"POST\" { gate.tag(\"a\", \"b\"); }",
+        "if headers[\"x-a\"] == \"1\" { gate.charge(\"writes\", 2); }",
         "loop { }",
     ] {
         let script = compile(text).unwrap();

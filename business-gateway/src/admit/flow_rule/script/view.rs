@@ -1,4 +1,4 @@
-//! The inputs and the `call` of a script, as values of the language.
+//! The inputs of a script and its `gate`, as values of the language.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +14,7 @@ use super::{Names, words};
 
 type Outcome<T> = Result<T, Box<EvalAltResult>>;
 
-/// What a script asked for, shared with its `call`.
+/// What a script asked for, shared with its `gate`.
 #[derive(Clone, Default)]
 pub(super) struct Collected {
     // Taken for the moment of one effect, by one thread: a script runs on the thread of its request.
@@ -60,7 +60,7 @@ struct Used(Option<Arc<dyn Counters>>);
 /// The scope that scripts are compiled against: every name, without values, so that no value is folded into a script.
 pub(super) fn names() -> Names {
     let mut scope = Names::new();
-    scope.push_dynamic("call", Dynamic::UNIT);
+    scope.push_dynamic("gate", Dynamic::UNIT);
     for root in roots() {
         scope.push_dynamic(root, Dynamic::UNIT);
     }
@@ -84,7 +84,7 @@ fn roots() -> impl Iterator<Item = &'static str> {
 pub(super) fn scope(input: &Input<'_>, zone: &TimeZone, mentions: impl Fn(Field) -> bool) -> (Names, Collected) {
     let collected = Collected::default();
     let mut scope = Names::new();
-    scope.push_dynamic("call", Dynamic::from(collected.clone()));
+    scope.push_dynamic("gate", Dynamic::from(collected.clone()));
     for root in roots() {
         let of_root = Field::ALL.iter().copied().filter(|field| words::root_of(*field) == root);
         let is_mentioned = of_root.clone().any(&mentions);
@@ -134,7 +134,8 @@ fn register_inputs(engine: &mut Engine) {
         .register_type_with_name::<Client>("client")
         .register_get("address", |client: &mut Client| client.0.to_canonical().to_string())
         .register_fn("within", |client: &mut Client, network: &str| -> Outcome<bool> {
-            let network: Network = network.parse().map_err(|error: gatehouse_shared::cidr::NetworkError| error.to_string())?;
+            let network: Network =
+                network.parse().map_err(|error: gatehouse_shared::cidr::NetworkError| error.to_string())?;
             Ok(network.contains(client.0))
         });
     engine
@@ -168,29 +169,31 @@ fn register_inputs(engine: &mut Engine) {
 }
 
 fn register_effects(engine: &mut Engine) {
-    type Call = Collected;
+    type Gate = Collected;
     type Context<'a> = NativeCallContext<'a>;
     engine
-        .register_type_with_name::<Call>("call")
-        .register_fn("deny", |context: Context<'_>, call: &mut Call, code: &str| {
-            call.deny(&context, Denial::new(None, Some(code), None))
+        .register_type_with_name::<Gate>("gate")
+        .register_fn("deny", |context: Context<'_>, gate: &mut Gate, code: &str| {
+            gate.deny(&context, Denial::new(None, Some(code), None))
         })
-        .register_fn("deny", |context: Context<'_>, call: &mut Call, code: &str, detail: &str| {
-            call.deny(&context, Denial::new(None, Some(code), Some(detail)))
+        .register_fn("deny", |context: Context<'_>, gate: &mut Gate, code: &str, detail: &str| {
+            gate.deny(&context, Denial::new(None, Some(code), Some(detail)))
         })
-        .register_fn("deny", |context: Context<'_>, call: &mut Call, status: i64, code: &str, detail: &str| {
-            call.deny(&context, Denial::new(Some(status), Some(code), Some(detail)))
+        .register_fn("deny", |context: Context<'_>, gate: &mut Gate, status: i64, code: &str, detail: &str| {
+            gate.deny(&context, Denial::new(Some(status), Some(code), Some(detail)))
         })
-        .register_fn("charge", |call: &mut Call, limit: &str| call.add(|effects| effects.charge(limit, 1)))
-        .register_fn("charge", |call: &mut Call, limit: &str, cost: i64| call.add(|effects| effects.charge(limit, cost)))
-        .register_fn("set_header", |call: &mut Call, name: &str, value: &str| {
-            call.add(|effects| effects.set_header(name, value))
+        .register_fn("charge", |gate: &mut Gate, limit: &str| gate.add(|effects| effects.charge(limit, 1)))
+        .register_fn("charge", |gate: &mut Gate, limit: &str, cost: i64| {
+            gate.add(|effects| effects.charge(limit, cost))
         })
-        .register_fn("remove_header", |call: &mut Call, name: &str| call.add(|effects| effects.remove_header(name)))
-        .register_fn("set_query", |call: &mut Call, name: &str, value: &str| {
-            call.add(|effects| effects.set_query(name, Some(value)))
+        .register_fn("set_header", |gate: &mut Gate, name: &str, value: &str| {
+            gate.add(|effects| effects.set_header(name, value))
         })
-        .register_fn("remove_query", |call: &mut Call, name: &str| call.add(|effects| effects.set_query(name, None)))
-        .register_fn("tag", |call: &mut Call, name: &str, value: &str| call.add(|effects| effects.tag(name, value)))
-        .register_fn("set_status", |call: &mut Call, status: i64| call.add(|effects| effects.set_status(status)));
+        .register_fn("remove_header", |gate: &mut Gate, name: &str| gate.add(|effects| effects.remove_header(name)))
+        .register_fn("set_query", |gate: &mut Gate, name: &str, value: &str| {
+            gate.add(|effects| effects.set_query(name, Some(value)))
+        })
+        .register_fn("remove_query", |gate: &mut Gate, name: &str| gate.add(|effects| effects.set_query(name, None)))
+        .register_fn("tag", |gate: &mut Gate, name: &str, value: &str| gate.add(|effects| effects.tag(name, value)))
+        .register_fn("set_status", |gate: &mut Gate, status: i64| gate.add(|effects| effects.set_status(status)));
 }

@@ -3,24 +3,67 @@
 
 use gatehouse_shared::config::nearest;
 
-use super::super::input::{Field, FieldKind};
+use super::super::input::Field;
 
 /// Functions that a script may call, beside its own: none of them makes a text or a list much longer than what it was given.
 pub(super) const FUNCTIONS: &[&str] = &[
     // of texts
-    "len", "is_empty", "contains", "starts_with", "ends_with", "index_of", "sub_string", "to_upper", "to_lower", "trim",
-    "split", "to_string", "parse_int", "parse_float", "to_int", "to_float", "chars",
+    "len",
+    "is_empty",
+    "contains",
+    "starts_with",
+    "ends_with",
+    "index_of",
+    "sub_string",
+    "to_upper",
+    "to_lower",
+    "trim",
+    "split",
+    "to_string",
+    "parse_int",
+    "parse_float",
+    "to_int",
+    "to_float",
+    "chars",
     // of lists and maps
-    "push", "pop", "shift", "get", "keys", "values", "some", "all", "filter", "map", "find", "remove", "reverse",
+    "push",
+    "pop",
+    "shift",
+    "get",
+    "keys",
+    "values",
+    "some",
+    "all",
+    "filter",
+    "map",
+    "find",
+    "remove",
+    "reverse",
     // of numbers
-    "abs", "min", "max", "floor", "ceiling", "round", "range", "type_of",
+    "abs",
+    "min",
+    "max",
+    "floor",
+    "ceiling",
+    "round",
+    "range",
+    "type_of",
     // of the call
-    "within", "deny", "charge", "set_header", "remove_header", "set_query", "remove_query", "tag", "set_status",
+    "within",
+    "deny",
+    "charge",
+    "set_header",
+    "remove_header",
+    "set_query",
+    "remove_query",
+    "tag",
+    "set_status",
 ];
 
 /// Words of the language that may stand before a parenthesis.
 const KEYWORDS: &[&str] = &[
-    "if", "else", "while", "until", "loop", "do", "for", "in", "switch", "return", "throw", "catch", "let", "const", "break",
+    "if", "else", "while", "until", "loop", "do", "for", "in", "switch", "return", "throw", "catch", "let", "const",
+    "break",
 ];
 
 /// Something wrong with a script; line and column from 1.
@@ -33,7 +76,7 @@ pub(super) struct Finding {
 }
 
 /// What a script mentions.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Words {
     pub(super) findings: Vec<Finding>,
     mentioned: Vec<&'static str>,
@@ -64,7 +107,10 @@ pub(super) fn read(text: &str) -> Words {
     let mut words = Words::default();
     for (index, piece) in pieces.iter().enumerate() {
         let next = |ahead: usize| pieces.get(index + ahead).map(|piece| piece.kind);
-        let is_member = index.checked_sub(1).and_then(|before| pieces.get(before)).is_some_and(|piece| piece.kind == Kind::Symbol('.'));
+        let is_member = index
+            .checked_sub(1)
+            .and_then(|before| pieces.get(before))
+            .is_some_and(|piece| piece.kind == Kind::Symbol('.'));
         let mut complain = |message: String, remedy: String| {
             words.findings.push(Finding { line: piece.line, column: piece.column, message, remedy });
         };
@@ -81,7 +127,9 @@ pub(super) fn read(text: &str) -> Words {
                 }
             }
             Kind::Word(word) => {
-                let Some(root) = Field::ALL.iter().map(|field| root_of(*field)).find(|root| *root == word) else { continue };
+                let Some(root) = Field::ALL.iter().map(|field| root_of(*field)).find(|root| *root == word) else {
+                    continue;
+                };
                 if is_member {
                     continue;
                 }
@@ -105,11 +153,6 @@ pub(super) fn read(text: &str) -> Words {
         }
     }
     words
-}
-
-/// Whether an input is a value on its own, not a table of fields.
-pub(super) fn is_dictionary(field: Field) -> bool {
-    matches!(field.kind(), FieldKind::Dictionary | FieldKind::ListDictionary | FieldKind::NumberDictionary)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -206,7 +249,7 @@ mod tests {
     #[test]
     fn what_is_not_offered_is_found_where_it_stands() {
         assert_eq!(findings("let x = 1;\n  sleep(10);"), ["2:3 no function `sleep`"]);
-        assert_eq!(findings("if app.plann == \"a\" { call.deny (\"x\") }"), ["1:4 no input `app.plann`"]);
+        assert_eq!(findings("if app.plann == \"a\" { gate.deny (\"x\") }"), ["1:4 no input `app.plann`"]);
         assert_eq!(findings("let f = `a ${eval (\"1\")}`;"), ["1:14 no function `eval`"]);
         assert_eq!(findings("let f = #\"raw\"#;"), ["1:9 a raw string"]);
     }
