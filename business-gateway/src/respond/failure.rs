@@ -6,9 +6,10 @@ use bytes::Bytes;
 use gatehouse_shared::hop::{Auth, HopResult, Origin, Retry};
 use gatehouse_shared::problem::{self, Reason};
 use http::header::{self, HeaderValue};
-use http::{Method, Response, StatusCode};
+use http::{Method, Response};
 
 use super::body::Outgoing;
+use super::envelope::{Envelope, Said};
 use super::shape::{RESULT, result};
 use crate::accept::body::UploadError;
 use crate::accept::caught::Panicked;
@@ -28,6 +29,8 @@ pub struct Failure {
     pub reason: &'static Reason,
     /// The cause, for the log only.
     pub cause: Option<String>,
+    /// The status; a rule may have chosen another than the reason's.
+    pub status: u16,
     /// What the client is told of this case; names what it sent, never anything internal.
     pub detail: Option<String>,
     /// Seconds after which the call may be made again.
@@ -38,8 +41,8 @@ pub struct Failure {
     pub auth: Auth,
     /// Methods of the path, for a 405.
     allow: Vec<Method>,
-    /// What a flow rule says instead of the reason's status, and its code.
-    denial: Option<Denial>,
+    /// What clients may match on, where it is not the reason's: the code of a flow rule.
+    sub_code: Option<Box<str>>,
 }
 
 /// Whether a service may have executed a call.
@@ -54,15 +57,18 @@ pub enum Executed {
 impl Failure {
     fn new(reason: &'static Reason, executed: Executed) -> Self {
         let retry_after = (reason.status == 503).then_some(1);
+        let status = reason.status;
+        let auth = Auth::Anonymous;
         Self {
             reason,
             cause: None,
+            status,
             detail: None,
             retry_after,
             executed,
-            auth: Auth::Anonymous,
+            auth,
             allow: Vec::new(),
-            denial: None,
+            sub_code: None,
         }
     }
 
@@ -100,12 +106,19 @@ impl Failure {
 
     /// The answer.
     #[must_use]
-    pub fn answer(&self, request_id: &str) -> Response<Outgoing> {
-        let body = self.body(request_id);
-        let mut answer = Response::new(Outgoing::own(Bytes::from(body)));
-        *answer.status_mut() = StatusCode::from_u16(self.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    pub fn answer(&self, request_id: &str, envelope: Envelope) -> Response<Outgoing> {
+        let written = envelope.write(&Said {
+            reason: self.reason,
+            status: self.status,
+            sub_code: self.sub_code.as_deref(),
+            request_id,
+            detail: self.detail.as_deref(),
+            retry_after: self.retry_after,
+        });
+        let mut answer = Response::new(Outgoing::own(Bytes::from(written.body)));
+        *answer.status_mut() = written.status;
         let headers = answer.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(problem::CONTENT_TYPE));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(written.content_type));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Ok(request_id) = HeaderValue::from_str(request_id) {
             headers.insert(REQUEST_ID_HEADER, request_id);
@@ -118,18 +131,6 @@ impl Failure {
         }
         headers.insert(RESULT, result(&self.result()));
         answer
-    }
-
-    fn status(&self) -> u16 {
-        self.denial.as_ref().map_or(self.reason.status, |denial| denial.status)
-    }
-
-    fn body(&self, request_id: &str) -> Vec<u8> {
-        if let Some(denial) = &self.denial {
-            let code = [("rule_code", &denial.code)];
-            return problem::json_with(self.reason, denial.status, request_id, denial.detail.as_deref(), code);
-        }
-        problem::json_of_call(self.reason, self.reason.status, request_id, self.detail.as_deref(), self.retry_after)
     }
 
     fn result(&self) -> HopResult {
@@ -186,7 +187,11 @@ impl From<Refused> for Failure {
     fn from(refused: Refused) -> Self {
         let reason = if refused.denial.is_some() { &problem::FLOW_RULE_DENIED } else { &problem::FLOW_RULE_FAILED };
         let failure = Self::new(reason, Executed::No).because(&refused);
-        Self { denial: refused.denial, ..failure }
+        let Some(Denial { status, code, detail }) = refused.denial else { return failure };
+        let side = if status < 500 { "isv" } else { "isp" };
+        let retry_after = (status == 503).then_some(1);
+        let sub_code = Some(format!("{side}.{code}").into());
+        Self { status, sub_code, detail: detail.as_deref().map(str::to_owned), retry_after, ..failure }
     }
 }
 

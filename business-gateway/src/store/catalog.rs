@@ -144,6 +144,7 @@ impl Catalog {
         let api = Arc::new(Api {
             name: written.name.as_str().into(),
             path_to_service: if written.raw_path { PathToService::Raw } else { PathToService::Canonical },
+            envelope: written.envelope,
             timeout: written.timeout.map_or(service.timeout, |timeout| timeout.get()),
             permission: permission.unwrap_or_default(),
             flow_rules: rules.unwrap_or_default(),

@@ -10,7 +10,10 @@ mod bodies;
 mod connections;
 #[cfg(test)]
 mod drain;
+#[cfg(test)]
 mod fleet;
+#[cfg(test)]
+mod flow_rules;
 #[cfg(test)]
 mod hop;
 #[cfg(test)]

@@ -14,7 +14,7 @@ async fn a_reload_loses_no_connection_and_no_count() {
     for number in 0..20 {
         assert_eq!(edge.get("/x").await.status, 200);
         let more = format!("\n[[api]]\nname = \"new-{number}\"\nservice = \"sample\"\npath = \"/new\"\n");
-        site.write("catalog.toml", &(catalog(&[service.address], "") + &more));
+        site.write("catalog.toml", &(catalog(&[service.address], "") + more.as_str()));
         assert_eq!(site.gateway.live.reload(), ReloadOutcome::Replaced(number + 2));
     }
     assert_eq!(service.connections(), 1, "parked connections are carried over");
