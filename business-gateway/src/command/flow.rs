@@ -24,10 +24,10 @@ use crate::policy::Policy;
 pub enum Command {
     /// Judge a made-up call by a rule; shows what the rule looks at, what it decides and what that takes. Exits with 1 when the
     /// rule fails or is cut
-    Test(Arguments),
+    Test(Box<Arguments>),
 }
 
-/// Arguments of `flow test`. Options go before what the sample says.
+/// Arguments of `flow test`. They go before what the sample says.
 #[derive(Debug, Args)]
 pub struct Arguments {
     #[command(flatten)]

@@ -10,8 +10,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Bounds;
-use super::effect::{Denial, Effects, header_name};
-use super::expression::{Expression, Place, Stage, Yields};
+use super::effect::{Denial, EffectError, Effects, header_name};
+use super::expression::{Expression, ExpressionError, Place, Stage, Yields};
 use super::input::Input;
 use super::script::{Interpreter, Script, ScriptError};
 use crate::admit::pattern::ApiPattern;
@@ -305,7 +305,7 @@ impl Rule {
     /// When it fails or is cut.
     pub fn effects_by(&self, input: &Input<'_>, counted: Option<&Script>) -> Result<Effects, RuleError> {
         if let Some(when) = &self.when
-            && !when.test(input).map_err(failed)?
+            && !when.test(input)?
         {
             return Ok(Effects::default());
         }
@@ -366,24 +366,32 @@ impl Rule {
     }
 }
 
-fn failed(error: impl ToString) -> RuleError {
-    RuleError::Failed(error.to_string())
+impl From<ExpressionError> for RuleError {
+    fn from(error: ExpressionError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<EffectError> for RuleError {
+    fn from(error: EffectError) -> Self {
+        Self::Failed(error.to_string())
+    }
 }
 
 impl Computed {
     fn effects(&self, input: &Input<'_>) -> Result<Effects, RuleError> {
         let mut effects = self.fixed.clone();
         for (limit, cost) in &self.charges {
-            effects.charge(limit, cost.number_of(input).map_err(failed)?).map_err(failed)?;
+            effects.charge(limit, cost.number_of(input)?)?;
         }
         for (name, value) in &self.headers {
-            effects.set_header(name, &value.text_of(input).map_err(failed)?).map_err(failed)?;
+            effects.set_header(name, &value.text_of(input)?)?;
         }
         for (name, value) in &self.query {
-            effects.set_query(name, Some(&value.text_of(input).map_err(failed)?)).map_err(failed)?;
+            effects.set_query(name, Some(&value.text_of(input)?))?;
         }
         for (name, value) in &self.tags {
-            effects.tag(name, &value.text_of(input).map_err(failed)?).map_err(failed)?;
+            effects.tag(name, &value.text_of(input)?)?;
         }
         Ok(effects)
     }

@@ -162,7 +162,7 @@ impl Checker {
                 for element in &mut list.elements {
                     let checked = self.check(element)?;
                     cost = cost.saturating_add(checked.cost);
-                    entry = self.join(element.id, entry, checked.shape)?;
+                    entry = self.join(element.id, &entry, &checked.shape)?;
                 }
                 Some(Checked { shape: Shape::List(count, Box::new(entry)), cost })
             }
@@ -222,8 +222,8 @@ impl Checker {
     }
 
     /// The common kind of two values that stand for one another.
-    fn join(&mut self, node: u64, one: Shape, other: Shape) -> Option<Shape> {
-        match join(&one, &other) {
+    fn join(&mut self, node: u64, one: &Shape, other: &Shape) -> Option<Shape> {
+        match join(one, other) {
             Some(shape) => Some(shape),
             None => {
                 let message = format!("{} and {} where one kind of value is needed", one.name(), other.name());
