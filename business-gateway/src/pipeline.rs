@@ -35,6 +35,7 @@ use crate::respond::envelope::Envelope;
 use crate::respond::failure::Failure;
 use crate::respond::record::Record;
 use crate::respond::shape::shape;
+use crate::store::apps::Apps;
 
 /// What all requests of the process share.
 pub struct Gateway {
@@ -50,6 +51,8 @@ pub struct Gateway {
     pub without_api: ApiMetrics,
     /// The store of the fleet; none where every node works from its own files.
     pub store: Option<Arc<Redis>>,
+    /// All applications.
+    pub apps: Arc<Apps>,
     /// The nodes that share it.
     pub fleet: Arc<Fleet>,
     /// What operators change is written down here before they hear that it is done.
@@ -87,10 +90,12 @@ impl Gateway {
         let state_dir = &policy.value.process.state_dir;
         std::fs::create_dir_all(state_dir).map_err(StartError::Audit)?;
         let audit = AuditLog::open(state_dir, &node).map_err(StartError::Audit)?;
+        let apps = Arc::new(Apps::open(Arc::clone(&live), store.as_ref()).map_err(StartError::Apps)?);
         metrics.watch(&live, &log, &in_flight)?;
+        metrics.watch_apps(&apps)?;
         let without_api = metrics.of_api("");
         let shutdown = Shutdown::new();
-        Ok(Arc::new(Self { node, live, log, metrics, without_api, store, fleet, audit, shutdown, in_flight }))
+        Ok(Arc::new(Self { node, live, log, metrics, without_api, store, apps, fleet, audit, shutdown, in_flight }))
     }
 
     /// Whether new requests should come here: the configuration is loaded (or the process would not be there) and the process
@@ -113,6 +118,9 @@ pub enum StartError {
     /// The audit log cannot be opened.
     #[error("no audit log")]
     Audit(#[source] io::Error),
+    /// The applications of this node, or its keys, cannot be read.
+    #[error("no applications")]
+    Apps(#[source] io::Error),
 }
 
 /// Answers a request, whatever happens to it, and keeps its record.

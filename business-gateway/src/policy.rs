@@ -13,6 +13,7 @@ use gatehouse_shared::telemetry::access_log;
 use crate::admit::flow_rule;
 use crate::config::{self, Config, Drain, Process};
 use crate::dispatch::service::Surroundings;
+use crate::store::apps::{self, Known};
 use crate::store::catalog::Catalog;
 use crate::store::file;
 use crate::{accept, dispatch};
@@ -28,6 +29,10 @@ pub struct Policy {
     pub catalog: Catalog,
     /// What bounds expressions and scripts.
     pub flow: flow_rule::Bounds,
+    /// Applications and cache rules of the catalog.
+    pub apps: Known,
+    /// How other applications are kept: what a running process keeps from its start.
+    pub app_settings: apps::Settings,
     /// The zone of this node, which a running process keeps from its start.
     pub zone: Option<String>,
     /// Between two pieces of an answer's body.
@@ -59,10 +64,14 @@ impl Load for Policy {
         let flow = written.as_ref().map(|written| flow_rule::Bounds::compile(&written.value.flow, &written.positions));
         let flow = flow.and_then(|flow| errors.collect(flow)).unwrap_or_default();
         let surroundings = Surroundings { defaults: &defaults, zone: zone.as_deref(), flow: &flow };
+        let apps = catalog
+            .as_ref()
+            .and_then(|catalog| errors.collect(Known::compile(&catalog.value, &mut sources, &catalog.positions)));
         let catalog = catalog.and_then(|catalog| {
             errors.collect(Catalog::compile(&catalog, surroundings, before.map(|before| &before.catalog)))
         });
-        let compiled = written.and_then(|written| errors.collect(compile(&written, catalog, flow, zone, &mut sources)));
+        let compiled =
+            written.and_then(|written| errors.collect(compile(&written, catalog, flow, apps, zone, &mut sources)));
         match compiled {
             Some(policy) if errors.is_empty() => {
                 warn_of_changes_that_need_a_restart(before, &policy);
@@ -77,6 +86,7 @@ fn compile(
     written: &Document<Config>,
     catalog: Option<Catalog>,
     flow: flow_rule::Bounds,
+    apps: Option<Known>,
     zone: Option<String>,
     sources: &mut Sources,
 ) -> Result<Policy, ConfigErrors> {
@@ -86,17 +96,21 @@ fn compile(
     let hop = errors.collect(HopKeys::compile(&config.hop.keys, "hop.keys", &written.positions, sources));
     errors.collect(check_process(written));
     let store = errors.collect(config.store.compile("store", sources, &written.positions));
+    let app_settings = errors.collect(apps::Settings::compile(&config.apps, sources, &written.positions));
     errors.collect(config.upstream.check(&written.positions));
     errors.into_result(())?;
     // What is missing here has its errors elsewhere.
     let (Some(accept), Some(hop), Some(catalog), Some(store)) = (accept, hop, catalog, store) else {
         return Err(ConfigErrors::new());
     };
+    let (Some(apps), Some(app_settings)) = (apps, app_settings) else { return Err(ConfigErrors::new()) };
     Ok(Policy {
         accept,
         hop,
         catalog,
         flow,
+        apps,
+        app_settings,
         zone,
         body_idle: config.upstream.body_idle_timeout.get(),
         store,
@@ -134,5 +148,8 @@ fn warn_of_changes_that_need_a_restart(before: Option<&Policy>, after: &Policy) 
     }
     if before.is_some_and(|before| before.store_written != after.store_written) {
         tracing::warn!("[store] has changed; that needs a restart");
+    }
+    if before.is_some_and(|before| !before.app_settings.is_written_like(&after.app_settings)) {
+        tracing::warn!("[apps] has changed; that needs a restart");
     }
 }

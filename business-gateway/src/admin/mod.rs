@@ -15,6 +15,7 @@
 mod body;
 mod call;
 mod resource;
+mod apps;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

@@ -6,6 +6,8 @@ mod schema;
 mod token;
 mod flow;
 mod reference;
+mod call;
+mod app;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -32,6 +34,8 @@ pub enum Command {
     /// Manage the tokens of the admin listener
     #[command(subcommand)]
     Token(token::Command),
+    /// Make, change and remove applications and their credentials
+    App(Box<app::Arguments>),
     /// Print a generated reference page
     #[command(hide = true)]
     Reference(reference::Arguments),
@@ -55,6 +59,7 @@ impl Command {
             Self::Schema(arguments) => schema::run(&arguments),
             Self::Flow(command) => flow::run(&command),
             Self::Token(command) => token::run(&command),
+            Self::App(arguments) => app::run(&arguments),
             Self::Reference(arguments) => reference::run(&arguments),
         }
     }
