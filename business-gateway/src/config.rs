@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::admit::app;
+use crate::admit::flow_rule;
 use crate::{accept, dispatch, store};
 
 /// The file's name in the configuration directory.
@@ -33,6 +34,9 @@ pub struct Config {
     /// `[upstream]`: connections to services, where a service does not say otherwise.
     #[serde(default)]
     pub upstream: dispatch::Config,
+    /// `[flow]`: what bounds expressions and scripts.
+    #[serde(default)]
+    pub flow: flow_rule::BoundsConfig,
     /// `[access_log]`: one line of JSON for each call.
     #[serde(default)]
     pub access_log: access_log::Config,

@@ -21,8 +21,9 @@ use crate::accept::body::Upload;
 use crate::accept::caught::caught;
 use crate::accept::connection::Connection;
 use crate::accept::hop;
-use crate::admit::api;
 use crate::admit::app::{self, Identity};
+use crate::admit::flow_rule::{Facts, judge};
+use crate::admit::{api, permission};
 use crate::dispatch;
 use crate::dispatch::plan::Plan;
 use crate::dispatch::request::{Notes, rewrite};
@@ -182,7 +183,8 @@ async fn run(
     let (mut parts, body) = request.into_parts();
 
     // accept: it came through the edge, and its body is bounded.
-    let hop = match hop::check(&policy.hop, &parts, record.unix_ms()) {
+    let unix_ms = record.unix_ms();
+    let hop = match hop::check(&policy.hop, &parts, unix_ms) {
         Ok(hop) => hop,
         Err(refusal) => {
             record.is_stray(parts.uri.path());
@@ -203,7 +205,7 @@ async fn run(
         until(deadline, upload.wait_for_first_piece()).await??;
     }
 
-    // admit: somebody calls it who may.
+    // admit: somebody calls it who can prove it.
     let gate = app::Gate {
         apps: &gateway.apps,
         identity: &gateway.identity,
@@ -223,6 +225,12 @@ async fn run(
     let caller = Box::pin(app::authenticate(&gate, &mut call)).await?;
     let caller = &*record.caller.insert(caller);
 
+    // admit: its caller may call it, and operators have nothing against it.
+    let facts = Facts::of(&api, caller, hop, &authority, unix_ms);
+    permission::check(&api.permission, &policy.catalog.packages, caller, &facts, &parts)?;
+    judge::request(&api.flow_rules, &facts, &mut parts, &mut record.flow)?;
+    let kept = api.flow_rules.keep(&parts);
+
     // dispatch: a service answers it.
     let trace = record.trace.unwrap_or_else(|| TraceContext::start(&hop.request_id));
     let traceparent = trace.to_header();
@@ -240,5 +248,9 @@ async fn run(
     let answer = dispatch::run(Plan::new(&api, call, began, deadline), request, &mut record.dispatch).await?;
 
     // respond: with what the edge may see of it.
-    Ok(shape(answer, policy.body_idle, caller.auth()))
+    let mut answer = shape(answer, policy.body_idle, caller.auth());
+    if let Some(kept) = kept {
+        judge::answer(&api.flow_rules, &facts, &kept, &mut answer, &mut record.flow);
+    }
+    Ok(answer)
 }

@@ -12,8 +12,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::app::of_api::{Access, Credentials, OnStoreFailure, Replay, SIGNED_BODY_MAX};
+use super::flow_rule::ApiRules;
 use super::matcher::Miss;
 use super::path::PathTemplate;
+use super::permission::ApiPermission;
 use crate::dispatch::service::Service;
 use crate::metrics::ApiMetrics;
 use crate::respond::envelope::Envelope;
@@ -67,6 +69,15 @@ pub struct Config {
     /// Whether the service gets the credentials of a call too. Default: false.
     #[serde(default)]
     pub pass_credentials: bool,
+    /// Scopes that a token or session needs; credentials that carry none are not limited by them. Default: none.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// A CEL expression that must be true of a call. Example: `"client.within('10.0.0.0/8')"`. Default: none.
+    pub condition: Option<String>,
+    /// `[[flow_rule]]`s that are judged, beside those that name this API; in the order in which the catalog lists them.
+    /// Default: none.
+    #[serde(default)]
+    pub flow_rules: Vec<String>,
 }
 
 fn default_signed_body_max() -> ByteSize {
@@ -93,6 +104,10 @@ pub struct Api {
     pub timeout: Duration,
     /// What it says of credentials.
     pub credentials: Credentials,
+    /// What it asks of its callers.
+    pub permission: ApiPermission,
+    /// What operators say of its calls.
+    pub flow_rules: ApiRules,
     /// Where its calls are counted; looked up at the first call.
     pub metrics: OnceLock<ApiMetrics>,
 }
@@ -125,7 +140,8 @@ pub fn find<'a>(catalog: &'a Catalog, authority: &str, path: &str, method: &Meth
 }
 
 /// The host of an authority, without port and final dot.
-fn host_of(authority: &str) -> &str {
+#[must_use]
+pub fn host_of(authority: &str) -> &str {
     let host = match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
         _ => authority,

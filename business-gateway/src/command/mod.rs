@@ -5,6 +5,7 @@ mod check;
 mod schema;
 mod token;
 mod sign;
+mod flow;
 mod reference;
 mod call;
 mod app;
@@ -28,6 +29,9 @@ pub enum Command {
     Check(ConfigDir),
     /// Print the JSON schema of a configuration file, for editors
     Schema(schema::Arguments),
+    /// Try flow rules on made-up calls
+    #[command(subcommand)]
+    Flow(flow::Command),
     /// Manage the tokens of the admin listener
     #[command(subcommand)]
     Token(token::Command),
@@ -56,6 +60,7 @@ impl Command {
             Self::Run(config) => run::run(&config.dir),
             Self::Check(config) => check::run(&config.dir),
             Self::Schema(arguments) => schema::run(&arguments),
+            Self::Flow(command) => flow::run(&command),
             Self::Token(command) => token::run(&command),
             Self::Sign(arguments) => sign::run(&arguments),
             Self::App(arguments) => app::run(&arguments),

@@ -14,7 +14,10 @@ mod connections;
 mod credentials;
 #[cfg(test)]
 mod drain;
+#[cfg(test)]
 mod fleet;
+#[cfg(test)]
+mod flow_rules;
 #[cfg(test)]
 mod hop;
 #[cfg(test)]
