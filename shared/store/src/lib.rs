@@ -2,14 +2,15 @@
 //!
 //! [`config`] is the `[store]` table. With `kind = "file"` every node works from its own files. With `kind = "redis"` a fleet
 //! shares what it knows through [`redis`]; [`key`] fixes the names of all keys. [`block`] is the dynamic blocklist of the edge
-//! over either, [`limit`] the exchange of counts for limits that a fleet keeps together, [`cut`]
-//! which routes are cut off.
+//! over either, [`limit`] the exchange of counts for limits that a fleet keeps together, [`quota`] the tokens of quotas, leased to
+//! nodes, [`cut`] which routes are cut off.
 
 pub mod config;
 pub mod key;
 pub mod redis;
 pub mod block;
 pub mod limit;
+pub mod quota;
 pub mod cut;
 
 pub use config::{Config, Kind, Mode, RedisSettings, Settings};
