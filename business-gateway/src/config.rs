@@ -9,6 +9,7 @@ use gatehouse_shared::telemetry::access_log;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::admit::quota;
 use crate::{accept, dispatch, store};
 
 /// The file's name in the configuration directory.
@@ -29,6 +30,9 @@ pub struct Config {
     /// `[upstream]`: connections to services, where a service does not say otherwise.
     #[serde(default)]
     pub upstream: dispatch::Config,
+    /// `[quota]`: what all limits on calls have in common.
+    #[serde(default)]
+    pub quota: quota::Config,
     /// `[access_log]`: one line of JSON for each call.
     #[serde(default)]
     pub access_log: access_log::Config,

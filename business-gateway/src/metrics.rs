@@ -17,6 +17,8 @@ use gatehouse_shared::telemetry::metrics::{
 };
 
 use crate::accept::connection::End;
+use crate::admit::quota::Quotas;
+use crate::admit::quota::metrics::QuotaMetrics;
 use crate::dispatch::service::Service;
 use crate::policy::Policy;
 
@@ -101,12 +103,20 @@ impl Metrics {
     ///
     /// # Errors
     /// When two metrics have the same name, which is a mistake in the code.
-    pub fn watch(&self, live: &Arc<Live<Policy>>, log: &LineWriter, in_flight: &InFlight) -> Result<(), MetricError> {
+    pub fn watch(
+        &self,
+        live: &Arc<Live<Policy>>,
+        log: &LineWriter,
+        in_flight: &InFlight,
+        quotas: &Arc<Quotas>,
+    ) -> Result<(), MetricError> {
         self.declare_standard(live, log)?;
         let requests = self.in_flight_gauge()?;
         let services = ServiceMetrics::new(&self.catalogue)?;
-        let (live, in_flight) = (Arc::clone(live), in_flight.clone());
+        let limits = QuotaMetrics::new(&self.catalogue)?;
+        let (live, in_flight, quotas) = (Arc::clone(live), in_flight.clone(), Arc::clone(quotas));
         self.catalogue.on_render(move || {
+            limits.refresh(&live.current().value.catalog.limits, &quotas);
             requests.set(whole(in_flight.count()));
             for service in live.current().value.catalog.services.values() {
                 services.refresh(service);
@@ -140,6 +150,7 @@ impl Metrics {
         metrics.declare_standard(live, log)?;
         metrics.in_flight_gauge()?;
         ServiceMetrics::new(&metrics.catalogue)?;
+        QuotaMetrics::new(&metrics.catalogue)?;
         Ok(metrics.catalogue.reference_markdown("Business tier"))
     }
 

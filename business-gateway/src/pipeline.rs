@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use gatehouse_shared::audit::AuditLog;
 use gatehouse_shared::balance::Call;
-use gatehouse_shared::clock;
+use gatehouse_shared::clock::{self, Clock};
 use gatehouse_shared::id::TraceContext;
 use gatehouse_shared::live::Live;
 use gatehouse_shared::shutdown::{InFlight, Shutdown};
 use gatehouse_shared::telemetry::access_log::LineWriter;
 use gatehouse_shared::telemetry::metrics::MetricError;
+use gatehouse_store::quota::Accounts;
 use gatehouse_store::{Fleet, Redis, Settings};
 use http::header::{self, HeaderValue};
 use http::{Request, Response, Version};
@@ -22,6 +23,7 @@ use crate::accept::caught::caught;
 use crate::accept::connection::Connection;
 use crate::accept::hop;
 use crate::admit::api;
+use crate::admit::quota::{self, Quotas};
 use crate::dispatch;
 use crate::dispatch::plan::Plan;
 use crate::dispatch::request::{Notes, rewrite};
@@ -49,6 +51,8 @@ pub struct Gateway {
     pub store: Option<Arc<Redis>>,
     /// The nodes that share it.
     pub fleet: Arc<Fleet>,
+    /// What is left of quotas.
+    pub quotas: Arc<Quotas>,
     /// What operators change is written down here before they hear that it is done.
     pub audit: AuditLog,
     /// The phase of the process.
@@ -84,10 +88,15 @@ impl Gateway {
         let state_dir = &policy.value.process.state_dir;
         std::fs::create_dir_all(state_dir).map_err(StartError::Audit)?;
         let audit = AuditLog::open(state_dir, &node).map_err(StartError::Audit)?;
-        metrics.watch(&live, &log, &in_flight)?;
+        let accounts = match &store {
+            Some(redis) => Accounts::in_redis(Arc::clone(redis), &node),
+            None => Accounts::in_memory(&node, Clock::System),
+        };
+        let quotas = Quotas::new(accounts, Arc::clone(&fleet), Clock::System);
+        metrics.watch(&live, &log, &in_flight, &quotas)?;
         let without_api = metrics.of_api("");
         let shutdown = Shutdown::new();
-        Ok(Arc::new(Self { node, live, log, metrics, without_api, store, fleet, audit, shutdown, in_flight }))
+        Ok(Arc::new(Self { node, live, log, metrics, without_api, store, fleet, quotas, audit, shutdown, in_flight }))
     }
 
     /// Whether new requests should come here: the configuration is loaded (or the process would not be there) and the process
@@ -123,7 +132,7 @@ pub async fn answer(
     let version = parts.version;
     let mut record = Record::begin(&gateway, &connection, &parts, &generation);
     let request = Request::from_parts(parts, body);
-    let outcome = match caught(pin!(run(&generation.value, request, &mut record))).await {
+    let outcome = match caught(pin!(run(&gateway, &generation.value, request, &mut record))).await {
         Ok(outcome) => outcome,
         Err(panicked) => Err(panicked.into()),
     };
@@ -138,13 +147,21 @@ pub async fn answer(
     if version != Version::HTTP_2 && gateway.shutdown.is_draining() {
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
+    if let Some(fields) = record.quota.fields.take() {
+        fields.add_to(answer.headers_mut());
+    }
     record.answered(answer.status());
     answer.body_mut().carry(record);
     answer
 }
 
 /// The life of a request in this tier. One generation of everything for the whole of it.
-async fn run(policy: &Policy, request: Request<Incoming>, record: &mut Record) -> Result<Response<Outgoing>, Failure> {
+async fn run(
+    gateway: &Gateway,
+    policy: &Policy,
+    request: Request<Incoming>,
+    record: &mut Record,
+) -> Result<Response<Outgoing>, Failure> {
     let (mut parts, body) = request.into_parts();
 
     // accept: it came through the edge, and its body is bounded.
@@ -167,6 +184,10 @@ async fn run(policy: &Policy, request: Request<Incoming>, record: &mut Record) -
     if hop.held {
         until(deadline, upload.wait_for_first_piece()).await??;
     }
+
+    // admit: somebody has calls left.
+    let subject = quota::Subject::of(&api, record.caller.as_ref(), hop.client.ip(), &parts);
+    record.quota.charge(&gateway.quotas, &policy.quota, &api.limits, &[], &subject).await?;
 
     // dispatch: a service answers it.
     let trace = record.trace.unwrap_or_else(|| TraceContext::start(&hop.request_id));

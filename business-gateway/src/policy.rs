@@ -10,6 +10,7 @@ use gatehouse_shared::hop::HopKeys;
 use gatehouse_shared::live::{Load, Loaded};
 use gatehouse_shared::telemetry::access_log;
 
+use crate::admit::quota;
 use crate::config::{self, Config, Drain, Process};
 use crate::dispatch::service::Surroundings;
 use crate::store::catalog::Catalog;
@@ -29,6 +30,8 @@ pub struct Policy {
     pub zone: Option<String>,
     /// Between two pieces of an answer's body.
     pub body_idle: Duration,
+    /// What all limits on calls have in common.
+    pub quota: quota::Settings,
     /// How the fleet's store is reached: what a running process keeps from its start.
     pub store: gatehouse_store::Settings,
     store_written: gatehouse_store::Config,
@@ -80,10 +83,11 @@ fn compile(
     let hop = errors.collect(HopKeys::compile(&config.hop.keys, "hop.keys", &written.positions, sources));
     errors.collect(check_process(written));
     let store = errors.collect(config.store.compile("store", sources, &written.positions));
+    let quota = errors.collect(quota::Settings::compile(&config.quota, &config.hop.keys, &written.positions, sources));
     errors.collect(config.upstream.check(&written.positions));
     errors.into_result(())?;
     // What is missing here has its errors elsewhere.
-    let (Some(accept), Some(hop), Some(catalog), Some(store)) = (accept, hop, catalog, store) else {
+    let (Some(accept), Some(hop), Some(catalog), Some(quota), Some(store)) = (accept, hop, catalog, quota, store) else {
         return Err(ConfigErrors::new());
     };
     Ok(Policy {
@@ -91,6 +95,7 @@ fn compile(
         hop,
         catalog,
         zone,
+        quota,
         body_idle: config.upstream.body_idle_timeout.get(),
         store,
         store_written: config.store.clone(),

@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use super::matcher::Miss;
 use super::path::PathTemplate;
+use super::quota::Limit;
 use crate::dispatch::service::Service;
 use crate::metrics::ApiMetrics;
 use crate::store::catalog::Catalog;
@@ -39,6 +40,9 @@ pub struct Config {
     pub raw_path: bool,
     /// Time from the end of the request's body to the head of the answer. Default: the service's.
     pub timeout: Option<HumanDuration>,
+    /// The `[[limit]]`s that its calls are charged, by name. Default: none. Example: `["app-day", "api-second"]`.
+    #[serde(default)]
+    pub limits: Vec<String>,
 }
 
 /// An API as compiled.
@@ -57,6 +61,8 @@ pub struct Api {
     pub path_to_service: PathToService,
     /// From the end of the request's body to the head of the answer.
     pub timeout: Duration,
+    /// What its calls are charged.
+    pub limits: Vec<Arc<Limit>>,
     /// Where its calls are counted; looked up at the first call.
     pub metrics: OnceLock<ApiMetrics>,
 }

@@ -4,8 +4,10 @@
 //! - [`caller`]: who calls, once that is proven
 //! - [`path`]: path templates
 //! - [`matcher`]: from host, path and method to the API
+//! - [`quota`]: how often
 
 pub mod api;
 pub mod caller;
 pub mod matcher;
 pub mod path;
+pub mod quota;

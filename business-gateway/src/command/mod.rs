@@ -4,6 +4,7 @@ mod run;
 mod check;
 mod schema;
 mod token;
+mod quota;
 mod reference;
 
 use std::error::Error;
@@ -28,6 +29,9 @@ pub enum Command {
     /// Manage the tokens of the admin listener
     #[command(subcommand)]
     Token(token::Command),
+    /// Show how much of their quotas callers have used
+    #[command(subcommand)]
+    Quota(quota::Command),
     /// Print a generated reference page
     #[command(hide = true)]
     Reference(reference::Arguments),
@@ -50,6 +54,7 @@ impl Command {
             Self::Check(config) => check::run(&config.dir),
             Self::Schema(arguments) => schema::run(&arguments),
             Self::Token(command) => token::run(&command),
+            Self::Quota(command) => quota::run(&command),
             Self::Reference(arguments) => reference::run(&arguments),
         }
     }

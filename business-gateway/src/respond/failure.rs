@@ -14,6 +14,7 @@ use crate::accept::body::UploadError;
 use crate::accept::caught::Panicked;
 use crate::accept::hop::HopRefusal;
 use crate::admit::matcher::Miss;
+use crate::admit::quota::Refusal;
 use crate::dispatch::DispatchError;
 use crate::dispatch::request::{REQUEST_ID_HEADER, TargetError};
 use crate::dispatch::wait::Elapsed;
@@ -155,6 +156,16 @@ impl From<UploadError> for Failure {
             UploadError::TooLarge => &problem::BODY_TOO_LARGE,
         };
         Self::new(reason, Executed::No).because(&error)
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        let failure = Self { cause: Some(format!("limit {}", refusal.limit)), ..Self::refused(refusal.reason) };
+        match refusal.retry_after {
+            Some(seconds) => failure.retry_after(seconds),
+            None => failure,
+        }
     }
 }
 

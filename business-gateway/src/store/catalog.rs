@@ -11,6 +11,7 @@ use serde::Deserialize;
 use crate::admit::api::{self, Api, PathToService};
 use crate::admit::matcher::{Matcher, Place};
 use crate::admit::path::PathTemplate;
+use crate::admit::quota::{self, Limits};
 use crate::dispatch::service::{self, Service, Surroundings};
 
 /// `catalog.toml` as written.
@@ -23,6 +24,12 @@ pub struct CatalogConfig {
     /// What callers may call: one table each.
     #[serde(default)]
     pub api: Vec<api::Config>,
+    /// How many calls somebody may make in a window: one table each.
+    #[serde(default)]
+    pub limit: Vec<quota::LimitConfig>,
+    /// Other rates for applications that have a plan: one table each.
+    #[serde(default)]
+    pub plan: Vec<quota::PlanConfig>,
 }
 
 /// Every service and API of one generation.
@@ -32,6 +39,8 @@ pub struct Catalog {
     pub services: BTreeMap<Arc<str>, Arc<Service>>,
     /// APIs in the order written.
     pub apis: Vec<Arc<Api>>,
+    /// Limits on calls.
+    pub limits: Arc<Limits>,
     /// From host, path and method to an API.
     pub matcher: Matcher<Arc<Api>>,
 }
@@ -60,6 +69,10 @@ impl Catalog {
                 catalog.services.insert(written.name.as_str().into(), Arc::new(compiled));
             }
         }
+        let (limits, plans) = (&document.value.limit, &document.value.plan);
+        let before_limits = before.map(|before| &*before.limits);
+        let limits = Limits::compile(limits, plans, &document.positions, &quota::no_expressions, before_limits);
+        catalog.limits = errors.collect(limits).map(Arc::new).unwrap_or_default();
         for (index, written) in document.value.api.iter().enumerate() {
             let at = At { positions: &document.positions, path: format!("api[{index}]") };
             errors.collect(catalog.add_api(written, &at, document));
@@ -102,11 +115,13 @@ impl Catalog {
             };
             errors.push(at.error("service", format!("no service {:?}", written.service), remedy));
         }
+        let limits = errors.collect(self.limits.named(&written.limits, &document.value.limit, at, "limits"));
         let (Some(path), Some(service)) = (path, service) else { return errors.into_result(()) };
         let api = Arc::new(Api {
             name: written.name.as_str().into(),
             path_to_service: if written.raw_path { PathToService::Raw } else { PathToService::Canonical },
             timeout: written.timeout.map_or(service.timeout, |timeout| timeout.get()),
+            limits: limits.unwrap_or_default(),
             metrics: OnceLock::new(),
             service,
             hosts,

@@ -14,6 +14,12 @@ mod fleet;
 #[cfg(test)]
 mod hop;
 #[cfg(test)]
+mod quota;
+#[cfg(test)]
+mod quota_fleet;
+#[cfg(test)]
+mod quota_store;
+#[cfg(test)]
 mod reload;
 #[cfg(test)]
 mod routing;

@@ -47,14 +47,16 @@ pub(super) enum Take {
 }
 
 /// Whether the store is to be asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wish {
     /// No.
     None,
-    /// With the next round.
+    /// With the next round: it is to be queued.
     Soon,
-    /// Now, for somebody waits or will.
+    /// Now, for somebody waits or will: it is to be queued, and the round is not to wait.
     Now,
+    /// It is queued, but the round is not to wait any longer.
+    Hurry,
 }
 
 /// What a limit says, and what is known of the fleet.
@@ -174,13 +176,16 @@ impl Lease {
         *self = Self { rate, closing, is_queued: self.is_queued, ..Self::new(*window, holder, now) };
     }
 
-    /// Whether `cost` tokens are there. Nothing is taken.
+    /// Whether `cost` tokens are there, of as many as `limit` says. Nothing is taken.
     #[inline]
-    pub(super) fn look(&self, cost: u64) -> Take {
+    pub(super) fn look(&self, cost: u64, limit: u64) -> Take {
         if self.used.saturating_add(cost) <= self.leased {
             Take::Taken
         } else if !self.is_answered {
             Take::New
+        } else if limit > self.limit {
+            // The store does not know yet that there are more.
+            Take::Empty
         } else if self.pocket().saturating_add(self.free) < cost || self.free == 0 {
             Take::Over
         } else {
@@ -188,11 +193,10 @@ impl Lease {
         }
     }
 
-    /// Takes `cost` tokens if they are there, and says whether the store is to be asked. The caller that is told so queues the
-    /// lease, once, until [`Self::unqueue`].
+    /// Takes `cost` tokens if they are there, and says whether the store is to be asked.
     #[inline]
     pub(super) fn take(&mut self, cost: u64, limit: u64, now: u64) -> (Take, Wish) {
-        let take = self.look(cost);
+        let take = self.look(cost, limit);
         if take == Take::Taken {
             self.used += cost;
             self.last_use = now;
@@ -224,10 +228,14 @@ impl Lease {
         if take != Take::Taken {
             self.last_use = now;
         }
-        if wish == Wish::None || self.is_asking || self.is_queued && wish == Wish::Soon {
+        if wish == Wish::None || self.is_asking {
             return Wish::None;
         }
-        if std::mem::replace(&mut self.is_queued, true) && wish == Wish::Soon { Wish::None } else { wish }
+        match (std::mem::replace(&mut self.is_queued, true), wish) {
+            (true, Wish::Now) => Wish::Hurry,
+            (true, _) => Wish::None,
+            (false, wish) => wish,
+        }
     }
 
     /// Takes `cost` tokens that the store has not granted, if this node may alone: as much as its part of what was left when the
@@ -250,6 +258,16 @@ impl Lease {
         if self.window.number == window {
             self.used = self.used.saturating_sub(cost);
         }
+    }
+
+    /// Gives back what was taken a moment ago, without having let go of the lease.
+    pub(super) fn give_back_now(&mut self, cost: u64) {
+        self.used = self.used.saturating_sub(cost);
+    }
+
+    /// What is unused is to be given back at once: the process ends.
+    pub(super) fn forsake(&mut self) {
+        self.last_use = 0;
     }
 
     /// What the store is to be asked, now that it is the turn of this lease: first about a window that is over, then about this one.

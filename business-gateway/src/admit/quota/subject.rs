@@ -11,6 +11,9 @@ use ring::digest::{SHA256, digest};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::admit::api::Api;
+use crate::admit::caller::Caller;
+
 /// The longest text of a subject; longer ones are replaced by their hash.
 const TEXT_MAX: usize = 256;
 
@@ -125,6 +128,20 @@ impl By {
 }
 
 impl<'a> Subject<'a> {
+    /// The subject of a call.
+    #[must_use]
+    pub fn of(api: &'a Api, caller: Option<&'a Caller>, client: IpAddr, head: &'a Parts) -> Self {
+        let app = caller.and_then(|caller| caller.app.as_ref());
+        Self {
+            api: &api.name,
+            app: app.map(|app| &*app.key),
+            plan: app.and_then(|app| app.plan.as_deref()),
+            user: caller.and_then(|caller| caller.user.as_deref()),
+            client,
+            head: Some(head),
+        }
+    }
+
     fn text(&self, part: Part) -> &'a str {
         match part {
             Part::Api => self.api,

@@ -102,7 +102,7 @@ impl Fleet {
     /// A request that waits for a round when it has to.
     fn call(&mut self, node: usize) -> bool {
         let (mut take, wish) = self.take(node, 1);
-        if wish == Wish::Now {
+        if matches!(wish, Wish::Now | Wish::Hurry) {
             self.round(node);
             if matches!(take, Take::Empty | Take::New) {
                 take = self.take(node, 1).0;
