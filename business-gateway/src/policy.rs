@@ -87,7 +87,8 @@ fn compile(
     errors.collect(config.upstream.check(&written.positions));
     errors.into_result(())?;
     // What is missing here has its errors elsewhere.
-    let (Some(accept), Some(hop), Some(catalog), Some(quota), Some(store)) = (accept, hop, catalog, quota, store) else {
+    let (Some(accept), Some(hop), Some(catalog), Some(quota), Some(store)) = (accept, hop, catalog, quota, store)
+    else {
         return Err(ConfigErrors::new());
     };
     Ok(Policy {

@@ -21,9 +21,9 @@ pub(super) async fn serve(call: Call<'_>) -> Result<Answer, Answer> {
     let query = call.query(&["limit", "api", "app", "user", "client", "key", "plan", "at"])?;
     let text = |name: &str| query.get(name).map(str::to_owned);
     let client = query.get("client").map(|text| text.parse().map_err(|_unclear| invalid("\"client\" is an address")));
-    let at = query.get("at").map(|text| {
-        parse_rfc3339(text).ok_or_else(|| invalid("\"at\" is a time such as 2026-11-20T10:15:30Z"))
-    });
+    let at = query
+        .get("at")
+        .map(|text| parse_rfc3339(text).ok_or_else(|| invalid("\"at\" is a time such as 2026-11-20T10:15:30Z")));
     let question = Question {
         limit: text("limit"),
         api: text("api"),

@@ -28,6 +28,5 @@ impl fmt::Debug for Resource {
 }
 
 /// Every resource.
-pub const RESOURCES: &[Resource] = &[
-    Resource { methods: quota::methods, role: quota::role, serve: |call| Box::pin(quota::serve(call)) },
-];
+pub const RESOURCES: &[Resource] =
+    &[Resource { methods: quota::methods, role: quota::role, serve: |call| Box::pin(quota::serve(call)) }];

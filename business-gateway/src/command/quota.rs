@@ -114,7 +114,8 @@ fn table(shown: &Value) -> String {
     for quota in quotas {
         let word = |name: &str| quota.get(name).and_then(Value::as_str).unwrap_or_default();
         let number = |name: &str| quota.get(name).and_then(Value::as_u64).unwrap_or_default();
-        let of_window = |name: &str| quota.pointer(&format!("/window/{name}")).and_then(Value::as_str).unwrap_or_default();
+        let of_window =
+            |name: &str| quota.pointer(&format!("/window/{name}")).and_then(Value::as_str).unwrap_or_default();
         // Writing into a String cannot fail.
         let _written = writeln!(
             text,

@@ -96,10 +96,13 @@ async fn fleet(server: &RedisServer, catalog: &str) -> Vec<Arc<Node>> {
     for name in ["a", "b", "c"] {
         nodes.push(Node::start(server, name, catalog, Clock::System).await);
     }
-    nodes.into_iter().map(|mut node| {
-        node.run();
-        Arc::new(node)
-    }).collect()
+    nodes
+        .into_iter()
+        .map(|mut node| {
+            node.run();
+            Arc::new(node)
+        })
+        .collect()
 }
 
 /// What was admitted, by window, and what was refused, by code.
@@ -190,7 +193,7 @@ async fn a_day_is_used_up_by_uneven_nodes_and_not_one_call_more_and_show_is_exac
     }
     println!("quota_day_unused = {} of 3000", 3_000 - all.admitted());
     assert!(all.admitted() <= 3_000, "{}", all.admitted());
-    assert_eq!(all.refused.keys().collect::<Vec<_>>(), ["quota_app"]);
+    assert_eq!(all.refused.keys().copied().collect::<Vec<_>>(), ["quota_app"]);
     let rounds: u64 = nodes.iter().map(|node| node.quotas.totals.rounds.get()).sum();
     println!("quota_day_rounds = {rounds}");
 }

@@ -192,12 +192,7 @@ impl Accounts {
         }
     }
 
-    fn ask_memory(
-        &self,
-        ledgers: &mut HashMap<Account, Ledger>,
-        ask: &Ask,
-        now: u64,
-    ) -> Result<Answer, StoreError> {
+    fn ask_memory(&self, ledgers: &mut HashMap<Account, Ledger>, ask: &Ask, now: u64) -> Result<Answer, StoreError> {
         if !ledgers.contains_key(&ask.account) && ledgers.len() >= ACCOUNTS_MAX {
             ledgers.retain(|_, ledger| !ledger.is_over(now));
             if ledgers.len() >= ACCOUNTS_MAX {

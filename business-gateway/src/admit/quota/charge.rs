@@ -134,9 +134,9 @@ pub async fn charge<'l>(
             }
             continue;
         };
-        let until = *waited.until.get_or_insert_with(|| {
-            at + if take == Take::New { settings.first_wait } else { settings.refill_wait }
-        });
+        let until = *waited
+            .until
+            .get_or_insert_with(|| at + if take == Take::New { settings.first_wait } else { settings.refill_wait });
         charge.wait(position, quotas, until.saturating_duration_since(at)).await;
         at = quotas.now();
         charge.entries.iter_mut().for_each(|entry| entry.go_on(quotas, at));
@@ -294,7 +294,9 @@ impl Entry {
                             _ => Verdict::Deny,
                         }
                     }
-                    take if quotas.is_away(now) || waited.is_over && take == Take::New => self.without_store(held, quotas),
+                    take if quotas.is_away(now) || waited.is_over && take == Take::New => {
+                        self.without_store(held, quotas)
+                    }
                     _ if waited.is_over => Verdict::Deny,
                     take => Verdict::Wait(take),
                 }

@@ -163,7 +163,9 @@ impl Lease {
     /// Goes over to the window of now.
     #[inline]
     pub(super) fn roll(&mut self, window: &Window, now: u64, holder: impl FnOnce() -> u64) {
-        if self.window.number != window.number && (window.begins > self.window.begins || now + STEP_BACK < self.window.begins) {
+        if self.window.number != window.number
+            && (window.begins > self.window.begins || now + STEP_BACK < self.window.begins)
+        {
             self.begin(window, now, holder());
         }
     }

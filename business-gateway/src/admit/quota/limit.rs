@@ -151,7 +151,11 @@ impl Limit {
         let zone = TimeZone::get(&written.time_zone);
         if zone.is_err() {
             let message = format!("no time zone {:?}", written.time_zone);
-            errors.push(at.error("time_zone", message, "write its name in the IANA database, such as \"Europe/Berlin\""));
+            errors.push(at.error(
+                "time_zone",
+                message,
+                "write its name in the IANA database, such as \"Europe/Berlin\"",
+            ));
         }
         if !(1..=COST_MAX).contains(&written.cost) {
             errors.push(at.error("cost", "a call costs 1 to 1000000", "write 1 for a call that counts once"));

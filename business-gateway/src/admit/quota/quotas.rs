@@ -95,7 +95,9 @@ impl Quotas {
             return true;
         }
         let began = self.round_began.load(Ordering::Relaxed);
-        began > 0 && self.millis(now).saturating_add(1).saturating_sub(began) > SLOW.as_millis().try_into().unwrap_or(u64::MAX)
+        began > 0
+            && self.millis(now).saturating_add(1).saturating_sub(began)
+                > SLOW.as_millis().try_into().unwrap_or(u64::MAX)
     }
 
     /// Nodes that are alive; `assumed` until the store was heard.

@@ -37,7 +37,9 @@ pub enum Span {
 
 /// Why a text is no rate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a rate of calls (1 to 10^15, a slash and a window, such as \"1000/1s\", \"6000/1m\", \"100000/1d\" or \"2000000/month\")")]
+#[error(
+    "{0:?} is not a rate of calls (1 to 10^15, a slash and a window, such as \"1000/1s\", \"6000/1m\", \"100000/1d\" or \"2000000/month\")"
+)]
 pub struct RateError(String);
 
 impl FromStr for Rate {

@@ -209,7 +209,7 @@ impl Question {
             Part::Api => (*part, Cow::Borrowed(subject.api)),
             Part::App => (*part, Cow::Borrowed(subject.app.unwrap_or_default())),
             Part::User => (*part, Cow::Borrowed(subject.user.unwrap_or_default())),
-            Part::Client => (*part, Cow::Owned(subject.client.to_canonical().to_string())),
+            Part::Client => (*part, Cow::Owned(subject::client(subject.client))),
         });
         subject::bounded(subject::written(values))
     }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use gatehouse_shared::limit::{Key, KeyHasher};
@@ -27,7 +27,7 @@ pub enum Part {
     App,
     /// The user on whose behalf the application calls.
     User,
-    /// The address of the client, as the edge saw it.
+    /// The address of the client, as the edge saw it; of IPv6 its /64 network.
     Client,
 }
 
@@ -98,7 +98,7 @@ impl By {
                 let mut key = hasher.key();
                 for part in parts {
                     key = match part {
-                        Part::Client => key.address(subject.client),
+                        Part::Client => key.address(counted(subject.client)),
                         part => key.bytes(subject.text(*part).as_bytes()),
                     };
                 }
@@ -116,7 +116,7 @@ impl By {
         let text = match self {
             Self::Parts(parts) => {
                 let values = parts.iter().map(|part| match part {
-                    Part::Client => (*part, Cow::Owned(subject.client.to_canonical().to_string())),
+                    Part::Client => (*part, Cow::Owned(client(subject.client))),
                     part => (*part, Cow::Borrowed(subject.text(*part))),
                 });
                 written(values)
@@ -149,6 +149,22 @@ impl<'a> Subject<'a> {
             Part::User => self.user.unwrap_or_default(),
             Part::Client => "",
         }
+    }
+}
+
+/// The address that a client counts as: of IPv6 its /64 network, because it has that many addresses for free.
+fn counted(client: IpAddr) -> IpAddr {
+    match client.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+        address => address,
+    }
+}
+
+/// A client as it is written.
+pub(super) fn client(client: IpAddr) -> String {
+    match counted(client) {
+        IpAddr::V6(network) => format!("{network}/64"),
+        address => address.to_string(),
     }
 }
 
@@ -229,6 +245,12 @@ mod tests {
         assert_eq!(text(&By::Expression(Arc::clone(&expression)), &CALL), "expression=shop%2Cx%3D1%0A");
         let nobody = Subject { app: None, ..CALL };
         assert!(By::Expression(expression).find(&nobody, &KeyHasher::of_process()).is_none());
+        let by_client = By::Parts([Part::Client].into());
+        for (address, written) in
+            [("2001:db8::1:2:3:4", "client=2001:db8::/64"), ("::ffff:192.0.2.1", "client=192.0.2.1")]
+        {
+            assert_eq!(text(&by_client, &Subject { client: address.parse().unwrap(), ..CALL }), written);
+        }
         let long = "a".repeat(1_000);
         assert_eq!(text(&By::Parts([Part::User].into()), &Subject { user: Some(&long), ..CALL }).len(), 71);
     }

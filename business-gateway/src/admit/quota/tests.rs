@@ -167,7 +167,9 @@ async fn what_is_not_kept_is_given_back() {
 
 #[tokio::test]
 async fn a_limit_that_only_observes_refuses_nobody() {
-    let node = Node::new("[[limit]]\nname = \"a\"\nrate = \"2/1d\"\nmode = \"observe\"\n[[limit]]\nname = \"b\"\nrate = \"2/1s\"\nmode = \"observe\"");
+    let node = Node::new(
+        "[[limit]]\nname = \"a\"\nrate = \"2/1d\"\nmode = \"observe\"\n[[limit]]\nname = \"b\"\nrate = \"2/1s\"\nmode = \"observe\"",
+    );
     assert_eq!(node.count("a", 10, &subject("shop")).await, 10);
     assert_eq!(node.count("b", 10, &subject("shop")).await, 10);
     for name in ["a", "b"] {

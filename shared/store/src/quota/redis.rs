@@ -105,9 +105,11 @@ impl RedisAccounts {
         let mut statement = Statement::default();
         for (field, value) in &fields {
             match field.strip_prefix('@') {
-                Some(holder) => statement.holdings.push(holding(holder, value).ok_or_else(|| {
-                    StoreError::Unexpected(format!("an account of a quota holds {value:?}").into())
-                })?),
+                Some(holder) => {
+                    statement.holdings.push(holding(holder, value).ok_or_else(|| {
+                        StoreError::Unexpected(format!("an account of a quota holds {value:?}").into())
+                    })?)
+                }
                 None if field == "total" => statement.leased = value.parse().unwrap_or(0),
                 None => {}
             }

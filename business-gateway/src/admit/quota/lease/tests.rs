@@ -261,16 +261,32 @@ fn a_clock_that_steps_back_a_little_changes_nothing() {
 /// What may happen to a fleet.
 #[derive(Clone, Debug)]
 enum Event {
-    Take { node: usize, cost: u64 },
-    GiveBack { node: usize },
+    Take {
+        node: usize,
+        cost: u64,
+    },
+    GiveBack {
+        node: usize,
+    },
     /// A node asks; what it says is on its way.
-    Ask { node: usize },
+    Ask {
+        node: usize,
+    },
     /// Something that is on its way arrives, and so does the answer, or not.
-    Arrive { which: usize, is_heard: bool },
+    Arrive {
+        which: usize,
+        is_heard: bool,
+    },
     /// Something on its way is given up by its node, but may still arrive.
-    GiveUp { which: usize },
-    Crash { node: usize },
-    Pass { ms: u64 },
+    GiveUp {
+        which: usize,
+    },
+    Crash {
+        node: usize,
+    },
+    Pass {
+        ms: u64,
+    },
 }
 
 fn event() -> impl Strategy<Value = Event> {
