@@ -16,6 +16,8 @@ mod hop;
 #[cfg(test)]
 mod quota;
 #[cfg(test)]
+mod quota_command;
+#[cfg(test)]
 mod quota_fleet;
 #[cfg(test)]
 mod quota_store;

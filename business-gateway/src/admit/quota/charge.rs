@@ -92,6 +92,17 @@ enum Verdict {
     Wait(Take),
 }
 
+/// What came of charging a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Took {
+    /// As many as it costs.
+    Tokens,
+    /// Nothing, since another call has taken them meanwhile.
+    Quicker,
+    /// Nothing, and another try would not help.
+    Nothing,
+}
+
 /// How long a call has waited for tokens.
 #[derive(Default)]
 struct Waited {
@@ -129,8 +140,11 @@ pub async fn charge<'l>(
         let Some((position, take)) = awaited else {
             match charge.take(quotas, settings, at) {
                 Ok(()) => return Ok(charge),
-                Err(position) if races >= RACES_MAX => return Err(charge.refuse(position, true)),
-                Err(_quicker) => races += 1,
+                Err((position, Took::Quicker)) if races < RACES_MAX => {
+                    tracing::trace!(position, "another call was quicker");
+                    races += 1;
+                }
+                Err((position, _)) => return Err(charge.refuse(position, true)),
             }
             continue;
         };
@@ -183,21 +197,22 @@ impl Charge {
         wait.map_or(Ok(()), Err)
     }
 
-    /// Charges all limits, or none: then the position of the one that had no more, because another call was quicker.
-    fn take(&mut self, quotas: &Quotas, settings: &Settings, now: Instant) -> Result<(), usize> {
+    /// Charges all limits, or none: then the position of the one that had no more, and why.
+    fn take(&mut self, quotas: &Quotas, settings: &Settings, now: Instant) -> Result<(), (usize, Took)> {
         let mut failed = None;
         for (position, entry) in self.entries.iter_mut().enumerate() {
-            if !entry.take(quotas, settings, now) && entry.limit.mode == Mode::Enforce {
-                failed = Some(position);
+            let took = entry.take(quotas, settings, now);
+            if took != Took::Tokens && entry.limit.mode == Mode::Enforce {
+                failed = Some((position, took));
                 break;
             }
         }
-        let Some(position) = failed else {
+        let Some(failed) = failed else {
             self.entries.iter().for_each(Entry::count_admitted);
             return Ok(());
         };
         self.entries.iter_mut().for_each(|entry| _ = entry.give_back());
-        Err(position)
+        Err(failed)
     }
 
     /// Waits for an answer of the store about the limit at a position.
@@ -351,51 +366,60 @@ impl Entry {
     }
 
     /// Charges the limit, if it has as many tokens.
-    fn take(&mut self, quotas: &Quotas, settings: &Settings, now: Instant) -> bool {
-        let is_taken = match &self.what {
+    fn take(&mut self, quotas: &Quotas, settings: &Settings, now: Instant) -> Took {
+        let took = self.try_take(quotas, settings, now);
+        if took != Took::Tokens && self.limit.mode == Mode::Observe {
+            self.limit.counters.observed.add();
+        }
+        took
+    }
+
+    fn try_take(&mut self, quotas: &Quotas, settings: &Settings, now: Instant) -> Took {
+        let took = match &self.what {
             What::Leased(held) => {
                 let mut lease = held.lease();
                 let (take, wish) = lease.take(self.cost, self.most, self.unix_ms);
-                let is_taken = match take {
-                    Take::Taken => true,
+                let took = match take {
+                    Take::Taken => Took::Tokens,
                     Take::Empty | Take::New
                         if self.limit.on_store_failure == OnStoreFailure::Open && quotas.is_away(now) =>
                     {
                         let terms = Terms { limit: self.most, nodes: quotas.nodes(settings.nodes) };
-                        lease.overdraw(self.cost, terms, self.unix_ms)
+                        if lease.overdraw(self.cost, terms, self.unix_ms) { Took::Tokens } else { Took::Nothing }
                     }
-                    _ => false,
+                    _ => Took::Quicker,
                 };
                 self.remaining = lease.left();
                 // Another call may have gone on to the next window meanwhile.
                 self.window = lease.standing().0;
                 drop(lease);
                 quotas.serve(held, wish);
-                is_taken
+                took
             }
             What::Told(rate, key) => match self.told(*rate) {
                 Some(count) => match count.admit(*key, self.cost_in_32_bits(), self.unix_ms) {
                     Ok(decision) => {
                         self.remaining = decision.remaining;
-                        decision.allowed
+                        if decision.allowed { Took::Tokens } else { Took::Quicker }
                     }
-                    Err(_full) => {
-                        self.limit.counters.full.add();
-                        return self.limit.on_store_failure == OnStoreFailure::Open;
-                    }
+                    Err(_full) => return self.take_nothing(),
                 },
-                None => return true,
+                None => return Took::Tokens,
             },
-            What::Full => {
-                self.limit.counters.full.add();
-                return self.limit.on_store_failure == OnStoreFailure::Open;
-            }
+            What::Full => return self.take_nothing(),
         };
-        self.charged = if is_taken { self.cost } else { 0 };
-        if !is_taken && self.limit.mode == Mode::Observe {
-            self.limit.counters.observed.add();
+        self.charged = if took == Took::Tokens { self.cost } else { 0 };
+        took
+    }
+
+    /// There is no room to count a newcomer.
+    #[cold]
+    fn take_nothing(&self) -> Took {
+        self.limit.counters.full.add();
+        match self.limit.on_store_failure {
+            OnStoreFailure::Open => Took::Tokens,
+            OnStoreFailure::Closed => Took::Nothing,
         }
-        is_taken
     }
 
     /// Gives back what was charged; false when nothing was.

@@ -10,6 +10,7 @@
 //! what is to be given back is gone from the pocket before the store hears of it. The exception has a name: [`Lease::overdraw`],
 //! for limits that stay open while the store is away.
 
+use super::table::Forget;
 use super::window::Window;
 
 /// A refresh time is this part of the window …
@@ -372,10 +373,11 @@ impl Lease {
     }
 
     /// Whether nothing is lost when it is forgotten.
-    pub(super) fn is_idle(&self, now: u64) -> bool {
+    pub(super) fn is_idle(&self, now: u64, forget: Forget) -> bool {
         let is_clean = !self.is_queued && !self.is_asking && self.closing.is_none();
         let is_over = now >= self.window.ends + self.window.length().min(PROBE.1);
-        is_clean && (is_over || !self.has_news() && now.saturating_sub(self.last_use) >= self.idle_after())
+        let is_told = !self.has_news() && now.saturating_sub(self.last_use) >= self.idle_after();
+        is_clean && (is_over || is_told && forget == Forget::Idle)
     }
 
     /// What is left for this node, by what it knows.

@@ -15,7 +15,7 @@ use tokio::time::MissedTickBehavior;
 use super::lease::{Reply, Request};
 use super::limit::{EXCHANGE_EVERY, Limit, Limits, Way};
 use super::quotas::Quotas;
-use super::table::Held;
+use super::table::{Forget, Held};
 use crate::pipeline::Gateway;
 
 /// Most accounts asked about in one round; the others wait for the next, which follows at once.
@@ -140,7 +140,7 @@ fn upkeep(quotas: &Quotas, limits: &Limits, nodes: u32) {
                         lease.unqueue();
                     }
                 });
-                table.sweep(now);
+                table.sweep(now, Forget::Over);
             }
             Way::Told(counts) => counts.iter().for_each(|count| count.reclaim(now)),
         }

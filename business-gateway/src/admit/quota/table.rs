@@ -29,6 +29,15 @@ pub(super) struct Table {
 
 type Shard = HashMap<Key, Arc<Held>, BuildHasherDefault<Hashed>>;
 
+/// What is forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Forget {
+    /// Leases whose window is over.
+    Over,
+    /// These, and those that have given everything back.
+    Idle,
+}
+
 /// What a node holds of one subject.
 #[derive(Debug)]
 pub(super) struct Held {
@@ -100,13 +109,14 @@ impl Table {
         }
     }
 
-    /// Forgets what is idle.
-    pub(super) fn sweep(&self, now: u64) {
+    /// Forgets whose window is over; where room is needed, also who has given everything back. The others are kept so that the
+    /// store can be told again what it has lost.
+    pub(super) fn sweep(&self, now: u64, forget: Forget) {
         for shard in &self.shards {
             let mut shard = lock(shard);
             let before = shard.len();
             // Whoever else has it (a call under way, the queue) goes on with it.
-            shard.retain(|_, held| Arc::strong_count(held) > 1 || !held.lease().is_idle(now));
+            shard.retain(|_, held| Arc::strong_count(held) > 1 || !held.lease().is_idle(now, forget));
             let gone = before - shard.len();
             if gone > before / 2 {
                 shard.shrink_to_fit();
@@ -121,7 +131,7 @@ impl Table {
         let is_due = now.abs_diff(swept_at) >= SWEEP_EVERY;
         let exchange = || self.swept_at.compare_exchange(swept_at, now, Ordering::Relaxed, Ordering::Relaxed);
         if is_due && exchange().is_ok() {
-            self.sweep(now);
+            self.sweep(now, Forget::Idle);
         }
     }
 

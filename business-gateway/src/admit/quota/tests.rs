@@ -322,3 +322,29 @@ name = "gold"
 "#;
     insta::assert_snapshot!(compile(wrong, None).unwrap_err());
 }
+
+/// Run it with optimisation: `cargo test -p business-gateway --lib --config 'profile.test.package.business-gateway.opt-level=3' cost_of
+/// -- --ignored --nocapture`.
+#[tokio::test]
+#[ignore = "prints a figure and judges nothing"]
+async fn the_cost_of_a_charge() {
+    let limits = "[[limit]]\nname = \"second\"\nby = [\"api\"]\nrate = \"4000000000/1s\"\n[[limit]]\nname = \"minute\"\nby = [\"app\"]\nrate = \"100000000000/1m\"\n[[limit]]\nname = \"day\"\nby = [\"app\", \"api\"]\nrate = \"100000000000000/1d\"\n";
+    let node = Node::new(limits);
+    let apps: Vec<String> = (0..1_000).map(|n| format!("app-{n}")).collect();
+    for names in [&["second"][..], &["minute"], &["day"], &["second", "minute", "day"]] {
+        for app in &apps {
+            assert!(node.admits(names, &subject(app)).await);
+        }
+        let limits: Vec<&Arc<Limit>> = names.iter().map(|name| node.limits.find(name).unwrap()).collect();
+        let calls = 1_000_000;
+        let began = gatehouse_shared::clock::now();
+        for call in 0..calls {
+            let subject = subject(&apps[call % apps.len()]);
+            let limits = limits.iter().map(|limit| (*limit, 1));
+            let charged = charge(&node.quotas, &node.settings, limits, &subject, node.clock.now()).await;
+            charged.unwrap().keep();
+        }
+        let nanos = began.elapsed().as_nanos() / u128::try_from(calls).unwrap();
+        println!("quota_charge_ns {names:?} = {nanos}");
+    }
+}

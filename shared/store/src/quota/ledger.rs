@@ -61,13 +61,14 @@ impl Ledger {
     /// What is known.
     #[must_use]
     pub fn statement(&self) -> Statement {
-        let holding = |(holder, entry): (&Box<str>, &Entry)| Holding {
-            holder: holder.to_string(),
+        let holding = |holder: &str, entry: &Entry| Holding {
+            holder: holder.to_owned(),
             leased: entry.leased,
             used: entry.used,
             told_unix_ms: entry.told_unix_ms,
         };
-        Statement { leased: self.leased, holdings: self.holders.iter().map(holding).collect() }
+        let holdings = self.holders.iter().map(|(holder, entry)| holding(holder, entry)).collect();
+        Statement { leased: self.leased, holdings }
     }
 
     /// What all holders may use together.

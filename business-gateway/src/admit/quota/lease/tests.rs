@@ -182,7 +182,7 @@ fn what_is_not_used_comes_back_to_those_who_need_it() {
     fleet.now += 20_000;
     fleet.tick();
     assert_eq!(fleet.nodes[0].standing().2, 100);
-    assert!(fleet.nodes[0].is_idle(fleet.now));
+    assert!(fleet.nodes[0].is_idle(fleet.now, Forget::Idle));
     let statement = fleet.store.0[&(START / 60_000)].statement();
     assert_eq!((statement.leased, statement.holdings[0].used), (100, 100));
     let admitted = (0..2_000).filter(|_| fleet.call(1)).count();
