@@ -21,6 +21,8 @@ use crate::admit::quota::Quotas;
 use crate::admit::quota::metrics::QuotaMetrics;
 use crate::dispatch::service::Service;
 use crate::policy::Policy;
+use crate::store::apps::Apps;
+use crate::store::apps::metrics::AppMetrics;
 
 /// The metrics of this process.
 pub struct Metrics {
@@ -103,25 +105,38 @@ impl Metrics {
     ///
     /// # Errors
     /// When two metrics have the same name, which is a mistake in the code.
-    pub fn watch(
-        &self,
-        live: &Arc<Live<Policy>>,
-        log: &LineWriter,
-        in_flight: &InFlight,
-        quotas: &Arc<Quotas>,
-    ) -> Result<(), MetricError> {
+    pub fn watch(&self, live: &Arc<Live<Policy>>, log: &LineWriter, in_flight: &InFlight) -> Result<(), MetricError> {
         self.declare_standard(live, log)?;
         let requests = self.in_flight_gauge()?;
         let services = ServiceMetrics::new(&self.catalogue)?;
-        let limits = QuotaMetrics::new(&self.catalogue)?;
-        let (live, in_flight, quotas) = (Arc::clone(live), in_flight.clone(), Arc::clone(quotas));
+        let (live, in_flight) = (Arc::clone(live), in_flight.clone());
         self.catalogue.on_render(move || {
-            limits.refresh(&live.current().value.catalog.limits, &quotas);
             requests.set(whole(in_flight.count()));
             for service in live.current().value.catalog.services.values() {
                 services.refresh(service);
             }
         });
+        Ok(())
+    }
+
+    /// Adds what mirrors the look-ups of applications.
+    ///
+    /// # Errors
+    /// When two metrics have the same name, which is a mistake in the code.
+    pub fn watch_apps(&self, apps: &Arc<Apps>) -> Result<(), MetricError> {
+        let (metrics, apps) = (AppMetrics::new(&self.catalogue)?, Arc::clone(apps));
+        self.catalogue.on_render(move || metrics.refresh(&apps));
+        Ok(())
+    }
+
+    /// Adds what mirrors limits on calls.
+    ///
+    /// # Errors
+    /// When two metrics have the same name, which is a mistake in the code.
+    pub fn watch_quotas(&self, live: &Arc<Live<Policy>>, quotas: &Arc<Quotas>) -> Result<(), MetricError> {
+        let metrics = QuotaMetrics::new(&self.catalogue)?;
+        let (live, quotas) = (Arc::clone(live), Arc::clone(quotas));
+        self.catalogue.on_render(move || metrics.refresh(&live.current().value.catalog.limits, &quotas));
         Ok(())
     }
 
@@ -151,6 +166,7 @@ impl Metrics {
         metrics.in_flight_gauge()?;
         ServiceMetrics::new(&metrics.catalogue)?;
         QuotaMetrics::new(&metrics.catalogue)?;
+        AppMetrics::new(&metrics.catalogue)?;
         Ok(metrics.catalogue.reference_markdown("Business tier"))
     }
 

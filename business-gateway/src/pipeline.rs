@@ -31,9 +31,11 @@ use crate::dispatch::wait::until;
 use crate::metrics::{ApiMetrics, Metrics};
 use crate::policy::Policy;
 use crate::respond::body::Outgoing;
+use crate::respond::envelope::Envelope;
 use crate::respond::failure::Failure;
 use crate::respond::record::Record;
 use crate::respond::shape::shape;
+use crate::store::apps::Apps;
 
 /// What all requests of the process share.
 pub struct Gateway {
@@ -49,6 +51,8 @@ pub struct Gateway {
     pub without_api: ApiMetrics,
     /// The store of the fleet; none where every node works from its own files.
     pub store: Option<Arc<Redis>>,
+    /// All applications.
+    pub apps: Arc<Apps>,
     /// The nodes that share it.
     pub fleet: Arc<Fleet>,
     /// What is left of quotas.
@@ -93,10 +97,26 @@ impl Gateway {
             None => Accounts::in_memory(&node, Clock::System),
         };
         let quotas = Quotas::new(accounts, Arc::clone(&fleet), Clock::System);
-        metrics.watch(&live, &log, &in_flight, &quotas)?;
+        let apps = Arc::new(Apps::open(Arc::clone(&live), store.as_ref()).map_err(StartError::Apps)?);
+        metrics.watch(&live, &log, &in_flight)?;
+        metrics.watch_apps(&apps)?;
+        metrics.watch_quotas(&live, &quotas)?;
         let without_api = metrics.of_api("");
         let shutdown = Shutdown::new();
-        Ok(Arc::new(Self { node, live, log, metrics, without_api, store, fleet, quotas, audit, shutdown, in_flight }))
+        Ok(Arc::new(Self {
+            node,
+            live,
+            log,
+            metrics,
+            without_api,
+            store,
+            apps,
+            fleet,
+            quotas,
+            audit,
+            shutdown,
+            in_flight,
+        }))
     }
 
     /// Whether new requests should come here: the configuration is loaded (or the process would not be there) and the process
@@ -119,6 +139,9 @@ pub enum StartError {
     /// The audit log cannot be opened.
     #[error("no audit log")]
     Audit(#[source] io::Error),
+    /// The applications of this node, or its keys, cannot be read.
+    #[error("no applications")]
+    Apps(#[source] io::Error),
 }
 
 /// Answers a request, whatever happens to it, and keeps its record.
@@ -139,7 +162,8 @@ pub async fn answer(
     let mut answer = match outcome {
         Ok(answer) => answer,
         Err(failure) => {
-            let answer = failure.answer(record.request_id().as_str());
+            let envelope = record.api.as_ref().map_or_else(Envelope::default, |api| api.envelope);
+            let answer = failure.answer(record.request_id().as_str(), envelope);
             record.failed(failure);
             answer
         }

@@ -16,6 +16,7 @@ mod body;
 mod call;
 mod quota;
 mod resource;
+mod apps;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use gatehouse_shared::admin::{Answer, Role};
 use http::Method;
 
-use super::{Call, quota};
+use super::Call;
 
 /// What a resource answers; an `Err` is a refusal.
 pub type Served<'a> = Pin<Box<dyn Future<Output = Result<Answer, Answer>> + Send + 'a>>;
@@ -28,5 +28,4 @@ impl fmt::Debug for Resource {
 }
 
 /// Every resource.
-pub const RESOURCES: &[Resource] =
-    &[Resource { methods: quota::methods, role: quota::role, serve: |call| Box::pin(quota::serve(call)) }];
+pub const RESOURCES: &[Resource] = &[super::apps::RESOURCE, super::quota::RESOURCE];

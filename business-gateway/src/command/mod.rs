@@ -6,6 +6,8 @@ mod schema;
 mod token;
 mod quota;
 mod reference;
+mod call;
+mod app;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -32,6 +34,8 @@ pub enum Command {
     /// Show how much of their quotas callers have used
     #[command(subcommand)]
     Quota(quota::Command),
+    /// Make, change and remove applications and their credentials
+    App(Box<app::Arguments>),
     /// Print a generated reference page
     #[command(hide = true)]
     Reference(reference::Arguments),
@@ -55,6 +59,7 @@ impl Command {
             Self::Schema(arguments) => schema::run(&arguments),
             Self::Token(command) => token::run(&command),
             Self::Quota(command) => quota::run(&command),
+            Self::App(arguments) => app::run(&arguments),
             Self::Reference(arguments) => reference::run(&arguments),
         }
     }

@@ -2,17 +2,14 @@
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use gatehouse_shared::admin::Role;
-use gatehouse_shared::admin::client::{Call, CallError, Node, explained};
-use gatehouse_shared::config::{SourceFile, parse};
 use serde_json::Value;
 
-use super::{ConfigDir, fail, print, refuse};
-use crate::config::{self, Config};
+use super::call::{Call, CallError, Where, explained};
+use super::{fail, print, refuse};
 
 /// What to do with quotas.
 #[derive(Debug, Subcommand)]
@@ -52,10 +49,7 @@ pub struct Show {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    config: ConfigDir,
-    /// File with the admin token [default: admin-token-read in the state directory]
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
+    at_node: Where,
 }
 
 /// Why there is nothing to show.
@@ -79,9 +73,7 @@ pub(super) fn run(command: &Command) -> ExitCode {
 }
 
 fn show(arguments: &Show) -> Result<String, ShowError> {
-    let written = parse::<Config>(&SourceFile::read(&arguments.config.dir, config::FILE).map_err(CallError::from)?);
-    let state_dir = written.map_err(CallError::from)?.value.process.state_dir;
-    let node = Node::find(&state_dir, arguments.token_file.as_deref(), Role::Read)?;
+    let node = arguments.at_node.node(Role::Read)?;
     let client = arguments.client.map(|client| client.to_string());
     let given = [
         ("limit", &arguments.limit),

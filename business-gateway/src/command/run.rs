@@ -98,6 +98,7 @@ fn serve(live: &Arc<Live<Policy>>) -> Result<(), RunError> {
         tokio::spawn(upkeep::run(Arc::clone(&gateway)));
         tokio::spawn(heartbeat::run(Arc::clone(&gateway)));
         let refilling = tokio::spawn(refill::run(Arc::clone(&gateway)));
+        tokio::spawn(Arc::clone(&gateway.apps).run());
         let accepting = tokio::spawn({
             let server = Arc::clone(&server);
             async move { server.run(listener).await }

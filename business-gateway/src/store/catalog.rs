@@ -30,6 +30,12 @@ pub struct CatalogConfig {
     /// Other rates for applications that have a plan: one table each.
     #[serde(default)]
     pub plan: Vec<quota::PlanConfig>,
+    /// Applications that stand in files: one table each.
+    #[serde(default)]
+    pub app: Vec<super::apps::declared::Config>,
+    /// What a node keeps of applications it has read: one table each, the first that fits decides.
+    #[serde(default)]
+    pub cache_rule: Vec<super::apps::rule::Config>,
 }
 
 /// Every service and API of one generation.
@@ -120,6 +126,7 @@ impl Catalog {
         let api = Arc::new(Api {
             name: written.name.as_str().into(),
             path_to_service: if written.raw_path { PathToService::Raw } else { PathToService::Canonical },
+            envelope: written.envelope,
             timeout: written.timeout.map_or(service.timeout, |timeout| timeout.get()),
             limits: limits.unwrap_or_default(),
             metrics: OnceLock::new(),

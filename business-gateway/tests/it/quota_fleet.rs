@@ -191,11 +191,11 @@ async fn a_day_is_used_up_by_uneven_nodes_and_not_one_call_more_and_show_is_exac
         assert!(tokio::time::Instant::now() < deadline, "{} are unused", 3_000 - all.admitted());
         all = all.and(&load(&nodes, "day", 5, Duration::from_millis(500)).await);
     }
-    println!("quota_day_unused = {} of 3000", 3_000 - all.admitted());
+    eprintln!("quota_day_unused = {} of 3000", 3_000 - all.admitted());
     assert!(all.admitted() <= 3_000, "{}", all.admitted());
     assert_eq!(all.refused.keys().copied().collect::<Vec<_>>(), ["quota_app"]);
     let rounds: u64 = nodes.iter().map(|node| node.quotas.totals.rounds.get()).sum();
-    println!("quota_day_rounds = {rounds}");
+    eprintln!("quota_day_rounds = {rounds}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -206,7 +206,7 @@ async fn windows_of_ten_seconds_never_get_more_than_their_limit() {
     let tally = load(&nodes, "ten", 4, Duration::from_secs(12)).await;
     let mut windows: Vec<(&u64, &u64)> = tally.admitted.iter().collect();
     windows.sort();
-    println!("quota_ten_seconds = {windows:?} of 2000");
+    eprintln!("quota_ten_seconds = {windows:?} of 2000");
     assert!(windows.len() >= 2);
     assert!(windows.iter().all(|(_, admitted)| **admitted <= 2_000), "{windows:?}");
 }
@@ -232,7 +232,7 @@ async fn disturbed(name: &'static str, catalog: &str, disturb: impl AsyncFnOnce(
     all = all.and(&load(&nodes, "day", 5, Duration::from_millis(500)).await);
     let failed: u64 = nodes.iter().map(|node| node.quotas.totals.failed_rounds.get()).sum();
     let healed: u64 = nodes.iter().map(|node| node.quotas.totals.healed.get()).sum();
-    println!(
+    eprintln!(
         "quota_{name} = {} of 3000 ({used} used before, {failed} rounds failed, {healed} accounts healed, refused {:?})",
         all.admitted(),
         all.refused
@@ -327,7 +327,7 @@ async fn a_limit_by_the_second_is_kept_within_three_percent() {
         manual.advance(Duration::from_millis(1));
     }
     let share = admitted as f64 / 60_000.0;
-    println!("quota_second_share = {share:.4} of 1000/1s over a minute, {rounds} rounds");
+    eprintln!("quota_second_share = {share:.4} of 1000/1s over a minute, {rounds} rounds");
     assert!((0.97..=1.03).contains(&share), "{share}");
 }
 

@@ -278,8 +278,8 @@ async fn the_steady_state_costs_few_rounds() {
     }
     let rounds = node.quotas.totals.rounds.get();
     let waits: u64 = node.limits.iter().map(|limit| limit.counters.waits.get()).sum();
-    println!("quota_rounds_per_1000_calls = {:.2}", rounds as f64 / 120.0);
-    println!("quota_waits = {waits} of 120000 calls, for 41 newcomers");
+    eprintln!("quota_rounds_per_1000_calls = {:.2}", rounds as f64 / 120.0);
+    eprintln!("quota_waits = {waits} of 120000 calls, for 41 newcomers");
     assert!(rounds <= 600, "{rounds} rounds for 120,000 calls");
     assert!(waits <= 41 * 2, "{waits}");
 }
@@ -345,6 +345,6 @@ async fn the_cost_of_a_charge() {
             charged.unwrap().keep();
         }
         let nanos = began.elapsed().as_nanos() / u128::try_from(calls).unwrap();
-        println!("quota_charge_ns {names:?} = {nanos}");
+        eprintln!("quota_charge_ns {names:?} = {nanos}");
     }
 }

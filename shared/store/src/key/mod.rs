@@ -10,6 +10,9 @@
 //! | `gh:b:catalog` | string: current revision | for ever | business |
 //! | `gh:b:catalog:REV` | string: document and HMAC | the last N revisions | business |
 //! | `gh:b:app:{KEY}` | hash: sealed record, version | for ever | business |
+//! | `gh:b:apps` | sorted set: all app keys | for ever | business |
+//! | `gh:b:session:{APP}:ID` | hash: sealed record, version | until it ends | business |
+//! | `gh:b:subject:{HASH}` | hash: sealed record, version | for ever | business |
 //! | `gh:b:changes` | stream of (kind, key, version), capped | for ever | business |
 //! | `gh:b:quota:{RULE:SUBJECT}:WINDOW` | hash: `total`, `@PROCESS` → its leases | window + 1 day | business |
 //! | `gh:b:quota:{RULE}:WINDOW` | hash: `KEY@PROCESS` → count, `KEY` → sum | two windows | business |

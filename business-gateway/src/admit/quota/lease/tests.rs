@@ -144,7 +144,7 @@ fn an_uneven_load_uses_up_the_limit_and_not_one_more() {
         }
         let admitted = fleet.admitted[&window];
         let unused = limit - admitted;
-        println!("quota_lease_limit_{limit} = admitted {admitted}, unused {unused}, rounds {}", fleet.rounds);
+        eprintln!("quota_lease_limit_{limit} = admitted {admitted}, unused {unused}, rounds {}", fleet.rounds);
         assert!(unused <= (limit * 3 / 100).max(3), "{unused} of {limit} are unused");
     }
 }
