@@ -19,6 +19,8 @@ use gatehouse_shared::telemetry::metrics::{
 use crate::accept::connection::End;
 use crate::admit::app::Identity;
 use crate::admit::app::metrics::CredentialMetrics;
+use crate::admit::quota::Quotas;
+use crate::admit::quota::metrics::QuotaMetrics;
 use crate::dispatch::service::Service;
 use crate::policy::Policy;
 use crate::store::apps::Apps;
@@ -144,6 +146,17 @@ impl Metrics {
         Ok(())
     }
 
+    /// Adds what mirrors limits on calls.
+    ///
+    /// # Errors
+    /// When two metrics have the same name, which is a mistake in the code.
+    pub fn watch_quotas(&self, live: &Arc<Live<Policy>>, quotas: &Arc<Quotas>) -> Result<(), MetricError> {
+        let metrics = QuotaMetrics::new(&self.catalogue)?;
+        let (live, quotas) = (Arc::clone(live), Arc::clone(quotas));
+        self.catalogue.on_render(move || metrics.refresh(&live.current().value.catalog.limits, &quotas));
+        Ok(())
+    }
+
     fn declare_standard<T: Load>(&self, live: &Arc<Live<T>>, log: &LineWriter) -> Result<(), MetricError> {
         process(&self.catalogue)?;
         reload(&self.catalogue, live)?;
@@ -171,6 +184,7 @@ impl Metrics {
         ServiceMetrics::new(&metrics.catalogue)?;
         CredentialMetrics::new(&metrics.catalogue)?;
         RuleMetrics::new(&metrics.catalogue)?;
+        QuotaMetrics::new(&metrics.catalogue)?;
         AppMetrics::new(&metrics.catalogue)?;
         Ok(metrics.catalogue.reference_markdown("Business tier"))
     }

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use gatehouse_shared::audit::AuditLog;
 use gatehouse_shared::balance::Call;
-use gatehouse_shared::clock;
+use gatehouse_shared::clock::{self, Clock};
 use gatehouse_shared::id::TraceContext;
 use gatehouse_shared::live::Live;
 use gatehouse_shared::shutdown::{InFlight, Shutdown};
 use gatehouse_shared::telemetry::access_log::LineWriter;
 use gatehouse_shared::telemetry::metrics::MetricError;
+use gatehouse_store::quota::Accounts;
 use gatehouse_store::{Fleet, Redis, Settings};
 use http::header::{self, HeaderValue};
 use http::{Request, Response, Version};
@@ -23,6 +24,7 @@ use crate::accept::connection::Connection;
 use crate::accept::hop;
 use crate::admit::app::{self, Identity};
 use crate::admit::flow_rule::{Facts, judge};
+use crate::admit::quota::{self, Quotas};
 use crate::admit::{api, permission};
 use crate::dispatch;
 use crate::dispatch::plan::Plan;
@@ -57,6 +59,8 @@ pub struct Gateway {
     pub fleet: Arc<Fleet>,
     /// What the process keeps of who calls.
     pub identity: Arc<Identity>,
+    /// What is left of quotas.
+    pub quotas: Arc<Quotas>,
     /// What operators change is written down here before they hear that it is done.
     pub audit: AuditLog,
     /// The phase of the process.
@@ -92,11 +96,17 @@ impl Gateway {
         let state_dir = &policy.value.process.state_dir;
         std::fs::create_dir_all(state_dir).map_err(StartError::Audit)?;
         let audit = AuditLog::open(state_dir, &node).map_err(StartError::Audit)?;
+        let accounts = match &store {
+            Some(redis) => Accounts::in_redis(Arc::clone(redis), &node),
+            None => Accounts::in_memory(&node, Clock::System),
+        };
+        let quotas = Quotas::new(accounts, Arc::clone(&fleet), Clock::System);
         let apps = Arc::new(Apps::open(Arc::clone(&live), store.as_ref()).map_err(StartError::Apps)?);
         let identity = Arc::new(Identity::new(store.clone()));
         metrics.watch(&live, &log, &in_flight)?;
         metrics.watch_apps(&apps)?;
         metrics.watch_credentials(&identity, &live)?;
+        metrics.watch_quotas(&live, &quotas)?;
         let without_api = metrics.of_api("");
         let shutdown = Shutdown::new();
         Ok(Arc::new(Self {
@@ -109,6 +119,7 @@ impl Gateway {
             apps,
             fleet,
             identity,
+            quotas,
             audit,
             shutdown,
             in_flight,
@@ -167,6 +178,9 @@ pub async fn answer(
     };
     if version != Version::HTTP_2 && gateway.shutdown.is_draining() {
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    if let Some(fields) = record.quota.fields.take() {
+        fields.add_to(answer.headers_mut());
     }
     record.answered(answer.status());
     answer.body_mut().carry(record);
@@ -230,6 +244,11 @@ async fn run(
     permission::check(&api.permission, &policy.catalog.packages, caller, &facts, &parts)?;
     judge::request(&api.flow_rules, &facts, &mut parts, &mut record.flow)?;
     let kept = api.flow_rules.keep(&parts);
+
+    // admit: it has calls left.
+    let subject = quota::Subject::of(&api, Some(caller), hop.client.ip(), &parts);
+    let charges = policy.catalog.limits.charged_by_rules(&record.flow.charges);
+    record.quota.charge(&gateway.quotas, &policy.quota, &api.limits, &charges, &subject).await?;
 
     // dispatch: a service answers it.
     let trace = record.trace.unwrap_or_else(|| TraceContext::start(&hop.request_id));

@@ -14,6 +14,7 @@
 
 mod body;
 mod call;
+mod quota;
 mod resource;
 mod apps;
 

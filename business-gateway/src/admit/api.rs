@@ -16,6 +16,7 @@ use super::flow_rule::ApiRules;
 use super::matcher::Miss;
 use super::path::PathTemplate;
 use super::permission::ApiPermission;
+use super::quota::Limit;
 use crate::dispatch::service::Service;
 use crate::metrics::ApiMetrics;
 use crate::respond::envelope::Envelope;
@@ -78,6 +79,9 @@ pub struct Config {
     /// Default: none.
     #[serde(default)]
     pub flow_rules: Vec<String>,
+    /// The `[[limit]]`s that its calls are charged, by name. Default: none. Example: `["app-day", "api-second"]`.
+    #[serde(default)]
+    pub limits: Vec<String>,
 }
 
 fn default_signed_body_max() -> ByteSize {
@@ -108,6 +112,8 @@ pub struct Api {
     pub permission: ApiPermission,
     /// What operators say of its calls.
     pub flow_rules: ApiRules,
+    /// What its calls are charged.
+    pub limits: Vec<Arc<Limit>>,
     /// Where its calls are counted; looked up at the first call.
     pub metrics: OnceLock<ApiMetrics>,
 }

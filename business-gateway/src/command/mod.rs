@@ -6,6 +6,7 @@ mod schema;
 mod token;
 mod sign;
 mod flow;
+mod quota;
 mod reference;
 mod call;
 mod app;
@@ -37,6 +38,9 @@ pub enum Command {
     Token(token::Command),
     /// Print a signed call as a curl command
     Sign(Box<sign::Arguments>),
+    /// Show how much of their quotas callers have used
+    #[command(subcommand)]
+    Quota(quota::Command),
     /// Make, change and remove applications and their credentials
     App(Box<app::Arguments>),
     /// Print a generated reference page
@@ -63,6 +67,7 @@ impl Command {
             Self::Flow(command) => flow::run(&command),
             Self::Token(command) => token::run(&command),
             Self::Sign(arguments) => sign::run(&arguments),
+            Self::Quota(command) => quota::run(&command),
             Self::App(arguments) => app::run(&arguments),
             Self::Reference(arguments) => reference::run(&arguments),
         }

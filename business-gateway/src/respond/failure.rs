@@ -20,6 +20,7 @@ use crate::admit::flow_rule::Refused;
 use crate::admit::flow_rule::effect::Denial;
 use crate::admit::matcher::Miss;
 use crate::admit::permission;
+use crate::admit::quota;
 use crate::dispatch::DispatchError;
 use crate::dispatch::request::{REQUEST_ID_HEADER, TargetError};
 use crate::dispatch::wait::Elapsed;
@@ -247,6 +248,16 @@ impl From<app::Refusal> for Failure {
             // It says what is wrong with how the credentials are written, and nothing of who there is.
             app::Refusal::Malformed(malformed) => failure.about(malformed.0),
             _ => failure,
+        }
+    }
+}
+
+impl From<quota::Refusal> for Failure {
+    fn from(refusal: quota::Refusal) -> Self {
+        let failure = Self { cause: Some(format!("limit {}", refusal.limit)), ..Self::refused(refusal.reason) };
+        match refusal.retry_after {
+            Some(seconds) => failure.retry_after(seconds),
+            None => failure,
         }
     }
 }

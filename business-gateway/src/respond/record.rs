@@ -20,11 +20,12 @@ use crate::accept::connection::{Busy, Connection};
 use crate::admit::api::Api;
 use crate::admit::caller::Caller;
 use crate::admit::flow_rule;
+use crate::admit::quota;
 use crate::dispatch;
 use crate::dispatch::request::TRACEPARENT_HEADER;
 use crate::pipeline::Gateway;
 use crate::policy::Policy;
-use crate::respond::failure::Failure;
+use crate::respond::failure::{Executed, Failure};
 
 /// How an answer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +66,8 @@ pub struct Record {
     pub api: Option<Arc<Api>>,
     /// Who called it.
     pub caller: Option<Caller>,
+    /// What it was charged.
+    pub quota: quota::Notes,
     /// The request's body.
     pub upload: Option<Arc<Progress>>,
     /// What flow rules did to it.
@@ -110,6 +113,7 @@ impl Record {
             hop: None,
             api: None,
             caller: None,
+            quota: quota::Notes::default(),
             upload: None,
             flow: flow_rule::Notes::default(),
             dispatch: dispatch::Notes::default(),
@@ -140,10 +144,14 @@ impl Record {
     /// Notes the status of the answer.
     pub fn answered(&mut self, status: http::StatusCode) {
         self.status = status.as_u16();
+        self.quota.keep();
     }
 
     /// Notes why the answer was made here.
     pub fn failed(&mut self, failure: Failure) {
+        if failure.executed == Executed::No {
+            self.quota.give_back();
+        }
         self.reason = Some(failure.reason);
         self.cause = failure.cause;
     }
@@ -211,6 +219,7 @@ impl Record {
         line.number("status", u64::from(self.status));
         line.optional_utf8("reason", self.reason.map(|reason| reason.code));
         line.optional_utf8("cause", self.cause.as_deref());
+        line.optional_utf8("limit", self.quota.limit.as_deref());
         line.optional_utf8("end", self.end.as_str());
         let bytes_in = self.upload.as_ref().map_or(0, |upload| upload.bytes());
         if bytes_in > 0 {
@@ -272,6 +281,10 @@ fn single<'a>(headers: &'a http::HeaderMap, name: &http::HeaderName) -> Option<&
 
 impl Drop for Record {
     fn drop(&mut self) {
+        // The edge went away; where an endpoint was chosen, something may have been sent.
+        if self.dispatch.endpoint.is_some() {
+            self.quota.keep();
+        }
         self.finish();
     }
 }

@@ -16,6 +16,7 @@ fn every_key() -> Vec<(Key, &'static str)> {
         (Key::subject("9f86").unwrap(), "gh:b:subject:{9f86}"),
         (Key::changes(), "gh:b:changes"),
         (Key::quota("daily", "shop", 19_000).unwrap(), "gh:b:quota:{daily:shop}:19000"),
+        (Key::quota_counts("burst", 19_000).unwrap(), "gh:b:quota:{burst}:19000"),
         (Key::nonce("k1", "abc").unwrap(), "gh:b:nonce:{k1}:abc"),
         (Key::bloom(), "gh:b:bloom"),
         (Key::business_nodes(), "gh:b:nodes"),
