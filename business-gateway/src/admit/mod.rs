@@ -7,3 +7,4 @@
 pub mod api;
 pub mod matcher;
 pub mod path;
+pub mod traffic_group;
