@@ -1,8 +1,10 @@
 //! What happens to a request, step by step: accept → admit → dispatch → respond. Each step returns what the next one needs.
 
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 
+use gatehouse_shared::audit::AuditLog;
 use gatehouse_shared::balance::Call;
 use gatehouse_shared::clock;
 use gatehouse_shared::id::TraceContext;
@@ -10,6 +12,7 @@ use gatehouse_shared::live::Live;
 use gatehouse_shared::shutdown::{InFlight, Shutdown};
 use gatehouse_shared::telemetry::access_log::LineWriter;
 use gatehouse_shared::telemetry::metrics::MetricError;
+use gatehouse_store::{Fleet, Redis, Settings};
 use http::header::{self, HeaderValue};
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
@@ -42,6 +45,12 @@ pub struct Gateway {
     pub metrics: Metrics,
     /// Where requests without an API are counted.
     pub without_api: ApiMetrics,
+    /// The store of the fleet; none where every node works from its own files.
+    pub store: Option<Arc<Redis>>,
+    /// The nodes that share it.
+    pub fleet: Arc<Fleet>,
+    /// What operators change is written down here before they hear that it is done.
+    pub audit: AuditLog,
     /// The phase of the process.
     pub shutdown: Shutdown,
     /// Requests under way.
@@ -58,17 +67,27 @@ impl Gateway {
     /// What all requests share, at the start of a process.
     ///
     /// # Errors
-    /// When two metrics have the same name, which is a mistake in the code.
+    /// As [`StartError`] says.
     pub fn new(
         node: String,
         live: Arc<Live<Policy>>,
         metrics: Metrics,
         log: LineWriter,
-    ) -> Result<Arc<Self>, MetricError> {
+    ) -> Result<Arc<Self>, StartError> {
         let in_flight = InFlight::new();
+        let policy = live.current();
+        let store = match &policy.value.store {
+            Settings::File => None,
+            Settings::Redis(settings) => Some(Arc::new(Redis::new(settings).map_err(StartError::Store)?)),
+        };
+        let fleet = Arc::new(Fleet::new(store.clone(), &node));
+        let state_dir = &policy.value.process.state_dir;
+        std::fs::create_dir_all(state_dir).map_err(StartError::Audit)?;
+        let audit = AuditLog::open(state_dir, &node).map_err(StartError::Audit)?;
         metrics.watch(&live, &log, &in_flight)?;
         let without_api = metrics.of_api("");
-        Ok(Arc::new(Self { node, live, log, metrics, without_api, shutdown: Shutdown::new(), in_flight }))
+        let shutdown = Shutdown::new();
+        Ok(Arc::new(Self { node, live, log, metrics, without_api, store, fleet, audit, shutdown, in_flight }))
     }
 
     /// Whether new requests should come here: the configuration is loaded (or the process would not be there) and the process
@@ -77,6 +96,20 @@ impl Gateway {
     pub fn is_ready(&self) -> bool {
         !self.shutdown.is_draining()
     }
+}
+
+/// Why a process does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Two metrics have the same name, which is a mistake in the code.
+    #[error("no metrics")]
+    Metrics(#[from] MetricError),
+    /// The addresses or certificates of the store cannot be used.
+    #[error("no store: {0}")]
+    Store(String),
+    /// The audit log cannot be opened.
+    #[error("no audit log")]
+    Audit(#[source] io::Error),
 }
 
 /// Answers a request, whatever happens to it, and keeps its record.

@@ -29,6 +29,9 @@ pub struct Policy {
     pub zone: Option<String>,
     /// Between two pieces of an answer's body.
     pub body_idle: Duration,
+    /// How the fleet's store is reached: what a running process keeps from its start.
+    pub store: gatehouse_store::Settings,
+    store_written: gatehouse_store::Config,
     /// How the process stops.
     pub drain: Drain,
     /// As written; what differs from the running process needs a restart.
@@ -57,7 +60,7 @@ impl Load for Policy {
         let compiled = written.and_then(|written| errors.collect(compile(&written, catalog, zone, &mut sources)));
         match compiled {
             Some(policy) if errors.is_empty() => {
-                warn_of_process_changes(before, &policy);
+                warn_of_changes_that_need_a_restart(before, &policy);
                 Ok(Loaded::new(policy, sources))
             }
             _ => Err(errors),
@@ -76,20 +79,21 @@ fn compile(
     let accept = errors.collect(accept::Bounds::compile(&config.accept, &written.positions));
     let hop = errors.collect(HopKeys::compile(&config.hop.keys, "hop.keys", &written.positions, sources));
     errors.collect(check_process(written));
-    if config.store.kind == gatehouse_store::Kind::Redis {
-        let message = "this tier works from files; only the edge uses Redis in this version";
-        errors.push(written.positions.error("store.kind", message, Some("use \"file\"".to_owned())));
-    }
+    let store = errors.collect(config.store.compile("store", sources, &written.positions));
     errors.collect(config.upstream.check(&written.positions));
     errors.into_result(())?;
     // What is missing here has its errors elsewhere.
-    let (Some(accept), Some(hop), Some(catalog)) = (accept, hop, catalog) else { return Err(ConfigErrors::new()) };
+    let (Some(accept), Some(hop), Some(catalog), Some(store)) = (accept, hop, catalog, store) else {
+        return Err(ConfigErrors::new());
+    };
     Ok(Policy {
         accept,
         hop,
         catalog,
         zone,
         body_idle: config.upstream.body_idle_timeout.get(),
+        store,
+        store_written: config.store.clone(),
         drain: config.drain,
         process: config.process.clone(),
         access_log: config.access_log.below(&config.process.state_dir),
@@ -117,8 +121,11 @@ fn check_process(written: &Document<Config>) -> Result<(), ConfigErrors> {
     errors.into_result(())
 }
 
-fn warn_of_process_changes(before: Option<&Policy>, after: &Policy) {
+fn warn_of_changes_that_need_a_restart(before: Option<&Policy>, after: &Policy) {
     if before.is_some_and(|before| before.process != after.process) {
         tracing::warn!("[process] has changed; that needs a restart");
+    }
+    if before.is_some_and(|before| before.store_written != after.store_written) {
+        tracing::warn!("[store] has changed; that needs a restart");
     }
 }

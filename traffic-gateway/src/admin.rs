@@ -14,10 +14,8 @@
 //! takes ten seconds at most, a body of 1 MiB at most, few connections at once. The Host must be this listener (or one of `admin_hosts`),
 //! so that no web page can reach it by DNS rebinding.
 
-mod answer;
 mod blocklist;
 mod body;
-mod query;
 mod routes;
 mod waf;
 
@@ -29,7 +27,7 @@ use std::{
 
 use async_trait::async_trait;
 use gatehouse_shared::{
-    admin::{self, Role, Tokens, Who},
+    admin::{self, Answer, Role, Tokens, Who},
     clock,
     live::Live,
     problem,
@@ -52,7 +50,6 @@ use crate::{
     observe::Observer,
     policy::Policy,
 };
-use answer::Answer;
 
 /// Connections served at once; more are closed unanswered.
 const MOST_CONNECTIONS: usize = 64;
@@ -107,7 +104,7 @@ impl Admin {
             return Ok(Answer::json(&self.policy()));
         }
         if path == "/metrics" {
-            let body = self.observer.metrics().render().into();
+            let body = self.observer.metrics().render();
             return Ok(Answer::new(200, metrics::CONTENT_TYPE, body));
         }
         if waf::methods(path).is_some() {
@@ -241,7 +238,7 @@ impl Admin {
         let has_body = session.req_header().method != Method::HEAD;
         session.write_response_header(Box::new(head)).await?;
         if has_body {
-            session.write_response_body(answer.body, true).await?;
+            session.write_response_body(answer.body.into(), true).await?;
         }
         session.finish_body().await
     }

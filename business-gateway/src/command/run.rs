@@ -20,9 +20,10 @@ use super::{fail, refuse};
 use crate::admin::Admin;
 use crate::dispatch::upkeep;
 use crate::metrics::Metrics;
-use crate::pipeline::Gateway;
+use crate::pipeline::{Gateway, StartError};
 use crate::policy::Policy;
 use crate::server::Server;
+use crate::store::heartbeat;
 
 /// Why the process does not run.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +42,8 @@ enum RunError {
     Tokens(#[source] TokenError),
     #[error("no metrics")]
     Metrics(#[source] MetricError),
+    #[error(transparent)]
+    Start(#[from] StartError),
     #[error("the configuration cannot be watched")]
     Watch(#[source] io::Error),
     #[error("ports.json cannot be written")]
@@ -72,7 +75,7 @@ fn serve(live: &Arc<Live<Policy>>) -> Result<(), RunError> {
     let log = LineWriter::start(&live.current().value.access_log).map_err(RunError::AccessLog)?;
     let metrics = Metrics::new().map_err(RunError::Metrics)?;
     let node = process.node.clone().unwrap_or_else(host_name);
-    let gateway = Gateway::new(node, Arc::clone(live), metrics, log.clone()).map_err(RunError::Metrics)?;
+    let gateway = Gateway::new(node, Arc::clone(live), metrics, log.clone())?;
     let watcher = watch(Arc::clone(live), Timing::default()).map_err(RunError::Watch)?;
     let runtime = runtime(process.threads).map_err(RunError::Runtime)?;
 
@@ -88,6 +91,7 @@ fn serve(live: &Arc<Live<Policy>>) -> Result<(), RunError> {
         let server = Arc::new(Server::new(Arc::clone(&gateway), process.max_connections));
         tokio::spawn(Admin::new(Arc::clone(&gateway), tokens, ports.clone()).run(admin));
         tokio::spawn(upkeep::run(Arc::clone(&gateway)));
+        tokio::spawn(heartbeat::run(Arc::clone(&gateway)));
         let accepting = tokio::spawn({
             let server = Arc::clone(&server);
             async move { server.run(listener).await }

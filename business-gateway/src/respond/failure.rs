@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use bytes::Bytes;
-use gatehouse_shared::hop::{HopResult, Origin, Retry};
+use gatehouse_shared::hop::{Auth, HopResult, Origin, Retry};
 use gatehouse_shared::problem::{self, Reason};
 use http::header::{self, HeaderValue};
 use http::{Method, Response, StatusCode};
@@ -25,8 +25,14 @@ pub struct Failure {
     pub reason: &'static Reason,
     /// The cause, for the log only.
     pub cause: Option<String>,
+    /// What the client is told of this case; names what it sent, never anything internal.
+    pub detail: Option<String>,
+    /// Seconds after which the call may be made again.
+    pub retry_after: Option<u64>,
     /// Whether a service may have executed the call.
     pub executed: Executed,
+    /// What the edge is told of who called.
+    pub auth: Auth,
     /// Methods of the path, for a 405.
     allow: Vec<Method>,
 }
@@ -42,7 +48,28 @@ pub enum Executed {
 
 impl Failure {
     fn new(reason: &'static Reason, executed: Executed) -> Self {
-        Self { reason, cause: None, executed, allow: Vec::new() }
+        let retry_after = (reason.status == 503).then_some(1);
+        Self { reason, cause: None, detail: None, retry_after, executed, auth: Auth::Anonymous, allow: Vec::new() }
+    }
+
+    /// A call that is refused before anything of it was executed.
+    #[must_use]
+    pub fn refused(reason: &'static Reason) -> Self {
+        Self::new(reason, Executed::No)
+    }
+
+    /// The same, with what the client is told of this case.
+    #[must_use]
+    pub fn about(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// The same, with the seconds after which the call may be made again.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds.max(1));
+        self
     }
 
     fn because(mut self, error: &dyn Error) -> Self {
@@ -60,7 +87,7 @@ impl Failure {
     /// The answer.
     #[must_use]
     pub fn answer(&self, request_id: &str) -> Response<Outgoing> {
-        let body = problem::json(self.reason, request_id, None);
+        let body = self.body(request_id);
         let mut answer = Response::new(Outgoing::own(Bytes::from(body)));
         *answer.status_mut() = StatusCode::from_u16(self.reason.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = answer.headers_mut();
@@ -72,11 +99,15 @@ impl Failure {
         if let Some(allow) = self.allow() {
             headers.insert(header::ALLOW, allow);
         }
-        if self.reason.status == 503 {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         headers.insert(RESULT, result(&self.result()));
         answer
+    }
+
+    fn body(&self, request_id: &str) -> Vec<u8> {
+        problem::json_of_call(self.reason, self.reason.status, request_id, self.detail.as_deref(), self.retry_after)
     }
 
     fn result(&self) -> HopResult {
@@ -84,7 +115,7 @@ impl Failure {
             Executed::No => (Retry::Safe, 0),
             Executed::Perhaps => (Retry::Never, 1),
         };
-        HopResult { origin: Origin::Gateway, retry, cost, ..HopResult::SERVICE }
+        HopResult { origin: Origin::Gateway, auth: self.auth, retry, cost, ..HopResult::SERVICE }
     }
 
     fn allow(&self) -> Option<HeaderValue> {

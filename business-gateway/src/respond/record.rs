@@ -18,6 +18,7 @@ use http::{Method, Version};
 use crate::accept::body::Progress;
 use crate::accept::connection::{Busy, Connection};
 use crate::admit::api::Api;
+use crate::admit::caller::Caller;
 use crate::dispatch;
 use crate::dispatch::request::TRACEPARENT_HEADER;
 use crate::pipeline::Gateway;
@@ -61,6 +62,8 @@ pub struct Record {
     pub hop: Option<VerifiedHop>,
     /// The API called.
     pub api: Option<Arc<Api>>,
+    /// Who called it.
+    pub caller: Option<Caller>,
     /// The request's body.
     pub upload: Option<Arc<Progress>>,
     /// What became of it upstream.
@@ -103,6 +106,7 @@ impl Record {
             own_id,
             hop: None,
             api: None,
+            caller: None,
             upload: None,
             dispatch: dispatch::Notes::default(),
             status: 0,
@@ -213,6 +217,15 @@ impl Record {
         if let Some(api) = &self.api {
             line.utf8("api", &api.name);
             line.utf8("service", &api.service.name);
+        }
+        if let Some(caller) = &self.caller {
+            if let (Some(app), Some(scheme)) = (&caller.app, caller.scheme) {
+                line.utf8("app", &app.key);
+                line.utf8("scheme", scheme.as_str());
+            }
+            if let Some(user) = &caller.user {
+                line.utf8("user", user);
+            }
         }
         if let Some(endpoint) = self.dispatch.endpoint {
             line.millis("upstream_ms", self.dispatch.waited);

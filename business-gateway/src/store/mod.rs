@@ -1,8 +1,12 @@
 //! What the gateway knows: the catalog of services and APIs, and where it comes from.
 //!
+//! - [`apps`]: applications, and what they prove themselves with
+//! - [`heartbeat`]: which nodes share the store
 //! - [`catalog`]: services and APIs, cross-checked, as one immutable value
 //! - [`mod@file`]: the catalog in files beside `business.toml`
 
+pub mod apps;
+pub mod heartbeat;
 pub mod catalog;
 pub mod file;
 

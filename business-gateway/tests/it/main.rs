@@ -10,6 +10,7 @@ mod bodies;
 mod connections;
 #[cfg(test)]
 mod drain;
+mod fleet;
 #[cfg(test)]
 mod hop;
 #[cfg(test)]

@@ -4,8 +4,11 @@
 //! are stored as hashes; [`Tokens::authorize`] checks one, counts failures by client and locks out who guesses. Browsers
 //! are kept from being tricked by [`host_is_allowed`] and [`origin_is_allowed`].
 
+mod answer;
+pub mod client;
 mod host;
 mod lockout;
+mod query;
 mod store;
 mod tokens;
 
@@ -17,7 +20,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::problem::{self, Reason};
 
+pub use answer::{Answer, read_json};
 pub use host::{host_is_allowed, origin_is_allowed};
+pub use query::Query;
 pub use store::{TokenError, TokenRecord};
 pub use tokens::{Tokens, add, list, revoke};
 

@@ -24,6 +24,9 @@ pub struct Reason {
     pub meaning: &'static str,
     /// What to do about it, for the reference.
     pub remedy: &'static str,
+    /// Whose fault it is, in the words of open platforms: `isv.…` the caller's, who should not try again as it is; `isp.…`
+    /// the platform's, who may; `accesscontrol.…` a limit's. `None` where no application is involved.
+    pub sub_code: Option<&'static str>,
 }
 
 impl fmt::Display for Reason {
@@ -33,7 +36,7 @@ impl fmt::Display for Reason {
 }
 
 /// The members that every problem document has or may have; further ones need other names.
-pub const MEMBERS: [&str; 6] = ["type", "title", "status", "detail", "code", "request_id"];
+pub const MEMBERS: [&str; 8] = ["type", "title", "status", "detail", "code", "sub_code", "request_id", "retry_after"];
 
 /// The media type of [`json`].
 pub const CONTENT_TYPE: &str = "application/problem+json";
@@ -46,10 +49,11 @@ pub fn by_code(code: &str) -> Option<&'static Reason> {
 
 /// Every reason, in the order of the reference.
 pub fn all() -> impl Iterator<Item = &'static Reason> {
-    SECTIONS.iter().flat_map(|(_, reasons)| reasons.iter().copied())
+    sections().flat_map(|(_, reasons)| reasons.iter().copied())
 }
 
-/// The body of a refusal: a problem document with `type`, `title`, `status`, `detail`, `code` and `request_id`.
+/// The body of a refusal: a problem document with `type`, `title`, `status`, `detail`, `code`, `sub_code` and
+/// `request_id`.
 ///
 /// `detail` is shown to the client: it may name what the client sent, never anything internal.
 #[must_use]
@@ -65,6 +69,37 @@ pub fn json_with<N: AsRef<str>, V: AsRef<str>>(
     detail: Option<&str>,
     members: impl IntoIterator<Item = (N, V)>,
 ) -> Vec<u8> {
+    let mut body = begin(reason, status, request_id, detail);
+    for (name, value) in members {
+        body.push(',');
+        push_json_string(&mut body, name.as_ref().as_bytes());
+        body.push(':');
+        push_json_string(&mut body, value.as_ref().as_bytes());
+    }
+    body.push_str("}\n");
+    body.into_bytes()
+}
+
+/// The same for a call of an application: `retry_after` says after how many seconds it may be made again.
+#[must_use]
+pub fn json_of_call(
+    reason: &Reason,
+    status: u16,
+    request_id: &str,
+    detail: Option<&str>,
+    retry_after: Option<u64>,
+) -> Vec<u8> {
+    let mut body = begin(reason, status, request_id, detail);
+    if let Some(seconds) = retry_after {
+        body.push_str(",\"retry_after\":");
+        push_number(&mut body, seconds);
+    }
+    body.push_str("}\n");
+    body.into_bytes()
+}
+
+/// Everything but further members and the end.
+fn begin(reason: &Reason, status: u16, request_id: &str, detail: Option<&str>) -> String {
     let mut body = String::with_capacity(256);
     body.push_str("{\"type\":\"urn:gatehouse:problem:");
     body.push_str(reason.code);
@@ -78,16 +113,13 @@ pub fn json_with<N: AsRef<str>, V: AsRef<str>>(
     }
     body.push_str(",\"code\":\"");
     body.push_str(reason.code);
+    if let Some(sub_code) = reason.sub_code {
+        body.push_str("\",\"sub_code\":\"");
+        body.push_str(sub_code);
+    }
     body.push_str("\",\"request_id\":");
     push_json_string(&mut body, request_id.as_bytes());
-    for (name, value) in members {
-        body.push(',');
-        push_json_string(&mut body, name.as_ref().as_bytes());
-        body.push(':');
-        push_json_string(&mut body, value.as_ref().as_bytes());
-    }
-    body.push_str("}\n");
-    body.into_bytes()
+    body
 }
 
 /// `docs/ERRORS.md`: every code with its status, meaning and remedy.
@@ -105,11 +137,20 @@ pub fn reference_markdown() -> String {
          `code` is stable. `request_id` is also in the `x-request-id` header and in the access log of both tiers; quote it \
          when you ask for help. `detail`, when there is one, says what in the request was refused.\n",
     );
-    for (section, reasons) in SECTIONS {
-        page.push_str(&format!("\n## {section}\n\n| code | status | meaning | what to do |\n|---|---|---|---|\n"));
+    for (section, reasons) in sections() {
+        let has_sub_codes = reasons.iter().any(|reason| reason.sub_code.is_some());
+        let (head, line) = if has_sub_codes { (" `sub_code` |", "---|") } else { ("", "") };
+        page.push_str(&format!(
+            "\n## {section}\n\n| code | status | meaning | what to do |{head}\n|---|---|---|---|{line}\n"
+        ));
         for reason in *reasons {
-            let Reason { code, status, meaning, remedy, .. } = reason;
-            page.push_str(&format!("| `{code}` | {status} | {meaning} | {remedy} |\n"));
+            let Reason { code, status, meaning, remedy, sub_code, .. } = reason;
+            let sub_code = match sub_code {
+                Some(sub_code) => format!(" `{sub_code}` |"),
+                None if has_sub_codes => " |".to_owned(),
+                None => String::new(),
+            };
+            page.push_str(&format!("| `{code}` | {status} | {meaning} | {remedy} |{sub_code}\n"));
         }
     }
     page

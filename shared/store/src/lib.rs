@@ -1,17 +1,19 @@
 //! The only crate that may know Redis: which keys exist, who owns them, and how they are reached.
 //!
 //! [`config`] is the `[store]` table. With `kind = "file"` every node works from its own files. With `kind = "redis"` a fleet
-//! shares what it knows through [`redis`]; [`key`] fixes the names of all keys. [`block`] is the dynamic blocklist of the edge
+//! shares what it knows through [`redis`]; [`key`] fixes the names of all keys; [`fleet`] knows which nodes are alive. [`block`] is the dynamic blocklist of the edge
 //! over either, [`limit`] the exchange of counts for limits that a fleet keeps together, [`cut`]
 //! which routes are cut off.
 
 pub mod config;
 pub mod key;
 pub mod redis;
+pub mod fleet;
 pub mod block;
 pub mod limit;
 pub mod cut;
 
 pub use config::{Config, Kind, Mode, RedisSettings, Settings};
+pub use fleet::Fleet;
 pub use key::{Key, KeyError, Owner};
 pub use redis::{Batch, Command, Redis, StoreError};

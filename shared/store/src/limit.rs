@@ -7,21 +7,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use gatehouse_shared::limit;
 
+use crate::fleet::heartbeat;
 use crate::key::Key;
 use crate::redis::{Batch, Command, Redis, StoreError};
 
 /// Counts told by one script: a fraction of a millisecond of Redis's time.
 const CHUNK: usize = 250;
-
-/// How long a node counts as alive after it was heard of.
-const ALIVE: Duration = Duration::from_secs(3);
-
-/// How long a node is remembered after it was heard of.
-const REMEMBERED: Duration = Duration::from_secs(60);
 
 /// ARGV: milliseconds the counts live, process, then key and total of each. Answers what all others have counted of each.
 const TELL: &str = r"
@@ -42,15 +36,6 @@ for i = 3, #ARGV, 2 do
 end
 redis.call('PEXPIRE', KEYS[1], life)
 return others
-";
-
-/// ARGV: node, milliseconds it counts as alive and is remembered. Answers how many are alive. Redis's clock alone counts.
-const HEARTBEAT: &str = r"
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('ZADD', KEYS[1], string.format('%.0f', now), ARGV[1])
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('(%.0f', now - ARGV[3]))
-return redis.call('ZCOUNT', KEYS[1], string.format('(%.0f', now - ARGV[2]), '+inf')
 ";
 
 /// What a node has admitted under one key of one limit in one window.
@@ -99,7 +84,7 @@ impl LimitCounts {
     /// # Errors
     /// As [`StoreError`] says.
     pub async fn exchange(&self, told: &[Told]) -> Result<Heard, StoreError> {
-        let mut batch = Batch::new().with(self.heartbeat());
+        let mut batch = Batch::new().with(heartbeat(&Key::edge_nodes(), &self.node));
         let mut places = Vec::new();
         for positions in by_window(told) {
             for chunk in positions.chunks(CHUNK) {
@@ -122,10 +107,6 @@ impl LimitCounts {
         Ok(Heard { live_nodes, others })
     }
 
-    fn heartbeat(&self) -> Command {
-        Command::script(HEARTBEAT, &[&Key::edge_nodes()]).arg(&*self.node).arg(millis(ALIVE)).arg(millis(REMEMBERED))
-    }
-
     /// The script for some of `told`, which are all of one limit and window. `None` for a limit without a name.
     fn tell(&self, told: &[Told], positions: &[usize]) -> Option<Command> {
         let first = told.get(*positions.first()?)?;
@@ -146,8 +127,4 @@ fn by_window(told: &[Told]) -> Vec<Vec<usize>> {
         groups.entry((&told.limit, told.window)).or_default().push(position);
     }
     groups.into_values().collect()
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

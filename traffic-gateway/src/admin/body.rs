@@ -1,12 +1,10 @@
 //! The body of a call, bounded.
 
 use bytes::{Bytes, BytesMut};
+use gatehouse_shared::admin::Answer;
 use gatehouse_shared::problem;
 use http::header;
 use pingora::protocols::http::ServerSession;
-use serde::de::DeserializeOwned;
-
-use super::answer::Answer;
 
 /// Longest body.
 pub(super) const LONGEST: usize = 1 << 20;
@@ -46,10 +44,4 @@ async fn too_long(session: &mut ServerSession) -> pingora::Result<Result<Bytes, 
         left = left.saturating_sub(part.len());
     }
     Ok(Err(Answer::problem(&problem::ADMIN_BODY_TOO_LARGE)))
-}
-
-/// A body of JSON.
-pub(super) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Answer> {
-    serde_json::from_slice(body)
-        .map_err(|error| Answer::problem_about(&problem::ADMIN_REQUEST_INVALID, Some(&format!("the body: {error}"))))
 }

@@ -16,12 +16,11 @@ use http::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::answer::Answer;
 use super::blocklist::say_reach;
-use super::body;
 use crate::admit::blocklist::Actor;
 use crate::admit::cut::{CutError, Keeper};
 use crate::policy::Policy;
+use gatehouse_shared::admin::{Answer, read_json};
 
 /// Longest reason and owner, in bytes.
 const TEXT_MAX: usize = 512;
@@ -95,7 +94,7 @@ fn routes(call: &Call<'_>) -> Answer {
 }
 
 async fn stop(call: &Call<'_>) -> Result<Answer, Answer> {
-    let stop: Stop = body::json(call.body)?;
+    let stop: Stop = read_json(call.body)?;
     must_exist(call, &stop.route)?;
     if !(1..=all()).contains(&stop.percent) {
         return Err(invalid("\"percent\" must be 1 to 100"));
@@ -115,7 +114,7 @@ async fn stop(call: &Call<'_>) -> Result<Answer, Answer> {
 }
 
 async fn start(call: &Call<'_>) -> Result<Answer, Answer> {
-    let Start { route } = body::json(call.body)?;
+    let Start { route } = read_json(call.body)?;
     let until = call.keeper.cuts().of(&route).map_or(0, |cut| cut.until);
     let (by, node) = (String::new(), String::new());
     change(call, Cut { route, percent: 0, until, reason: None, owner: None, by, node, stamp: 0 }).await

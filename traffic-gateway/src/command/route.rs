@@ -90,8 +90,13 @@ impl Stop {
 
 fn change(at: &Where, path: &'static str, body: &Value) -> Result<ExitCode, RouteError> {
     let body = body.to_string();
-    let call =
-        Call { method: "POST", path, content_type: "application/json", body: body.as_bytes(), ..Call::default() };
+    let call = Call {
+        method: "POST",
+        path: path.into(),
+        content_type: "application/json",
+        body: body.as_bytes(),
+        ..Call::default()
+    };
     let answer = call_node(at, Role::Operate, &call)?;
     let said = |pointer: &str| answer.pointer(pointer).cloned().unwrap_or_default();
     let route = shown(&said("/route"));
@@ -112,7 +117,7 @@ fn change(at: &Where, path: &'static str, body: &Value) -> Result<ExitCode, Rout
 }
 
 fn list(at: &Where) -> Result<ExitCode, RouteError> {
-    let answer = call_node(at, Role::Read, &Call { method: "GET", path: "/routes", ..Call::default() })?;
+    let answer = call_node(at, Role::Read, &Call { method: "GET", path: "/routes".into(), ..Call::default() })?;
     let mut text = String::new();
     for route in answer.get("routes").and_then(Value::as_array).into_iter().flatten() {
         let said = |pointer: &str| route.pointer(pointer).cloned().unwrap_or_default();

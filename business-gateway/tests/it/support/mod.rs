@@ -1,6 +1,7 @@
 //! A gateway in process, a service behind it, and an edge that signs.
 
 pub(crate) mod client;
+pub(crate) mod redis;
 pub(crate) mod service;
 
 use std::net::SocketAddr;
@@ -52,8 +53,14 @@ impl Site {
         std::fs::write(config.join("hop.key"), client::HOP_SECRET).unwrap();
         std::fs::write(config.join("catalog.toml"), catalog).unwrap();
         let sink = dir.path().join("access.log").display().to_string();
+        // The state directory stands first in the table, so that tests may add to it.
+        let process = format!("[process]\nstate_dir = \"{}\"", dir.path().join("state").display());
+        let (process, settings) = match settings.strip_prefix("[process]") {
+            Some(more) => (process + more, ""),
+            None => (process, settings),
+        };
         let text = format!(
-            "[hop]\nkeys = [{{ id = \"a\", secret = {{ file = \"hop.key\" }} }}]\n[access_log]\nsink = \"{sink}\"\n{settings}\n"
+            "{process}\n[hop]\nkeys = [{{ id = \"a\", secret = {{ file = \"hop.key\" }} }}]\n[access_log]\nsink = \"{sink}\"\n{settings}\n"
         );
         std::fs::write(config.join("business.toml"), text).unwrap();
         let live = Live::<Policy>::start(&config).unwrap_or_else(|errors| panic!("{errors}"));

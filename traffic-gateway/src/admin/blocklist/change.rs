@@ -10,17 +10,16 @@ use serde_json::{Value, json};
 
 use super::entry::{Add, check_texts, end, shown};
 use super::{Call, invalid};
-use crate::admin::answer::Answer;
-use crate::admin::{body, query::Query};
 use crate::admit::access::import::{self, Format};
 use crate::admit::blocklist::{ChangeError, Done, Reach, Wanted, overlapped};
+use gatehouse_shared::admin::{Answer, Query, read_json};
 
 /// Findings shown of an import.
 const FINDINGS_MAX: usize = 20;
 
 pub(super) async fn add(call: &Call<'_>) -> Result<Answer, Answer> {
     Query::parse(call.query, &[]).map_err(invalid)?;
-    let add: Add = body::json(call.body)?;
+    let add: Add = read_json(call.body)?;
     let now_ms = clock::unix_ms();
     let entry = add.entry(now_ms).map_err(invalid)?;
     if !add.force

@@ -9,10 +9,9 @@ use gatehouse_store::block::Change;
 use serde_json::{Value, json};
 
 use super::{Call, entry::shown, invalid};
-use crate::admin::answer::Answer;
-use crate::admin::query::Query;
 use crate::admit::access::line::Line;
 use crate::admit::blocklist::{Keeper, overlapped};
+use gatehouse_shared::admin::{Answer, Query};
 
 /// Entries of a page, unless the call says otherwise, and at most.
 const PAGE: (usize, usize) = (100, 1_000);

@@ -24,7 +24,7 @@ use gatehouse_shared::admin::{Role, Who};
 use gatehouse_shared::problem;
 use http::Method;
 
-use super::answer::Answer;
+use gatehouse_shared::admin::Answer;
 
 use crate::admit::blocklist::{Actor, Keeper};
 use crate::policy::Policy;

@@ -111,7 +111,7 @@ pub(super) fn add(add: &Add) -> Result<ExitCode, BlockError> {
     let body = body.to_string();
     let call = Call {
         method: "POST",
-        path: "/blocklist",
+        path: "/blocklist".into(),
         if_match: add.if_revision,
         content_type: "application/json",
         body: body.as_bytes(),
@@ -126,7 +126,7 @@ pub(super) fn add(add: &Add) -> Result<ExitCode, BlockError> {
 pub(super) fn remove(remove: &Remove) -> Result<ExitCode, BlockError> {
     let call = Call {
         method: "DELETE",
-        path: "/blocklist",
+        path: "/blocklist".into(),
         query: vec![("network", remove.network.to_string())],
         if_match: remove.if_revision,
         ..Call::default()
@@ -161,7 +161,7 @@ pub(super) fn import(import: &Import) -> Result<ExitCode, BlockError> {
     for lines in &parts {
         let call = Call {
             method: "POST",
-            path: "/blocklist/import",
+            path: "/blocklist/import".into(),
             query: query.clone(),
             content_type: "text/plain",
             body: lines.as_bytes(),

@@ -77,7 +77,7 @@ fn accepted(answer: Answer) -> Result<Answer, BlockError> {
 }
 
 fn get(at: &Where, path: &'static str, query: Vec<(&'static str, String)>) -> Result<String, BlockError> {
-    let call = Call { method: "GET", path, query, ..Call::default() };
+    let call = Call { method: "GET", path: path.into(), query, ..Call::default() };
     Ok(accepted(at.node(Role::Read)?.call(&call)?)?.body)
 }
 

@@ -44,7 +44,7 @@ impl Rule<'_> {
 
 impl Report {
     pub(super) fn run(&self) -> Result<ExitCode, RulesError> {
-        let call = Call { method: "GET", path: "/waf/rules", ..Call::default() };
+        let call = Call { method: "GET", path: "/waf/rules".into(), ..Call::default() };
         let answer = self.at.node(Role::Read)?.call(&call)?;
         if !(200..300).contains(&answer.status) {
             return Err(RulesError::Impossible(explained(&answer)));

@@ -1,15 +1,15 @@
-//! The query of a call.
+//! The query of a call to an admin listener.
 
 /// Names and values of a query, decoded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Query(Vec<(String, String)>);
+pub struct Query(Vec<(String, String)>);
 
 impl Query {
     /// Reads `a=b&c=d`, percent-encoded, if every name is among `known` and stands there once.
     ///
     /// # Errors
     /// A sentence for whoever called.
-    pub(super) fn parse(query: Option<&str>, known: &[&str]) -> Result<Self, String> {
+    pub fn parse(query: Option<&str>, known: &[&str]) -> Result<Self, String> {
         let mut pairs: Vec<(String, String)> = Vec::new();
         for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -25,7 +25,9 @@ impl Query {
         Ok(Self(pairs))
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
+    /// The value of a parameter.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
@@ -33,7 +35,7 @@ impl Query {
     ///
     /// # Errors
     /// A sentence about any other value.
-    pub(super) fn is_set(&self, name: &str) -> Result<bool, String> {
+    pub fn is_set(&self, name: &str) -> Result<bool, String> {
         match self.get(name) {
             None | Some("false") => Ok(false),
             Some("" | "true") => Ok(true),
@@ -45,7 +47,7 @@ impl Query {
     ///
     /// # Errors
     /// A sentence about anything else.
-    pub(super) fn count(&self, name: &str, usual: usize, most: usize) -> Result<usize, String> {
+    pub fn count(&self, name: &str, usual: usize, most: usize) -> Result<usize, String> {
         let Some(text) = self.get(name) else { return Ok(usual) };
         let count = text.parse().ok().filter(|count| (1..=most).contains(count));
         count.ok_or_else(|| format!("\"{name}\" is a number from 1 to {most}"))

@@ -7,8 +7,14 @@
 //! | `/metrics` | `read` | Prometheus text |
 //! | `/policy` | `read` | the generation, its services and their endpoints, its APIs, the last failed reload, as JSON |
 //!
-//! One request a connection, few connections at once, everything within ten seconds, no body is read. `Host` must be this
-//! listener or one of `admin_hosts`, so that no web page can reach it by DNS rebinding. It stays open during a drain.
+//! What can be changed is listed in [`RESOURCES`], one file each.
+//!
+//! One request a connection, few connections at once, everything within ten seconds, a body of 1 MiB at most. `Host` must be
+//! this listener or one of `admin_hosts`, so that no web page can reach it by DNS rebinding. It stays open during a drain.
+
+mod body;
+mod call;
+mod resource;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -16,13 +22,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use gatehouse_shared::admin::{Role, Tokens, host_is_allowed, origin_is_allowed};
+use gatehouse_shared::admin::{Answer, Role, Tokens, Who, host_is_allowed, origin_is_allowed};
 use gatehouse_shared::clock;
-use gatehouse_shared::id::RequestId;
-use gatehouse_shared::problem::{self, Reason};
+use gatehouse_shared::problem;
 use gatehouse_shared::process::Ports;
 use gatehouse_shared::telemetry::metrics::CONTENT_TYPE;
 use http::header::{self, HeaderName, HeaderValue};
+use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -33,6 +39,8 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+pub use self::call::{Call, invalid};
+pub use self::resource::{RESOURCES, Resource, Served};
 use crate::dispatch::service::Service;
 use crate::pipeline::Gateway;
 
@@ -53,8 +61,6 @@ pub struct Admin {
     ports: Ports,
     room: Arc<Semaphore>,
 }
-
-type Answer = Response<Full<Bytes>>;
 
 impl Admin {
     /// The admin listener of a process that listens on `ports`.
@@ -82,8 +88,8 @@ impl Admin {
         tokio::spawn(async move {
             let _room = room;
             let service = service_fn(|request: Request<Incoming>| {
-                let answer = admin.answer(&request, peer);
-                async move { Ok::<_, Infallible>(answer) }
+                let answer = admin.answer(request, peer);
+                async move { Ok::<_, Infallible>(on_the_wire(answer.await)) }
             });
             let mut builder = http1::Builder::new();
             builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE).keep_alive(false).max_buf_size(HEAD_MAX);
@@ -96,37 +102,69 @@ impl Admin {
         });
     }
 
-    fn answer(&self, request: &Request<Incoming>, peer: SocketAddr) -> Answer {
-        let text = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Answer {
+        let (head, body) = request.into_parts();
+        let admitted = match self.admitted(&head, peer) {
+            Ok(admitted) => admitted,
+            Err(refused) => return refused,
+        };
+        let (who, resource) = match admitted {
+            Admitted::Health(answer) => return answer,
+            Admitted::State if head.uri.path() == "/policy" => return Answer::json(&self.policy()),
+            Admitted::State => return Answer::new(200, CONTENT_TYPE, self.gateway.metrics.render()),
+            Admitted::Call(who, resource) => (who, resource),
+        };
+        let body = match body::read(body).await {
+            Ok(body) => body,
+            Err(refused) => return refused,
+        };
+        let call = Call {
+            gateway: &self.gateway,
+            method: &head.method,
+            path: head.uri.path(),
+            query: head.uri.query(),
+            if_match: text_of(&head, &header::IF_MATCH),
+            who: &who,
+            from: peer.ip(),
+            body: &body,
+        };
+        (resource.serve)(call).await.unwrap_or_else(|refused| refused)
+    }
+
+    /// Who calls, and may.
+    fn admitted(&self, head: &Parts, peer: SocketAddr) -> Result<Admitted, Answer> {
         let generation = self.gateway.live.current();
-        let host = text(header::HOST).unwrap_or_default();
+        let host = text_of(head, &header::HOST).unwrap_or_default();
         if !host_is_allowed(host, self.ports.admin, &generation.value.process.admin_hosts) {
-            return refusal(&problem::ADMIN_HOST_REFUSED);
+            return Err(Answer::problem(&problem::ADMIN_HOST_REFUSED));
         }
-        if !origin_is_allowed(text(header::ORIGIN), host) {
-            return refusal(&problem::ADMIN_ORIGIN_REFUSED);
+        if !origin_is_allowed(text_of(head, &header::ORIGIN), host) {
+            return Err(Answer::problem(&problem::ADMIN_ORIGIN_REFUSED));
         }
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return refusal(&problem::ADMIN_METHOD_NOT_ALLOWED);
+        let path = head.uri.path();
+        let found = RESOURCES.iter().find_map(|resource| Some((resource, (resource.methods)(path)?)));
+        let allowed = match (path, found) {
+            ("/livez" | "/readyz" | "/metrics" | "/policy", _) => "GET, HEAD",
+            (_, Some((_, allowed))) => allowed,
+            _ => return Err(Answer::problem(&problem::ADMIN_NOT_FOUND)),
+        };
+        if !allowed.split(", ").any(|method| method == head.method.as_str()) {
+            return Err(Answer::not_allowed(allowed));
         }
-        match request.uri().path() {
-            "/livez" => return plain(StatusCode::OK, "ok\n"),
-            "/readyz" if self.gateway.is_ready() => return plain(StatusCode::OK, "ready\n"),
-            "/readyz" => return plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
-            "/metrics" | "/policy" => {}
-            _ => return refusal(&problem::ADMIN_NOT_FOUND),
-        }
-        if let Err(denial) = self.tokens.authorize(text(header::AUTHORIZATION), Role::Read, peer.ip(), clock::now()) {
-            let mut answer = refusal(denial.reason());
-            if let Some(seconds) = denial.retry_after_seconds() {
-                answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        let role = match (path, found) {
+            ("/livez", _) => return Ok(Admitted::Health(Answer::text(200, "ok\n"))),
+            ("/readyz", _) if self.gateway.is_ready() => return Ok(Admitted::Health(Answer::text(200, "ready\n"))),
+            ("/readyz", _) => return Ok(Admitted::Health(Answer::text(503, "draining\n"))),
+            (_, Some((resource, _))) => (resource.role)(&head.method, path),
+            _ => Role::Read,
+        };
+        let token = text_of(head, &header::AUTHORIZATION);
+        match self.tokens.authorize(token, role, peer.ip(), clock::now()) {
+            Ok(who) => Ok(found.map_or(Admitted::State, |(resource, _)| Admitted::Call(who, resource))),
+            Err(denial) => {
+                Err(Answer { retry_after: denial.retry_after_seconds(), ..Answer::problem(denial.reason()) })
             }
-            return answer;
         }
-        if request.uri().path() == "/policy" {
-            return answer(StatusCode::OK, "application/json", format!("{:#}\n", self.policy()));
-        }
-        answer(StatusCode::OK, CONTENT_TYPE, self.gateway.metrics.render())
     }
 
     /// What is in force, without any secret.
@@ -184,29 +222,39 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn plain(status: StatusCode, text: &'static str) -> Answer {
-    answer(status, "text/plain; charset=utf-8", text)
+/// What may be answered.
+enum Admitted {
+    /// Whether the process runs and is ready: anybody may know.
+    Health(Answer),
+    /// What is in force, or the metrics.
+    State,
+    /// A call of a resource.
+    Call(Who, &'static Resource),
 }
 
-fn refusal(reason: &Reason) -> Answer {
-    let request_id = RequestId::new(clock::unix_ms());
-    let status = StatusCode::from_u16(reason.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut refusal = answer(status, problem::CONTENT_TYPE, problem::json(reason, request_id.as_str(), None));
-    if status == StatusCode::UNAUTHORIZED {
-        refusal.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    }
-    if status == StatusCode::METHOD_NOT_ALLOWED {
-        refusal.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-    }
-    refusal
+fn text_of<'h>(head: &'h Parts, name: &HeaderName) -> Option<&'h str> {
+    head.headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
-    *answer.status_mut() = status;
-    let headers = answer.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+fn on_the_wire(answer: Answer) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(answer.body)));
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    answer
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if let Some(seconds) = answer.retry_after {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if let Some(etag) = answer.revision.and_then(|revision| HeaderValue::try_from(format!("\"{revision}\"")).ok()) {
+        headers.insert(header::ETAG, etag);
+    }
+    if let Some(allow) = answer.allow {
+        headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+    }
+    response
 }

@@ -1,0 +1,139 @@
+//! Why the business tier refuses.
+
+use super::super::Reason;
+use super::{catalogue, sub_code};
+
+catalogue! {
+    "The hop (business tier)" {
+        HOP_MISSING = "hop_missing", 401, "Not through the edge",
+            "The request did not come through the edge: it carries no hop header, or more than one.",
+            "Send requests to the edge.";
+        HOP_MALFORMED = "hop_malformed", 401, "Malformed hop",
+            "The hop header is not what this version of the protocol defines.",
+            "Operators: check that the versions of both tiers are at most one protocol version apart.";
+        HOP_KEY_UNKNOWN = "hop_key_unknown", 401, "Unknown hop key",
+            "The hop is signed with a key this node does not have.",
+            "Operators: give the business tier the new key before the edge signs with it.";
+        HOP_INVALID = "hop_invalid", 401, "Invalid hop signature",
+            "The signature of the hop does not match the request.",
+            "Operators: check that both tiers hold the same key, and that nothing between them changes method, host or target.";
+        HOP_EXPIRED = "hop_expired", 401, "Expired hop",
+            "The hop is too old or from the future.",
+            "Operators: synchronise the clocks of both tiers; they may differ by 5 s.";
+    }
+    "Catalog and services (business tier)" {
+        API_NOT_FOUND = "api_not_found", 404, "No such API",
+            "No API of the catalog matches the host and the path.",
+            "Check the host and the path against the API's documentation.";
+        API_METHOD_NOT_ALLOWED = "api_method_not_allowed", 405, "Method not allowed for this API",
+            "The path belongs to an API, but not with this method.",
+            "Use one of the methods in the `Allow` header.";
+        SERVICE_UNAVAILABLE = "service_unavailable", 503, "Service unavailable",
+            "No endpoint of the service can take the request.",
+            "Try again; operators: look at `/policy` for the health of the endpoints.";
+        SERVICE_BUSY = "service_busy", 503, "Service busy",
+            "All connections to the service were in use until the deadline.",
+            "Try again later; operators: see `connections_max` of the service.";
+        SERVICE_CONNECT_FAILED = "service_connect_failed", 502, "Service unreachable",
+            "No connection to the service could be made.",
+            "Try again; operators: check the endpoints of the service.";
+        SERVICE_RESET = "service_reset", 502, "Service gone",
+            "The connection to the service ended before its answer began, and the request could not safely be sent again.",
+            "Try again if repeating the request does no harm.";
+        SERVICE_PROTOCOL_ERROR = "service_protocol_error", 502, "Invalid answer from the service",
+            "What the service sent is not valid HTTP.",
+            "Operators: check `protocol` of the service.";
+        SERVICE_TIMEOUT = "service_timeout", 504, "Service too slow",
+            "The service did not answer in time.",
+            "Try again later; operators: see `timeout` of the API and of the service.";
+    }
+    "Who calls (business tier)" {
+        CREDENTIALS_MISSING = "credentials_missing", 401, "Credentials required",
+            "The API is for applications, and the call carries no credentials of any kind that it takes.",
+            "Sign the call, or send another credential of your application.", "isv.missing-credentials";
+        CREDENTIALS_MALFORMED = "credentials_malformed", 401, "Credentials not understood",
+            "The credentials are incomplete, or are not written as their scheme says; `detail` names the part.",
+            "Compare with the page on signing; `business-gateway sign` prints a call that is right.", "isv.invalid-credentials-format";
+        CREDENTIALS_AMBIGUOUS = "credentials_ambiguous", 401, "Several credentials",
+            "The call carries credentials of more than one scheme, so that it is not clear who calls.",
+            "Send those of one scheme.", "isv.ambiguous-credentials";
+        CREDENTIALS_REFUSED = "credentials_refused", 401, "Credentials refused",
+            "The application is not known, or its secret, signature or token is wrong. Which of these it is, is not told.",
+            "Check the key and the secret, and what was signed.", "isv.invalid-credentials";
+        SIGNATURE_EXPIRED = "signature_expired", 401, "Signature too old or too new",
+            "The time in the signature, the timestamp or the token is outside its window.",
+            "Set the clock of the caller, and sign each call anew.", "isv.invalid-timestamp";
+        SIGNATURE_REPLAYED = "signature_replayed", 401, "Call repeated",
+            "The same signed call was taken before.",
+            "Sign each call with a nonce of its own.", "isv.replayed-request";
+        DIGEST_MISMATCH = "digest_mismatch", 401, "Body does not match its digest",
+            "The body is not the one that was signed.",
+            "Send the bytes that were signed.", "isv.invalid-content-digest";
+        SIGNED_BODY_TOO_LARGE = "signed_body_too_large", 413, "Signed body too large",
+            "A body that is signed is held whole until it is checked, and this one is longer than the API allows.",
+            "Send less at once; operators: see `signed_body_max` of the API.", "isv.body-too-large";
+        APP_DISABLED = "app_disabled", 403, "Application disabled",
+            "The application is disabled, or its time is over.",
+            "Ask the operator of the platform.", "isv.app-disabled";
+        USER_MISSING = "user_missing", 401, "User required",
+            "The API acts for a user, and the call carries no authorisation of one that counts for this application.",
+            "Ask the user for authorisation and send the session or token.", "isv.missing-session";
+        USER_EXPIRED = "user_expired", 401, "Authorisation of the user over",
+            "The time of the user's authorisation is over.",
+            "Ask the user for a new authorisation.", "isv.session-expired";
+        IDENTITY_UNAVAILABLE = "identity_unavailable", 503, "Identity cannot be checked now",
+            "Whether the application may call is not known at this node, and what would know it is away.",
+            "Try again; operators: look at the store of the business tier.", "isp.identity-unavailable";
+        REPLAY_UNAVAILABLE = "replay_unavailable", 503, "Repetition cannot be excluded now",
+            "Whether the call was taken before cannot be found out now.",
+            "Try again with a new nonce; operators: see `replay` of the API.", "isp.replay-check-unavailable";
+    }
+    "What an application may (business tier)" {
+        PERMISSION_MISSING = "permission_missing", 403, "Not permitted",
+            "None of the application's packages holds this API.",
+            "Ask the owner of the API for a package that does.", "isv.api-not-permitted";
+        ADDRESS_REFUSED = "address_refused", 403, "Address not permitted",
+            "The application may not call from this address.",
+            "Call from one of the networks registered for the application.", "isv.ip-not-permitted";
+        SCOPE_MISSING = "scope_missing", 403, "Scope missing",
+            "The token or session does not carry a scope that the API asks for.",
+            "Ask for authorisation with this scope.", "isv.insufficient-scope";
+        CONDITION_REFUSED = "condition_refused", 403, "Condition not met",
+            "A condition of the API or of the package that grants it is not met.",
+            "Ask the owner of the API under which conditions it may be called.", "isv.condition-not-met";
+        FLOW_RULE_DENIED = "flow_rule_denied", 403, "Refused by a rule",
+            "A flow rule of the platform refuses the call; the status and `detail` are the rule's.",
+            "Ask the owner of the API.", "isv.refused-by-rule";
+        FLOW_RULE_FAILED = "flow_rule_failed", 503, "A rule failed",
+            "A flow rule could not be judged, and says that calls are refused then.",
+            "Try again; operators: look at the rule's failures in the log and the metrics.", "isp.rule-failed";
+    }
+    "How often (business tier)" {
+        QUOTA_API = "quota_api", 429, "API limit reached",
+            "The API takes no more calls in this window.",
+            "Wait as long as `Retry-After` says.", "accesscontrol.limited-by-api-access-count";
+        QUOTA_APP = "quota_app", 429, "Application limit reached",
+            "The application has made as many calls as it may in this window.",
+            "Wait as long as `Retry-After` says, or ask for a larger plan.", "accesscontrol.limited-by-app-access-count";
+        QUOTA_APP_API = "quota_app_api", 429, "Limit of the application for this API reached",
+            "The application has called this API as often as it may in this window.",
+            "Wait as long as `Retry-After` says, or ask for a larger plan.", "accesscontrol.limited-by-app-api-access-count";
+        QUOTA_DYNAMIC = "quota_dynamic", 429, "Limit reached",
+            "A limit by user, client or rule is reached in this window.",
+            "Wait as long as `Retry-After` says.", "accesscontrol.limited-by-dynamic-access-count";
+        QUOTA_UNAVAILABLE = "quota_unavailable", 503, "Quota cannot be charged now",
+            "What is left of a quota is not known at this node, what would know it is away, and the limit says that calls are refused then.",
+            "Try again; operators: look at the store of the business tier, and at `on_store_failure` of the limit.", "isp.quota-unavailable";
+    }
+    "Who goes first (business tier)" {
+        SERVICE_OVERLOADED = "service_overloaded", 503, "Service overloaded",
+            "The service is at its capacity, and the call's turn would not come in time.",
+            "Try again later, with growing pauses.", "isp.service-overloaded";
+        API_BUSY = "api_busy", 503, "API busy",
+            "As many calls of this API as it may have are under way.",
+            "Try again later, with growing pauses.", "isp.api-busy";
+        GROUP_SHED = "group_shed", 503, "Traffic group shut off",
+            "The operators refuse the calls of this traffic group for some time.",
+            "Try again as late as `Retry-After` says.", "isp.group-shed";
+    }
+}
