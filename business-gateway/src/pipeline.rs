@@ -22,6 +22,8 @@ use crate::accept::caught::caught;
 use crate::accept::connection::Connection;
 use crate::accept::hop;
 use crate::admit::api;
+use crate::admit::traffic_group::shed::Keeper;
+use crate::admit::traffic_group::{self, Who};
 use crate::dispatch;
 use crate::dispatch::plan::Plan;
 use crate::dispatch::request::{Notes, rewrite};
@@ -49,6 +51,8 @@ pub struct Gateway {
     pub store: Option<Arc<Redis>>,
     /// The nodes that share it.
     pub fleet: Arc<Fleet>,
+    /// The traffic groups that are shut off.
+    pub sheds: Keeper,
     /// What operators change is written down here before they hear that it is done.
     pub audit: AuditLog,
     /// The phase of the process.
@@ -84,10 +88,11 @@ impl Gateway {
         let state_dir = &policy.value.process.state_dir;
         std::fs::create_dir_all(state_dir).map_err(StartError::Audit)?;
         let audit = AuditLog::open(state_dir, &node).map_err(StartError::Audit)?;
-        metrics.watch(&live, &log, &in_flight)?;
+        let sheds = Keeper::open(store.clone(), state_dir, &node).map_err(StartError::Sheds)?;
+        metrics.watch(&live, &log, &in_flight, &fleet)?;
         let without_api = metrics.of_api("");
         let shutdown = Shutdown::new();
-        Ok(Arc::new(Self { node, live, log, metrics, without_api, store, fleet, audit, shutdown, in_flight }))
+        Ok(Arc::new(Self { node, live, log, metrics, without_api, store, fleet, sheds, audit, shutdown, in_flight }))
     }
 
     /// Whether new requests should come here: the configuration is loaded (or the process would not be there) and the process
@@ -107,6 +112,9 @@ pub enum StartError {
     /// The addresses or certificates of the store cannot be used.
     #[error("no store: {0}")]
     Store(String),
+    /// What is kept of groups that are shut off cannot be read.
+    #[error("no list of groups that are shut off")]
+    Sheds(#[source] io::Error),
     /// The audit log cannot be opened.
     #[error("no audit log")]
     Audit(#[source] io::Error),
@@ -123,7 +131,7 @@ pub async fn answer(
     let version = parts.version;
     let mut record = Record::begin(&gateway, &connection, &parts, &generation);
     let request = Request::from_parts(parts, body);
-    let outcome = match caught(pin!(run(&generation.value, request, &mut record))).await {
+    let outcome = match caught(pin!(run(&gateway, &generation.value, request, &mut record))).await {
         Ok(outcome) => outcome,
         Err(panicked) => Err(panicked.into()),
     };
@@ -144,7 +152,12 @@ pub async fn answer(
 }
 
 /// The life of a request in this tier. One generation of everything for the whole of it.
-async fn run(policy: &Policy, request: Request<Incoming>, record: &mut Record) -> Result<Response<Outgoing>, Failure> {
+async fn run(
+    gateway: &Gateway,
+    policy: &Policy,
+    request: Request<Incoming>,
+    record: &mut Record,
+) -> Result<Response<Outgoing>, Failure> {
     let (mut parts, body) = request.into_parts();
 
     // accept: it came through the edge, and its body is bounded.
@@ -168,6 +181,10 @@ async fn run(policy: &Policy, request: Request<Incoming>, record: &mut Record) -
         until(deadline, upload.wait_for_first_piece()).await??;
     }
 
+    let began = if hop.held { clock::now() } else { record.began };
+    let who = Who { caller: record.caller.as_ref(), client: hop.client.ip() };
+    let turn = traffic_group::enter(gateway, &api.traffic, who, deadline, &mut record.traffic).await?;
+
     // dispatch: a service answers it.
     let trace = record.trace.unwrap_or_else(|| TraceContext::start(&hop.request_id));
     let traceparent = trace.to_header();
@@ -175,9 +192,10 @@ async fn run(policy: &Policy, request: Request<Incoming>, record: &mut Record) -
         Notes { authority: &authority, hop, path_to_service: api.path_to_service, traceparent: traceparent.as_str() };
     rewrite(&mut parts, &notes, api.service.protocol, upload.length())?;
     let request = Request::from_parts(parts, upload);
-    let began = if hop.held { clock::now() } else { record.began };
     let call = Call { client: hop.client.ip(), authority: &authority };
-    let answer = dispatch::run(Plan::new(&api, call, began, deadline), request, &mut record.dispatch).await?;
+    let answer =
+        dispatch::run(Plan::new(&api, call, turn.unwrap_or(began), deadline), request, &mut record.dispatch).await?;
+    record.traffic.answered(&api.traffic, record.dispatch.waited);
 
     // respond: with what the edge may see of it.
     Ok(shape(answer, policy.body_idle))

@@ -14,6 +14,7 @@
 
 mod body;
 mod call;
+mod groups;
 mod resource;
 
 use std::convert::Infallible;

@@ -28,4 +28,4 @@ impl fmt::Debug for Resource {
 }
 
 /// Every resource.
-pub const RESOURCES: &[Resource] = &[];
+pub const RESOURCES: &[Resource] = &[super::groups::RESOURCE];

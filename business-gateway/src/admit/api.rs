@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use super::matcher::Miss;
 use super::path::PathTemplate;
+use super::traffic_group::OfApi;
 use crate::dispatch::service::Service;
 use crate::metrics::ApiMetrics;
 use crate::store::catalog::Catalog;
@@ -39,6 +40,13 @@ pub struct Config {
     pub raw_path: bool,
     /// Time from the end of the request's body to the head of the answer. Default: the service's.
     pub timeout: Option<HumanDuration>,
+    /// How important its calls are: a level that a `[[group]]` asks for. Default: none.
+    pub level: Option<String>,
+    /// The `[[pool]]` whose slots its calls take. Default: that with the name of the service, if there is one.
+    pub pool: Option<String>,
+    /// Its calls at a time, all nodes together, so that it cannot fill its pool when it hangs. Default: `api_concurrency` of
+    /// the pool.
+    pub concurrency: Option<u32>,
 }
 
 /// An API as compiled.
@@ -57,6 +65,8 @@ pub struct Api {
     pub path_to_service: PathToService,
     /// From the end of the request's body to the head of the answer.
     pub timeout: Duration,
+    /// Its group, its pool and its cap.
+    pub traffic: OfApi,
     /// Where its calls are counted; looked up at the first call.
     pub metrics: OnceLock<ApiMetrics>,
 }

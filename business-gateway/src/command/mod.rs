@@ -4,6 +4,7 @@ mod run;
 mod check;
 mod schema;
 mod token;
+mod group;
 mod reference;
 
 use std::error::Error;
@@ -28,6 +29,8 @@ pub enum Command {
     /// Manage the tokens of the admin listener
     #[command(subcommand)]
     Token(token::Command),
+    /// Show traffic groups and shut them off
+    Group(group::Arguments),
     /// Print a generated reference page
     #[command(hide = true)]
     Reference(reference::Arguments),
@@ -50,6 +53,7 @@ impl Command {
             Self::Check(config) => check::run(&config.dir),
             Self::Schema(arguments) => schema::run(&arguments),
             Self::Token(command) => token::run(&command),
+            Self::Group(arguments) => group::run(&arguments),
             Self::Reference(arguments) => reference::run(&arguments),
         }
     }

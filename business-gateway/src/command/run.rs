@@ -18,6 +18,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{fail, refuse};
 use crate::admin::Admin;
+use crate::admit::traffic_group::shed;
 use crate::dispatch::upkeep;
 use crate::metrics::Metrics;
 use crate::pipeline::{Gateway, StartError};
@@ -92,6 +93,7 @@ fn serve(live: &Arc<Live<Policy>>) -> Result<(), RunError> {
         tokio::spawn(Admin::new(Arc::clone(&gateway), tokens, ports.clone()).run(admin));
         tokio::spawn(upkeep::run(Arc::clone(&gateway)));
         tokio::spawn(heartbeat::run(Arc::clone(&gateway)));
+        tokio::spawn(shed::follow(Arc::clone(&gateway)));
         let accepting = tokio::spawn({
             let server = Arc::clone(&server);
             async move { server.run(listener).await }

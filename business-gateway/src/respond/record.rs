@@ -19,6 +19,7 @@ use crate::accept::body::Progress;
 use crate::accept::connection::{Busy, Connection};
 use crate::admit::api::Api;
 use crate::admit::caller::Caller;
+use crate::admit::traffic_group;
 use crate::dispatch;
 use crate::dispatch::request::TRACEPARENT_HEADER;
 use crate::pipeline::Gateway;
@@ -64,6 +65,8 @@ pub struct Record {
     pub api: Option<Arc<Api>>,
     /// Who called it.
     pub caller: Option<Caller>,
+    /// Its place among the calls of its pool, which others get when this is dropped.
+    pub traffic: traffic_group::Notes,
     /// The request's body.
     pub upload: Option<Arc<Progress>>,
     /// What became of it upstream.
@@ -107,6 +110,7 @@ impl Record {
             hop: None,
             api: None,
             caller: None,
+            traffic: traffic_group::Notes::default(),
             upload: None,
             dispatch: dispatch::Notes::default(),
             status: 0,
@@ -142,6 +146,7 @@ impl Record {
     pub fn failed(&mut self, failure: Failure) {
         self.reason = Some(failure.reason);
         self.cause = failure.cause;
+        self.traffic.release();
     }
 
     /// Counts bytes of the answer's body.
@@ -226,6 +231,12 @@ impl Record {
             if let Some(user) = &caller.user {
                 line.utf8("user", user);
             }
+        }
+        if let Some(group) = &self.traffic.group {
+            line.utf8("group", &group.name);
+        }
+        if let Some(waited) = self.traffic.waited {
+            line.millis("queued_ms", waited);
         }
         if let Some(endpoint) = self.dispatch.endpoint {
             line.millis("upstream_ms", self.dispatch.waited);

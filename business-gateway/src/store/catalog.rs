@@ -11,6 +11,7 @@ use serde::Deserialize;
 use crate::admit::api::{self, Api, PathToService};
 use crate::admit::matcher::{Matcher, Place};
 use crate::admit::path::PathTemplate;
+use crate::admit::traffic_group::{GroupConfig, PoolConfig, TrafficGroups};
 use crate::dispatch::service::{self, Service, Surroundings};
 
 /// `catalog.toml` as written.
@@ -23,6 +24,12 @@ pub struct CatalogConfig {
     /// What callers may call: one table each.
     #[serde(default)]
     pub api: Vec<api::Config>,
+    /// What services can take: one table each.
+    #[serde(default)]
+    pub pool: Vec<PoolConfig>,
+    /// Who goes first, the most important group first: one table each.
+    #[serde(default)]
+    pub group: Vec<GroupConfig>,
 }
 
 /// Every service and API of one generation.
@@ -32,6 +39,8 @@ pub struct Catalog {
     pub services: BTreeMap<Arc<str>, Arc<Service>>,
     /// APIs in the order written.
     pub apis: Vec<Arc<Api>>,
+    /// Groups and pools.
+    pub traffic: TrafficGroups,
     /// From host, path and method to an API.
     pub matcher: Matcher<Arc<Api>>,
 }
@@ -48,6 +57,9 @@ impl Catalog {
     ) -> Result<Self, ConfigErrors> {
         let mut errors = ConfigErrors::new();
         let mut catalog = Self::default();
+        let traffic =
+            TrafficGroups::compile(&document.value, &document.positions, before.map(|before| &before.traffic));
+        catalog.traffic = errors.collect(traffic).unwrap_or_default();
         for (index, written) in document.value.service.iter().enumerate() {
             let at = At { positions: &document.positions, path: format!("service[{index}]") };
             if catalog.services.contains_key(written.name.as_str()) {
@@ -102,12 +114,14 @@ impl Catalog {
             };
             errors.push(at.error("service", format!("no service {:?}", written.service), remedy));
         }
+        let traffic = self.traffic.of_api(written, at, &mut errors);
         let (Some(path), Some(service)) = (path, service) else { return errors.into_result(()) };
         let api = Arc::new(Api {
             name: written.name.as_str().into(),
             path_to_service: if written.raw_path { PathToService::Raw } else { PathToService::Canonical },
             timeout: written.timeout.map_or(service.timeout, |timeout| timeout.get()),
             metrics: OnceLock::new(),
+            traffic,
             service,
             hosts,
             methods,

@@ -42,7 +42,7 @@ pub(super) struct Capacity<W> {
     adaptive: Option<Adaptive>,
     /// The settings in force.
     number: u64,
-    nodes: usize,
+    nodes: u32,
 }
 
 /// How a capacity stands on this node.
@@ -66,7 +66,7 @@ pub struct Status {
 
 impl<W> Capacity<W> {
     /// A capacity that nobody uses, on one of `nodes` nodes.
-    pub(super) fn new(settings: &Settings, nodes: usize, now: Instant) -> Self {
+    pub(super) fn new(settings: &Settings, nodes: u32, now: Instant) -> Self {
         let adaptive = settings.adaptive(nodes, now);
         let size = settings.size_of(adaptive.as_ref(), nodes);
         let shape = settings.shape.clone();
@@ -75,7 +75,7 @@ impl<W> Capacity<W> {
 
     /// Takes newer settings and another number of nodes over; returns whether there was anything to take over. Then
     /// [`Self::next`] says who may go.
-    pub(super) fn adopt(&mut self, settings: &Settings, nodes: usize, now: Instant) -> bool {
+    pub(super) fn adopt(&mut self, settings: &Settings, nodes: u32, now: Instant) -> bool {
         if settings.number < self.number || settings.number == self.number && nodes == self.nodes {
             return false;
         }
@@ -176,7 +176,7 @@ pub(super) enum Answered {
 }
 
 impl Settings {
-    fn bounds(&self, nodes: usize) -> Option<Bounds> {
+    fn bounds(&self, nodes: u32) -> Option<Bounds> {
         match self.size {
             Size::Fixed(_) => None,
             Size::Adaptive(Bounds { min, max, window }) => {
@@ -185,11 +185,11 @@ impl Settings {
         }
     }
 
-    fn adaptive(&self, nodes: usize, now: Instant) -> Option<Adaptive> {
+    fn adaptive(&self, nodes: u32, now: Instant) -> Option<Adaptive> {
         self.bounds(nodes).map(|bounds| Adaptive::new(bounds, now))
     }
 
-    fn size_of(&self, adaptive: Option<&Adaptive>, nodes: usize) -> usize {
+    fn size_of(&self, adaptive: Option<&Adaptive>, nodes: u32) -> usize {
         match (self.size, adaptive) {
             (Size::Fixed(size), _) => count(part(size, nodes)),
             (Size::Adaptive(_), Some(adaptive)) => adaptive.size(),
@@ -199,9 +199,8 @@ impl Settings {
 }
 
 /// One node's part of a size: rounded down, so that all together stay below it, but one call at least.
-fn part(size: u32, nodes: usize) -> u32 {
-    let nodes = u32::try_from(nodes).unwrap_or(u32::MAX).max(1);
-    (size / nodes).max(1)
+fn part(size: u32, nodes: u32) -> u32 {
+    (size / nodes.max(1)).max(1)
 }
 
 fn count(size: u32) -> usize {

@@ -79,7 +79,7 @@ impl Limit {
         group: &Arc<str>,
         deadline: Instant,
         expected: Duration,
-        nodes: usize,
+        nodes: u32,
     ) -> Result<(Slot, Option<Duration>), NoSlot> {
         let now = clock::now();
         // A call that cannot be answered in time any more is not worth a slot; but an estimate is not the truth.
@@ -108,14 +108,14 @@ impl Limit {
     }
 
     /// How it stands on this node, one of `nodes`.
-    pub(super) fn status(&self, nodes: usize) -> Status {
+    pub(super) fn status(&self, nodes: u32) -> Status {
         self.slots.current(&self.settings, nodes, clock::now()).status()
     }
 }
 
 impl Slots {
     /// The capacity with these settings in force, or newer ones.
-    fn current(self: &Arc<Self>, settings: &Settings, nodes: usize, now: Instant) -> Guard<'_> {
+    fn current(self: &Arc<Self>, settings: &Settings, nodes: u32, now: Instant) -> Guard<'_> {
         let mut capacity = self.lock();
         if capacity.adopt(settings, nodes, now) {
             self.settle(capacity, now);
@@ -153,11 +153,11 @@ impl Slot {
         Self { held: Some(Held { slots, group, since, answered: Answered::No }) }
     }
 
-    /// The head of the answer is there.
-    pub(super) fn answered(&mut self, now: Instant) {
+    /// The head of the answer is there, after so long.
+    pub(super) fn answered(&mut self, took: Duration) {
         if let Some(held) = &mut self.held {
             held.answered = Answered::Yes;
-            held.slots.lock().answered(now.saturating_duration_since(held.since));
+            held.slots.lock().answered(took);
         }
     }
 
