@@ -144,6 +144,11 @@ impl<W> Capacity<W> {
         woken
     }
 
+    /// Whether its size is found by how long answers take.
+    pub(super) fn is_found(&self) -> bool {
+        self.adaptive.is_some()
+    }
+
     /// How it stands.
     pub(super) fn status(&self) -> Status {
         let adaptive = self.adaptive.as_ref();

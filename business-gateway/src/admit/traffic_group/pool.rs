@@ -171,11 +171,12 @@ impl<W> Pool<W> {
         call: impl FnOnce() -> W,
     ) -> Entry {
         let index = self.place(group);
-        let (estimate, queued) = (self.estimate(index), self.groups.get(index).map_or(0, |group| group.queue.len()));
+        let queued = self.groups.get(index).map_or(0, |group| group.queue.len());
         if queued == 0 && self.may_go(index) {
             self.take(index);
             return Entry::Go;
         }
+        let estimate = self.estimate(index);
         let refuse = |why| Entry::Refuse(Refusal { why, after: estimate });
         if queued >= self.queue_max {
             return refuse(Why::QueueFull);

@@ -5,6 +5,7 @@
 //! sent through it *is* the slot: whether the receiver takes it, has gone, or goes in the same moment, somebody drops it, and
 //! dropping gives it back.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,8 @@ pub(super) struct Limit {
 #[derive(Debug)]
 struct Slots {
     capacity: Mutex<Capacity<oneshot::Sender<Slot>>>,
+    /// Whether the size is found, so that answers count.
+    is_found: AtomicBool,
 }
 
 type Guard<'a> = MutexGuard<'a, Capacity<oneshot::Sender<Slot>>>;
@@ -67,7 +70,10 @@ impl NoSlot {
 impl Limit {
     /// Calls that have slots by `before` keep them.
     pub(super) fn new(settings: Settings, before: Option<&Self>) -> Self {
-        let fresh = || Arc::new(Slots { capacity: Mutex::new(Capacity::new(&settings, 1, clock::now())) });
+        let fresh = || {
+            let capacity = Capacity::new(&settings, 1, clock::now());
+            Arc::new(Slots { is_found: AtomicBool::new(capacity.is_found()), capacity: Mutex::new(capacity) })
+        };
         let slots = before.map_or_else(fresh, |before| Arc::clone(&before.slots));
         Self { settings, slots }
     }
@@ -118,6 +124,7 @@ impl Slots {
     fn current(self: &Arc<Self>, settings: &Settings, nodes: u32, now: Instant) -> Guard<'_> {
         let mut capacity = self.lock();
         if capacity.adopt(settings, nodes, now) {
+            self.is_found.store(capacity.is_found(), Ordering::Relaxed);
             self.settle(capacity, now);
             capacity = self.lock();
         }
@@ -157,7 +164,9 @@ impl Slot {
     pub(super) fn answered(&mut self, took: Duration) {
         if let Some(held) = &mut self.held {
             held.answered = Answered::Yes;
-            held.slots.lock().answered(took);
+            if held.slots.is_found.load(Ordering::Relaxed) {
+                held.slots.lock().answered(took);
+            }
         }
     }
 
