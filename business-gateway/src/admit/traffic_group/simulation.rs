@@ -147,7 +147,7 @@ impl Simulation {
                 Event::IsAnswered(call) => simulation.finish(call, Answered::Yes),
                 Event::IsCutOff(call) => simulation.finish(call, Answered::No),
             }
-            if simulation.sequence % 100 == 0 {
+            if simulation.sequence.is_multiple_of(100) {
                 simulation.sizes.push((at, simulation.pool.status().size));
             }
         }
@@ -341,7 +341,7 @@ fn core_does_not_notice_overload() {
             let simulation = Simulation::run(&mixed(times, kind), FIXED, SECONDS);
             let (success, p99, goodput) =
                 (simulation.results[0].success(), simulation.p99(0, 0), simulation.goodput(0));
-            println!("{times}x: core {success:.5} p99 {p99:?} (unloaded {unloaded:?}), goodput {goodput:.3}");
+            eprintln!("{times}x: core {success:.5} p99 {p99:?} (unloaded {unloaded:?}), goodput {goodput:.3}");
             assert!(success >= 0.999, "{times}: {success}");
             assert!(p99 <= unloaded.mul_f64(1.5), "{times}: {p99:?} against {unloaded:?}");
             assert!(goodput >= 0.95, "{times}: {goodput}");
@@ -384,7 +384,7 @@ fn a_hanging_api_fills_its_cap_and_not_its_group() {
     let loads = [fine.clone(), hanging.clone(), load("real-time", 0.5), load("rest", 1.0)];
     let simulation = Simulation::run(&loads, FIXED, SECONDS);
     let (success, p99) = (simulation.results[0].success(), simulation.p99(0, 0));
-    println!("beside a hanging API: {success:.5} p99 {p99:?} (unloaded {unloaded:?})");
+    eprintln!("beside a hanging API: {success:.5} p99 {p99:?} (unloaded {unloaded:?})");
     assert!(success >= 0.999 && p99 <= unloaded.mul_f64(1.5), "{success} {p99:?}");
     let uncapped = Simulation::run(&[fine, Load { cap: None, ..hanging }], FIXED, SECONDS);
     assert!(uncapped.results[0].success() < 0.5, "what the cap is for: {}", uncapped.results[0].success());
@@ -397,7 +397,7 @@ fn a_size_that_is_found_comes_near_the_one_that_is_known() {
     let simulation = Simulation::run(&loads, FOUND, 30);
     let (least, most) = (simulation.sizes(20).min().unwrap(), simulation.sizes(20).max().unwrap());
     let (goodput, p99, before) = (simulation.goodput(20), simulation.p99(0, 20), simulation.p99(0, 0));
-    println!(
+    eprintln!(
         "found: {least} to {most} slots, goodput {goodput:.3}, core p99 {p99:?}, with the time of finding {before:?}"
     );
     assert!(least >= 32 && most <= 64, "{least} to {most}");
