@@ -10,6 +10,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::admit::app;
+use crate::admit::flow_rule;
+use crate::admit::quota;
 use crate::{accept, dispatch, store};
 
 /// The file's name in the configuration directory.
@@ -33,6 +35,12 @@ pub struct Config {
     /// `[upstream]`: connections to services, where a service does not say otherwise.
     #[serde(default)]
     pub upstream: dispatch::Config,
+    /// `[flow]`: what bounds expressions and scripts.
+    #[serde(default)]
+    pub flow: flow_rule::BoundsConfig,
+    /// `[quota]`: what all limits on calls have in common.
+    #[serde(default)]
+    pub quota: quota::Config,
     /// `[access_log]`: one line of JSON for each call.
     #[serde(default)]
     pub access_log: access_log::Config,

@@ -13,6 +13,7 @@ use gatehouse_shared::telemetry::access_log;
 use crate::admit::app;
 use crate::admit::app::jwt::Issuers;
 use crate::admit::app::of_api::Replay;
+use crate::admit::{flow_rule, quota};
 use crate::config::{self, Config, Drain, Process};
 use crate::dispatch::service::Surroundings;
 use crate::store::apps::{self, Known};
@@ -33,6 +34,8 @@ pub struct Policy {
     pub credentials: app::Rules,
     /// Who issues tokens.
     pub issuers: app::jwt::Issuers,
+    /// What bounds expressions and scripts.
+    pub flow: flow_rule::Bounds,
     /// Applications and cache rules of the catalog.
     pub apps: Known,
     /// How other applications are kept: what a running process keeps from its start.
@@ -41,6 +44,8 @@ pub struct Policy {
     pub zone: Option<String>,
     /// Between two pieces of an answer's body.
     pub body_idle: Duration,
+    /// What all limits on calls have in common.
+    pub quota: quota::Settings,
     /// How the fleet's store is reached: what a running process keeps from its start.
     pub store: gatehouse_store::Settings,
     store_written: gatehouse_store::Config,
@@ -69,15 +74,19 @@ impl Load for Policy {
             let before = before.map(|before| &before.issuers);
             errors.collect(Issuers::compile(&catalog.value.issuer, &catalog.positions, &mut sources, before))
         });
-        let surroundings = Surroundings { defaults: &defaults, zone: zone.as_deref() };
+        let flow = written.as_ref().map(|written| flow_rule::Bounds::compile(&written.value.flow, &written.positions));
+        let flow = flow.and_then(|flow| errors.collect(flow)).unwrap_or_default();
+        let surroundings = Surroundings { defaults: &defaults, zone: zone.as_deref(), flow: &flow };
         let apps = catalog
             .as_ref()
             .and_then(|catalog| errors.collect(Known::compile(&catalog.value, &mut sources, &catalog.positions)));
         let catalog = catalog.and_then(|catalog| {
             errors.collect(Catalog::compile(&catalog, surroundings, before.map(|before| &before.catalog)))
         });
+        let of_catalog = catalog.zip(apps).zip(issuers);
+        let of_catalog = of_catalog.map(|((catalog, apps), issuers)| OfCatalog { catalog, apps, issuers });
         let compiled =
-            written.and_then(|written| errors.collect(compile(&written, catalog, (apps, issuers), zone, &mut sources)));
+            written.and_then(|written| errors.collect(compile(&written, of_catalog, flow, zone, &mut sources)));
         match compiled {
             Some(policy) if errors.is_empty() => {
                 warn_of_changes_that_need_a_restart(before, &policy);
@@ -88,10 +97,17 @@ impl Load for Policy {
     }
 }
 
+/// What is compiled from the catalog.
+struct OfCatalog {
+    catalog: Catalog,
+    apps: Known,
+    issuers: Issuers,
+}
+
 fn compile(
     written: &Document<Config>,
-    catalog: Option<Catalog>,
-    callers: (Option<Known>, Option<Issuers>),
+    of_catalog: Option<OfCatalog>,
+    flow: flow_rule::Bounds,
     zone: Option<String>,
     sources: &mut Sources,
 ) -> Result<Policy, ConfigErrors> {
@@ -102,17 +118,18 @@ fn compile(
     errors.collect(check_process(written));
     let credentials = errors.collect(app::Rules::compile(&config.credentials, &written.positions));
     let store = errors.collect(config.store.compile("store", sources, &written.positions));
+    let quota = errors.collect(quota::Settings::compile(&config.quota, &config.hop.keys, &written.positions, sources));
     let app_settings = errors.collect(apps::Settings::compile(&config.apps, sources, &written.positions));
     errors.collect(config.upstream.check(&written.positions));
     errors.into_result(())?;
     // What is missing here has its errors elsewhere.
-    let (Some(accept), Some(hop), Some(catalog), Some(store)) = (accept, hop, catalog, store) else {
+    let (Some(accept), Some(hop), Some(of_catalog), Some(store)) = (accept, hop, of_catalog, store) else {
         return Err(ConfigErrors::new());
     };
-    let ((Some(apps), Some(issuers)), Some(app_settings), Some(credentials)) = (callers, app_settings, credentials)
-    else {
+    let (Some(credentials), Some(app_settings), Some(quota)) = (credentials, app_settings, quota) else {
         return Err(ConfigErrors::new());
     };
+    let OfCatalog { catalog, apps, issuers } = of_catalog;
     check_replay(&catalog, &store)?;
     Ok(Policy {
         accept,
@@ -120,9 +137,11 @@ fn compile(
         catalog,
         credentials,
         issuers,
+        flow,
         apps,
         app_settings,
         zone,
+        quota,
         body_idle: config.upstream.body_idle_timeout.get(),
         store,
         store_written: config.store.clone(),

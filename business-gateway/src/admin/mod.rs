@@ -14,6 +14,8 @@
 
 mod body;
 mod call;
+mod quota;
+mod groups;
 mod resource;
 mod apps;
 

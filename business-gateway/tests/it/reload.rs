@@ -15,7 +15,7 @@ async fn a_reload_loses_no_connection_and_no_count() {
         assert_eq!(edge.get("/x").await.status, 200);
         let more =
             format!("\n[[api]]\nname = \"new-{number}\"\naccess = \"open\"\nservice = \"sample\"\npath = \"/new\"\n");
-        site.write("catalog.toml", &(catalog(&[service.address], "") + &more));
+        site.write("catalog.toml", &(catalog(&[service.address], "") + &*more));
         assert_eq!(site.gateway.live.reload(), ReloadOutcome::Replaced(number + 2));
     }
     assert_eq!(service.connections(), 1, "parked connections are carried over");

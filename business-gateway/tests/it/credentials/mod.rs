@@ -70,7 +70,7 @@ fn catalog(service: &Service, more: &str) -> String {
 
 /// A gateway that knows the application `shop`.
 pub(crate) async fn start(service: &Service, more: &str, settings: &str) -> Site {
-    start_with(&(catalog(service, more) + &app("shop", "")), settings).await
+    start_with(&(catalog(service, more) + &*app("shop", "")), settings).await
 }
 
 async fn start_with(catalog: &str, settings: &str) -> Site {

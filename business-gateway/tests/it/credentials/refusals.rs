@@ -27,7 +27,7 @@ async fn each_reason_has_its_code() {
         app("over", "expires = \"2020-01-01T00:00:00Z\""),
         app("strict", "schemes = [\"signature\"]"),
     ];
-    let site = start_with(&(catalog(&service, "") + &apps.concat()), "").await;
+    let site = start_with(&(catalog(&service, "") + &*apps.concat()), "").await;
     let get = |target: &str, headers: &[(&str, &str)]| Made::new("GET", target, headers, "");
     let cases: Vec<(Made, u16, &str, Auth)> = vec![
         (get("/any", &[]), 401, "credentials_missing", Auth::Anonymous),

@@ -57,7 +57,7 @@ fn issuers() -> String {
         )
     };
     let sets = ["RS256", "PS256", "ES256", "EdDSA"].map(|name| issuer(name, &format!("jwks_file = \"{name}.json\"")));
-    sets.concat() + &issuer("HS256", "secret = { file = \"HS256.secret\" }")
+    sets.concat() + &*issuer("HS256", "secret = { file = \"HS256.secret\" }")
 }
 
 #[tokio::test]
@@ -68,7 +68,7 @@ async fn calls_that_somebody_else_signed_are_accepted_in_every_scheme() {
     python(&["keys", config.to_str().unwrap()]);
     let public = std::fs::read_to_string(config.join("app.pub")).unwrap();
     let public = base64::engine::general_purpose::STANDARD.decode(public).unwrap();
-    publish(&site, &(catalog(&service, "") + &issuers() + &app_with_key(&public)));
+    publish(&site, &(catalog(&service, "") + &*issuers() + &*app_with_key(&public)));
 
     for protocol in BOTH {
         let mut edge = Edge::connect(site.address, protocol).await;

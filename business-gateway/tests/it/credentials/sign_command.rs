@@ -22,7 +22,7 @@ async fn what_it_prints_is_accepted() {
     let pkcs8 = ring::signature::Ed25519KeyPair::generate_pkcs8(&random).unwrap();
     let pair = ring::signature::Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap();
     let shop = app_with_key(ring::signature::KeyPair::public_key(&pair).as_ref());
-    let site = start_with(&(catalog(&service, "") + &shop), "").await;
+    let site = start_with(&(catalog(&service, "") + &*shop), "").await;
     let pem = {
         use base64::Engine as _;
         let text = base64::engine::general_purpose::STANDARD.encode(pkcs8.as_ref());

@@ -75,7 +75,7 @@ async fn keys_are_fetched_kept_and_asked_for_again() {
         issuer.address
     );
     let site = Site::start("").await;
-    publish(&site, &(text + &app("shop", "")));
+    publish(&site, &(text + &*app("shop", "")));
     let pair = |seed: u8| Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap();
     let (one, two) = (pair(1), pair(2));
     let mut edge = Edge::connect(site.address, BOTH[0]).await;
@@ -163,7 +163,7 @@ async fn keys_come_over_tls_from_a_server_that_is_trusted_and_no_other() {
     let (certificate, address) = https_issuer(json!({"keys": [key]}).to_string()).await;
     let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap().cert.pem();
     let text = catalog(&[service.address], "").replace("access = \"open\"", "access = \"app\"");
-    let text = text + &app("shop", "");
+    let text = text + &*app("shop", "");
     let site = Site::start("").await;
     site.write("other.pem", &other);
     site.write("right.pem", &certificate);
