@@ -15,12 +15,14 @@ use gatehouse_shared::telemetry::metrics::{
     Catalogue, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, MetricError, SECONDS,
     access_log, mirror, process, reload,
 };
+use gatehouse_store::Fleet;
 
 use crate::accept::connection::End;
 use crate::admit::app::Identity;
 use crate::admit::app::metrics::CredentialMetrics;
 use crate::admit::quota::Quotas;
 use crate::admit::quota::metrics::QuotaMetrics;
+use crate::admit::traffic_group::metrics::TrafficMetrics;
 use crate::dispatch::service::Service;
 use crate::policy::Policy;
 use crate::store::apps::Apps;
@@ -41,6 +43,8 @@ pub struct Metrics {
     /// Connections closed at once because as many as allowed were open.
     pub connections_refused: IntCounter,
     connections_timed_out: IntCounterVec,
+    /// Traffic groups and pools.
+    pub traffic: Arc<TrafficMetrics>,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -99,6 +103,7 @@ impl Metrics {
                 "Connections closed because the edge was too slow.",
                 &[("timeout", "`head` or `write`")],
             )?,
+            traffic: Arc::new(TrafficMetrics::new(&catalogue)?),
             catalogue,
         };
         Ok(metrics)
@@ -108,12 +113,19 @@ impl Metrics {
     ///
     /// # Errors
     /// When two metrics have the same name, which is a mistake in the code.
-    pub fn watch(&self, live: &Arc<Live<Policy>>, log: &LineWriter, in_flight: &InFlight) -> Result<(), MetricError> {
+    pub fn watch(
+        &self,
+        live: &Arc<Live<Policy>>,
+        log: &LineWriter,
+        in_flight: &InFlight,
+        fleet: &Arc<Fleet>,
+    ) -> Result<(), MetricError> {
         self.declare_standard(live, log)?;
         let requests = self.in_flight_gauge()?;
         let services = ServiceMetrics::new(&self.catalogue)?;
         let rules = RuleMetrics::new(&self.catalogue)?;
         let (live, in_flight) = (Arc::clone(live), in_flight.clone());
+        let (traffic, fleet) = (Arc::clone(&self.traffic), Arc::clone(fleet));
         self.catalogue.on_render(move || {
             requests.set(whole(in_flight.count()));
             let generation = live.current();
@@ -121,6 +133,7 @@ impl Metrics {
                 services.refresh(service);
             }
             rules.refresh(&generation.value.catalog);
+            traffic.refresh(&generation.value.catalog.traffic, fleet.live_nodes());
         });
         Ok(())
     }

@@ -25,6 +25,8 @@ use crate::accept::hop;
 use crate::admit::app::{self, Identity};
 use crate::admit::flow_rule::{Facts, judge};
 use crate::admit::quota::{self, Quotas};
+use crate::admit::traffic_group::shed::Keeper;
+use crate::admit::traffic_group::{self, Who};
 use crate::admit::{api, permission};
 use crate::dispatch;
 use crate::dispatch::plan::Plan;
@@ -61,6 +63,8 @@ pub struct Gateway {
     pub identity: Arc<Identity>,
     /// What is left of quotas.
     pub quotas: Arc<Quotas>,
+    /// The traffic groups that are shut off.
+    pub sheds: Keeper,
     /// What operators change is written down here before they hear that it is done.
     pub audit: AuditLog,
     /// The phase of the process.
@@ -103,7 +107,8 @@ impl Gateway {
         let quotas = Quotas::new(accounts, Arc::clone(&fleet), Clock::System);
         let apps = Arc::new(Apps::open(Arc::clone(&live), store.as_ref()).map_err(StartError::Apps)?);
         let identity = Arc::new(Identity::new(store.clone()));
-        metrics.watch(&live, &log, &in_flight)?;
+        let sheds = Keeper::open(store.clone(), state_dir, &node).map_err(StartError::Sheds)?;
+        metrics.watch(&live, &log, &in_flight, &fleet)?;
         metrics.watch_apps(&apps)?;
         metrics.watch_credentials(&identity, &live)?;
         metrics.watch_quotas(&live, &quotas)?;
@@ -120,6 +125,7 @@ impl Gateway {
             fleet,
             identity,
             quotas,
+            sheds,
             audit,
             shutdown,
             in_flight,
@@ -143,6 +149,9 @@ pub enum StartError {
     /// The addresses or certificates of the store cannot be used.
     #[error("no store: {0}")]
     Store(String),
+    /// What is kept of groups that are shut off cannot be read.
+    #[error("no list of groups that are shut off")]
+    Sheds(#[source] io::Error),
     /// The audit log cannot be opened.
     #[error("no audit log")]
     Audit(#[source] io::Error),
@@ -250,6 +259,11 @@ async fn run(
     let charges = policy.catalog.limits.charged_by_rules(&record.flow.charges);
     record.quota.charge(&gateway.quotas, &policy.quota, &api.limits, &charges, &subject).await?;
 
+    // admit: its turn has come.
+    let began = if hop.held { clock::now() } else { record.began };
+    let who = Who { caller: Some(caller), client: hop.client.ip() };
+    let turn = traffic_group::enter(gateway, &api.traffic, who, deadline, &mut record.traffic).await?;
+
     // dispatch: a service answers it.
     let trace = record.trace.unwrap_or_else(|| TraceContext::start(&hop.request_id));
     let traceparent = trace.to_header();
@@ -262,9 +276,10 @@ async fn run(
     };
     rewrite(&mut parts, &notes, api.service.protocol, upload.length())?;
     let request = Request::from_parts(parts, upload);
-    let began = if hop.held { clock::now() } else { record.began };
     let call = Call { client: hop.client.ip(), authority: &authority };
-    let answer = dispatch::run(Plan::new(&api, call, began, deadline), request, &mut record.dispatch).await?;
+    let answer =
+        dispatch::run(Plan::new(&api, call, turn.unwrap_or(began), deadline), request, &mut record.dispatch).await?;
+    record.traffic.answered(&api.traffic, record.dispatch.waited);
 
     // respond: with what the edge may see of it.
     let mut answer = shape(answer, policy.body_idle, caller.auth());

@@ -17,6 +17,7 @@ use super::matcher::Miss;
 use super::path::PathTemplate;
 use super::permission::ApiPermission;
 use super::quota::Limit;
+use super::traffic_group::OfApi;
 use crate::dispatch::service::Service;
 use crate::metrics::ApiMetrics;
 use crate::respond::envelope::Envelope;
@@ -82,6 +83,13 @@ pub struct Config {
     /// The `[[limit]]`s that its calls are charged, by name. Default: none. Example: `["app-day", "api-second"]`.
     #[serde(default)]
     pub limits: Vec<String>,
+    /// How important its calls are: a level that a `[[group]]` asks for. Default: none.
+    pub level: Option<String>,
+    /// The `[[pool]]` whose slots its calls take. Default: that with the name of the service, if there is one.
+    pub pool: Option<String>,
+    /// Its calls at a time, all nodes together, so that it cannot fill its pool when it hangs. Default: `api_concurrency` of
+    /// the pool.
+    pub concurrency: Option<u32>,
 }
 
 fn default_signed_body_max() -> ByteSize {
@@ -114,6 +122,8 @@ pub struct Api {
     pub flow_rules: ApiRules,
     /// What its calls are charged.
     pub limits: Vec<Arc<Limit>>,
+    /// Its group, its pool and its cap.
+    pub traffic: OfApi,
     /// Where its calls are counted; looked up at the first call.
     pub metrics: OnceLock<ApiMetrics>,
 }

@@ -19,3 +19,4 @@ pub mod pattern;
 pub mod matcher;
 pub mod path;
 pub mod quota;
+pub mod traffic_group;

@@ -7,6 +7,7 @@ mod token;
 mod sign;
 mod flow;
 mod quota;
+mod group;
 mod reference;
 mod call;
 mod app;
@@ -43,6 +44,8 @@ pub enum Command {
     Quota(quota::Command),
     /// Make, change and remove applications and their credentials
     App(Box<app::Arguments>),
+    /// Show traffic groups and shut them off
+    Group(group::Arguments),
     /// Print a generated reference page
     #[command(hide = true)]
     Reference(reference::Arguments),
@@ -69,6 +72,7 @@ impl Command {
             Self::Sign(arguments) => sign::run(&arguments),
             Self::Quota(command) => quota::run(&command),
             Self::App(arguments) => app::run(&arguments),
+            Self::Group(arguments) => group::run(&arguments),
             Self::Reference(arguments) => reference::run(&arguments),
         }
     }

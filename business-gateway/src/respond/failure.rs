@@ -21,6 +21,7 @@ use crate::admit::flow_rule::effect::Denial;
 use crate::admit::matcher::Miss;
 use crate::admit::permission;
 use crate::admit::quota;
+use crate::admit::traffic_group;
 use crate::dispatch::DispatchError;
 use crate::dispatch::request::{REQUEST_ID_HEADER, TargetError};
 use crate::dispatch::wait::Elapsed;
@@ -265,6 +266,17 @@ impl From<quota::Refusal> for Failure {
 impl From<TargetError> for Failure {
     fn from(error: TargetError) -> Self {
         Self::new(&problem::TARGET_INVALID, Executed::No).because(&error)
+    }
+}
+
+impl From<traffic_group::Refused> for Failure {
+    fn from(refused: traffic_group::Refused) -> Self {
+        let reason = match &refused {
+            traffic_group::Refused::Shed { .. } => &problem::GROUP_SHED,
+            traffic_group::Refused::ApiBusy { .. } => &problem::API_BUSY,
+            traffic_group::Refused::Overloaded { .. } => &problem::SERVICE_OVERLOADED,
+        };
+        Self::refused(reason).retry_after(refused.retry_after()).because(&refused)
     }
 }
 

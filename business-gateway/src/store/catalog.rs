@@ -16,6 +16,7 @@ use crate::admit::matcher::{Matcher, Place};
 use crate::admit::path::PathTemplate;
 use crate::admit::permission::{self, Packages};
 use crate::admit::quota::{self, Limits};
+use crate::admit::traffic_group::{GroupConfig, PoolConfig, TrafficGroups};
 use crate::dispatch::service::{self, Service, Surroundings};
 
 /// `catalog.toml` as written.
@@ -49,6 +50,12 @@ pub struct CatalogConfig {
     /// What a node keeps of applications it has read: one table each, the first that fits decides.
     #[serde(default)]
     pub cache_rule: Vec<super::apps::rule::Config>,
+    /// What services can take: one table each.
+    #[serde(default)]
+    pub pool: Vec<PoolConfig>,
+    /// Who goes first, the most important group first: one table each.
+    #[serde(default)]
+    pub group: Vec<GroupConfig>,
 }
 
 /// Every service and API of one generation.
@@ -60,6 +67,8 @@ pub struct Catalog {
     pub apis: Vec<Arc<Api>>,
     /// Limits on calls.
     pub limits: Arc<Limits>,
+    /// Groups and pools.
+    pub traffic: TrafficGroups,
     /// From host, path and method to an API.
     pub matcher: Matcher<Arc<Api>>,
     /// What applications are granted.
@@ -80,6 +89,9 @@ impl Catalog {
     ) -> Result<Self, ConfigErrors> {
         let mut errors = ConfigErrors::new();
         let mut catalog = Self::default();
+        let traffic =
+            TrafficGroups::compile(&document.value, &document.positions, before.map(|before| &before.traffic));
+        catalog.traffic = errors.collect(traffic).unwrap_or_default();
         for (index, written) in document.value.service.iter().enumerate() {
             let at = At { positions: &document.positions, path: format!("service[{index}]") };
             if catalog.services.contains_key(written.name.as_str()) {
@@ -159,6 +171,7 @@ impl Catalog {
             };
             errors.push(at.error("service", format!("no service {:?}", written.service), remedy));
         }
+        let traffic = self.traffic.of_api(written, at, &mut errors);
         let limits = errors.collect(self.limits.named(&written.limits, &document.value.limit, at, "limits"));
         let credentials = path.as_ref().and_then(|path| errors.collect(Credentials::compile(written, path, at)));
         let permission = errors.collect(self.packages.of_api(written, at, bounds));
@@ -177,6 +190,7 @@ impl Catalog {
             limits: limits.unwrap_or_default(),
             metrics: OnceLock::new(),
             credentials,
+            traffic,
             service,
             hosts,
             methods,

@@ -35,6 +35,10 @@ mod reload;
 #[cfg(test)]
 mod routing;
 #[cfg(test)]
+mod traffic_groups;
+#[cfg(test)]
+mod traffic_groups_shed;
+#[cfg(test)]
 mod upstream;
 #[cfg(test)]
 mod sizes;

@@ -1,6 +1,7 @@
 //! A gateway in process, a service behind it, and an edge that signs.
 
 pub(crate) mod client;
+pub(crate) mod process;
 pub(crate) mod redis;
 pub(crate) mod service;
 
