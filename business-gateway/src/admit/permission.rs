@@ -16,6 +16,7 @@ use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::app::of_api::Access;
 use super::caller::Caller;
 use super::flow_rule::{Bounds, Expression, Facts, Place, Stage, Yields};
 use super::pattern::ApiPattern;
@@ -72,18 +73,6 @@ impl Counters {
     }
 }
 
-/// Who may call an API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Audience {
-    /// Everybody: packages say nothing.
-    Anyone,
-    /// Applications with a package that holds it.
-    #[default]
-    Apps,
-    /// Such applications, acting for a user.
-    Users,
-}
-
 /// Packages that hold something, to be found by name in a few nanoseconds.
 #[derive(Debug, Default)]
 struct Grants {
@@ -95,8 +84,7 @@ struct Grants {
 /// What one API asks of its callers.
 #[derive(Debug, Default)]
 pub struct ApiPermission {
-    /// Who may call it.
-    pub audience: Audience,
+    access: Access,
     grants: Grants,
     scopes: Vec<Box<str>>,
     condition: Option<Expression>,
@@ -163,26 +151,24 @@ impl Packages {
         errors.into_result(packages)
     }
 
-    /// What an API asks of its callers, with the scopes and the condition of its own.
+    /// What an API asks of its callers.
     ///
     /// # Errors
     /// A condition that is none.
     pub fn of_api(
         &self,
-        api: &str,
-        scopes: &[String],
-        own: Option<&str>,
+        written: &super::api::Config,
         at: &At<'_>,
         bounds: &Bounds,
     ) -> Result<ApiPermission, ConfigErrors> {
         let mut grants = Grants::default();
         for package in &self.all.packages {
-            if package.apis.iter().any(|pattern| pattern.matches(api)) {
+            if package.apis.iter().any(|pattern| pattern.matches(&written.name)) {
                 grants.add(Arc::clone(package));
             }
         }
-        let condition = own.map(|text| condition(text, at, bounds)).transpose()?;
-        Ok(ApiPermission { audience: Audience::default(), grants, scopes: boxed(scopes), condition })
+        let condition = written.condition.as_ref().map(|text| condition(text, at, bounds)).transpose()?;
+        Ok(ApiPermission { access: written.access, grants, scopes: boxed(&written.scopes), condition })
     }
 
     /// How many there are.
@@ -255,7 +241,7 @@ pub fn check(
     facts: &Facts<'_>,
     parts: &Parts,
 ) -> Result<(), Refusal> {
-    if permission.audience == Audience::Users && caller.user.is_none() {
+    if permission.access == Access::User && caller.user.is_none() {
         return Err(Refusal::User);
     }
     let scopes = caller.scopes.as_deref();
@@ -265,7 +251,7 @@ pub fn check(
         {
             return Err(Refusal::Address);
         }
-        if permission.audience != Audience::Anyone {
+        if permission.access != Access::Open {
             let granted = permission.grants.check(&app.packages, scopes, facts, parts);
             if let Err(refusal) = granted {
                 packages.count_unknown(&app.packages);

@@ -174,9 +174,7 @@ impl Catalog {
         let traffic = self.traffic.of_api(written, at, &mut errors);
         let limits = errors.collect(self.limits.named(&written.limits, &document.value.limit, at, "limits"));
         let credentials = path.as_ref().and_then(|path| errors.collect(Credentials::compile(written, path, at)));
-        let condition = written.condition.as_deref();
-        let permission = self.packages.of_api(&written.name, &written.scopes, condition, at, bounds);
-        let permission = errors.collect(permission);
+        let permission = errors.collect(self.packages.of_api(written, at, bounds));
         let rules = self.flow_rules.of_api(&written.name, &written.flow_rules, at, &document.value.flow_rule);
         let rules = errors.collect(rules);
         let (Some(path), Some(service), Some(credentials)) = (path, service, credentials) else {

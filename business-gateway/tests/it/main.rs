@@ -21,6 +21,8 @@ mod flow_rules;
 #[cfg(test)]
 mod hop;
 #[cfg(test)]
+mod permissions;
+#[cfg(test)]
 mod quota;
 #[cfg(test)]
 mod quota_command;

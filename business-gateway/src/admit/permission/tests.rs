@@ -18,10 +18,19 @@ fn packages(text: &str) -> Result<Packages, String> {
 }
 
 fn api(packages: &Packages, name: &str, scopes: &[&str], condition: Option<&str>) -> ApiPermission {
+    let mut more = format!("scopes = {scopes:?}\n");
+    if let Some(condition) = condition {
+        more.push_str(&format!("condition = \"{condition}\"\n"));
+    }
+    api_with(packages, name, &more)
+}
+
+fn api_with(packages: &Packages, name: &str, more: &str) -> ApiPermission {
+    let text = format!("name = \"{name}\"\nservice = \"s\"\npath = \"/\"\n{more}");
+    let written: crate::admit::api::Config = toml::from_str(&text).unwrap();
     let positions = Positions::default();
     let at = At { positions: &positions, path: "api[0]".to_owned() };
-    let scopes: Vec<String> = scopes.iter().map(|scope| (*scope).to_owned()).collect();
-    packages.of_api(name, &scopes, condition, &at, &Bounds::default()).unwrap()
+    packages.of_api(&written, &at, &Bounds::default()).unwrap()
 }
 
 fn app(packages: &[&str], networks: &[&str]) -> App {
@@ -81,9 +90,8 @@ fn a_package_grants_what_it_holds_and_nothing_else() {
     assert_eq!(ask(&api(&packages, "orders.add", &[], None), &packages, &stranger, "GET"), Err(Refusal::Package));
     assert_eq!(packages.counters().unknown(), 3);
     let nothing = caller(app(&[], &[]));
-    let mut open = api(&packages, "open", &[], None);
-    assert_eq!(ask(&open, &packages, &nothing, "GET"), Err(Refusal::Package));
-    open.audience = Audience::Anyone;
+    assert_eq!(ask(&api(&packages, "open", &[], None), &packages, &nothing, "GET"), Err(Refusal::Package));
+    let open = api_with(&packages, "open", "access = \"open\"");
     assert_eq!(ask(&open, &packages, &nothing, "GET"), Ok(()));
     assert_eq!(ask(&open, &packages, &Caller::anonymous(), "GET"), Ok(()));
 }
@@ -132,7 +140,7 @@ fn conditions_of_the_api_and_of_the_package_count() {
 #[test]
 fn an_api_for_users_needs_one() {
     let packages = packages(TWO).unwrap();
-    let orders = ApiPermission { audience: Audience::Users, ..api(&packages, "orders.list", &[], None) };
+    let orders = api_with(&packages, "orders.list", "access = \"user\"");
     let without = caller(app(&["orders"], &[]));
     assert_eq!(ask(&orders, &packages, &without, "GET"), Err(Refusal::User));
     let with = Caller { user: Some("u".into()), ..without };

@@ -25,7 +25,7 @@ const API_SECRET: &str = "k3y";
 /// An application with one of everything; `more` are further keys.
 fn app(key: &str, more: &str) -> String {
     format!(
-        "[[app]]\nkey = \"{key}\"\nsubjects = [\"CN={key}\"]\nplatform_md5 = true\n\
+        "[[app]]\nkey = \"{key}\"\nsubjects = [\"CN={key}\"]\nplatform_md5 = true\npackages = [\"all\"]\n\
          secrets = [{{ id = \"one\", secret = {{ file = \"one\" }} }}, {{ id = \"two\", secret = {{ file = \"two\" }} }}]\n\
          api_keys = [{{ id = \"a\", secret = {{ file = \"api\" }} }}]\n{more}\n"
     )
@@ -55,6 +55,7 @@ fn catalog(service: &Service, more: &str) -> String {
     };
     [
         format!("[[service]]\nname = \"sample\"\nendpoints = [\"{}\"]\n", service.address),
+        "[[package]]\nname = \"all\"\napis = [\"*\"]\n".to_owned(),
         api("any", "/any", more),
         api("any-below", "/any/{*rest}", ""),
         api("plain", "/plain", ""),
