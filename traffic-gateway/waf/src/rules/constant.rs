@@ -1,8 +1,8 @@
 //! Which rules can never run: those of paranoia levels that are off.
 //!
 //! Variables of `TX` are followed through the rules in the order in which they run, as long as their values do not
-//! depend on the request. A rule that compares such a value either always or never matches; when it always jumps, what
-//! it jumps over is dead. This assumes that no `ctl` takes such a rule away: the level is a setting, and a request that
+//! depend on the request. A rule that compares such a value either always or never matches, a chain when all its links do or
+//! one does not; when it always jumps, what it jumps over is dead. This assumes that no `ctl` takes such a rule away: the level is a setting, and a request that
 //! removes a rule at run time does not raise it.
 
 use std::collections::HashMap;
@@ -54,7 +54,7 @@ pub(super) fn dead_rules(drafts: &Drafts, initial: &[(String, i64)]) -> Vec<bool
             mark(&mut dead, number);
             continue;
         }
-        let verdict = if rule.links.len() == 1 { state.verdict(rule) } else { None };
+        let verdict = state.verdict(rule);
         if verdict == Some(false) {
             mark(&mut dead, number);
             continue;
@@ -92,14 +92,15 @@ fn mark(dead: &mut [bool], number: usize) {
 
 /// Whether a match leaves nothing behind but a jump.
 fn only_jumps(rule: &Draft) -> bool {
-    let head = rule.links.first().map_or(&[][..], |head| &head.actions);
     let mut log = true;
-    for action in rule.defaults.iter().chain(head) {
+    for action in rule.defaults.iter().chain(rule.links.iter().flat_map(|link| &link.actions)) {
         match &action.kind {
             ActionKind::Log(toggle) => log = *toggle == Toggle::On,
-            ActionKind::SetVariable(_) | ActionKind::Control(_) | ActionKind::Severity(_) | ActionKind::Capture => {
-                return false;
-            }
+            ActionKind::SetVariable(_)
+            | ActionKind::SetKept(..)
+            | ActionKind::Control(_)
+            | ActionKind::Severity(_)
+            | ActionKind::Capture => return false,
             ActionKind::Deny
             | ActionKind::Drop
             | ActionKind::Block
@@ -154,9 +155,25 @@ impl State {
         self.values.get(&name).cloned().unwrap_or(Known::Unset)
     }
 
-    /// Whether a rule matches, if that depends on nothing a request says.
+    /// Whether a rule matches, if that depends on nothing a request says. What links before the one that never matches leave
+    /// behind must be nothing.
     fn verdict(&self, rule: &Draft) -> Option<bool> {
-        let link = rule.links.first()?;
+        let mut all = Some(true);
+        for link in &rule.links {
+            match self.verdict_of(rule, link) {
+                Some(true) => {}
+                Some(false) => return Some(false),
+                None => all = None,
+            }
+            if rule.links.len() > 1 && leaves_something(link) {
+                return None;
+            }
+        }
+        all
+    }
+
+    /// The same for one link.
+    fn verdict_of(&self, rule: &Draft, link: &DraftLink) -> Option<bool> {
         let Some(operator) = &link.operator else { return Some(true) };
         let [target] = link.targets.as_slice() else { return None };
         let (Variable::Tx, Some(Selector::Name(name))) = (target.variable, &target.selector) else { return None };
@@ -248,6 +265,16 @@ fn changes(rule: &Draft) -> impl Iterator<Item = &ast::SetVariable> {
     })
 }
 
+/// Whether a link does something as soon as it matches itself.
+fn leaves_something(link: &DraftLink) -> bool {
+    link.actions.iter().any(|action| {
+        matches!(
+            action.kind,
+            ActionKind::SetVariable(_) | ActionKind::SetKept(..) | ActionKind::Control(_) | ActionKind::Capture
+        )
+    })
+}
+
 fn has_transformations(rule: &Draft, link: &DraftLink) -> bool {
     let actions = rule.defaults.iter().chain(&link.actions);
     let mut any = false;
@@ -319,8 +346,11 @@ SecAction \"id:13,phase:2,pass\"\n";
     }
 
     #[test]
-    fn a_chain_never_jumps_for_certain() {
-        let text = BLOCK.replace("skipAfter:END\"", "skipAfter:END,chain\"\nSecRule ARGS \"@rx x\"");
-        assert_eq!(dead(&text), [0; 0]);
+    fn a_chain_jumps_for_certain_when_all_its_links_match() {
+        let chain = |link: &str| BLOCK.replace("skipAfter:END\"", &format!("skipAfter:END,chain\"\n{link}"));
+        assert_eq!(dead(&chain("SecRule ARGS \"@rx x\"")), [0; 0]);
+        assert_eq!(dead(&chain("SecRule &TX:other \"@eq 0\"")), [10, 11]);
+        assert_eq!(dead(&chain("SecRule TX:other \"@eq 1\"")), [10]);
+        assert_eq!(dead(&chain("SecRule &TX:other \"@eq 0\" \"setvar:tx.level=2\"")), [0; 0]);
     }
 }
