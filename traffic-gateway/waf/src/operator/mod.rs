@@ -11,6 +11,7 @@ mod error;
 mod expression;
 mod number;
 mod pattern;
+mod backtrack;
 mod phrases;
 mod text;
 mod validate;

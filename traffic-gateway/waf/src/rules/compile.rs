@@ -31,7 +31,13 @@ pub(super) fn compile(program: &Program, files: Files<'_>, options: &Options) ->
     compiler.errors.append(&mut drafts.errors);
     compiler.refuse_equal_ids(&drafts.rules);
     let settings = Settings::new(options, &drafts.settings);
-    let dead = constant::dead_rules(&drafts, &compiler.initial_values());
+    let constant::Constants { dead, arguments } = constant::constants(&drafts, &compiler.initial_values());
+    for (rule, link, argument) in arguments {
+        let link = drafts.rules.get_mut(rule).and_then(|rule| rule.links.get_mut(link));
+        if let Some(operator) = link.and_then(|link| link.operator.as_mut()) {
+            operator.argument = ast::Text::from(argument.as_str());
+        }
+    }
     compiler.errors.extend(kept::missing(&drafts, &dead));
     let mut rules = Vec::with_capacity(drafts.rules.len());
     for (number, draft) in drafts.rules.iter().enumerate() {

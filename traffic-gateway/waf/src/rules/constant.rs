@@ -1,4 +1,5 @@
-//! Which rules can never run: those of paranoia levels that are off.
+//! What is known of rules before any request: which can never run, such as those of paranoia levels that are off, and what
+//! the settings are that their operators refer to.
 //!
 //! Variables of `TX` are followed through the rules in the order in which they run, as long as their values do not
 //! depend on the request. A rule that compares such a value either always or never matches, a chain when all its links do or
@@ -30,11 +31,21 @@ struct State {
     loose: Vec<String>,
 }
 
-/// For each rule, in order, whether it can never run.
-pub(super) fn dead_rules(drafts: &Drafts, initial: &[(String, i64)]) -> Vec<bool> {
+/// What is known of rules, in their order.
+#[derive(Debug)]
+pub(super) struct Constants {
+    /// Whether a rule can never run.
+    pub(super) dead: Vec<bool>,
+    /// Arguments that have to be known at load and are, though they refer to variables: number of the rule and of its link.
+    pub(super) arguments: Vec<(usize, usize, String)>,
+}
+
+/// Follows variables through the rules.
+pub(super) fn constants(drafts: &Drafts, initial: &[(String, i64)]) -> Constants {
     let values = initial.iter().map(|(name, value)| (name.to_ascii_lowercase(), Known::Value(value.to_string())));
     let mut state = State { values: values.collect(), loose: loose_names(drafts) };
     let mut dead = vec![false; drafts.rules.len()];
+    let mut arguments = Vec::new();
     // Rules before this one may have been jumped over.
     let mut certain_until = 0;
     // Rules before this one are never reached.
@@ -54,6 +65,7 @@ pub(super) fn dead_rules(drafts: &Drafts, initial: &[(String, i64)]) -> Vec<bool
             mark(&mut dead, number);
             continue;
         }
+        arguments.extend(state.arguments(rule).into_iter().map(|(link, argument)| (number, link, argument)));
         let verdict = state.verdict(rule);
         if verdict == Some(false) {
             mark(&mut dead, number);
@@ -81,7 +93,7 @@ pub(super) fn dead_rules(drafts: &Drafts, initial: &[(String, i64)]) -> Vec<bool
         }
         allowed |= allows(rule);
     }
-    dead
+    Constants { dead, arguments }
 }
 
 fn mark(dead: &mut [bool], number: usize) {
@@ -190,6 +202,15 @@ impl State {
         Some(self.compare(operator, &value)? != operator.negated)
     }
 
+    /// The arguments of a rule that are compiled once, where they refer to nothing but known variables.
+    fn arguments(&self, rule: &Draft) -> Vec<(usize, String)> {
+        let operators = rule.links.iter().enumerate().filter_map(|(link, of)| Some((link, of.operator.as_ref()?)));
+        let referring = operators.filter(|(_, operator)| {
+            matches!(operator.kind, OperatorKind::Rx | OperatorKind::Pm) && operator.argument.plain().is_none()
+        });
+        referring.filter_map(|(link, operator)| Some((link, self.text(&operator.argument)?))).collect()
+    }
+
     fn compare(&self, operator: &Operator, value: &str) -> Option<bool> {
         let argument = self.text(&operator.argument)?;
         let (left, right) = (number(value.as_bytes()), number(argument.as_bytes()));
@@ -291,15 +312,15 @@ fn has_transformations(rule: &Draft, link: &DraftLink) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::draft::draft;
-    use super::dead_rules;
+    use super::constants;
     use crate::seclang::{files::Memory, parse_text};
 
     fn dead(text: &str) -> Vec<u32> {
         let (program, _) = parse_text(&Memory::default(), "test.conf", text).unwrap();
         let mut drafts = draft(&program);
         drafts.rules.sort_by_key(|rule| (rule.phase, rule.order));
-        let dead = dead_rules(&drafts, &[("level".to_owned(), 1)]);
-        drafts.rules.iter().zip(dead).filter(|(_, dead)| *dead).map(|(rule, _)| rule.id).collect()
+        let known = constants(&drafts, &[("level".to_owned(), 1)]);
+        drafts.rules.iter().zip(known.dead).filter(|(_, dead)| *dead).map(|(rule, _)| rule.id).collect()
     }
 
     const BLOCK: &str = "SecRule TX:LEVEL \"@lt 2\" \"id:10,phase:2,pass,nolog,skipAfter:END\"
@@ -352,5 +373,20 @@ SecAction \"id:13,phase:2,pass\"\n";
         assert_eq!(dead(&chain("SecRule &TX:other \"@eq 0\"")), [10, 11]);
         assert_eq!(dead(&chain("SecRule TX:other \"@eq 1\"")), [10]);
         assert_eq!(dead(&chain("SecRule &TX:other \"@eq 0\" \"setvar:tx.level=2\"")), [0; 0]);
+    }
+
+    #[test]
+    fn what_operators_refer_to_is_known_where_requests_do_not_set_it() {
+        let known = |first: &str| {
+            let text = format!("{first}\nSecRule TX:1 \"@rx ^%{{tx.types}}$\" \"id:2,phase:2,deny\"");
+            let (program, _) = parse_text(&Memory::default(), "test.conf", &text).unwrap();
+            let mut drafts = draft(&program);
+            drafts.rules.sort_by_key(|rule| (rule.phase, rule.order));
+            constants(&drafts, &[]).arguments
+        };
+        let set = "SecRule &TX:types \"@eq 0\" \"id:1,phase:1,pass,setvar:'tx.types=a|b'\"";
+        assert_eq!(known(set), [(1, 0, "^a|b$".to_owned())]);
+        assert_eq!(known(&set.replace("a|b", "%{ARGS.a}")), []);
+        assert_eq!(known(&set.replace("&TX:types \"@eq 0", "ARGS \"@rx x")), []);
     }
 }

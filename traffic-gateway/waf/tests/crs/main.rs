@@ -12,3 +12,4 @@ mod yaml;
 mod suite;
 mod engine;
 mod regression;
+mod packaged;
