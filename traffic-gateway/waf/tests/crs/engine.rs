@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::bail;
 use gatehouse_waf::RuleSet;
+use gatehouse_waf::body::Limits;
 use gatehouse_waf::rules::Options;
 use gatehouse_waf::seclang::{self, files::Disk, files::Files as _};
 use gatehouse_waf::transaction::{Mode, Report, Start, Transaction, Verdict};
@@ -29,6 +30,7 @@ pub(crate) struct Outcome {
     pub(crate) ids: BTreeSet<u32>,
     /// A line for each rule, in the form of ModSecurity's.
     pub(crate) log: String,
+    pub(crate) refused: bool,
 }
 
 impl Engine {
@@ -52,6 +54,19 @@ impl Engine {
         Ok(Self { rules, mode: Mode::Detect })
     }
 
+    /// All rules at paranoia 1, which refuse, behind some more.
+    ///
+    /// # Errors
+    ///
+    /// The rules do not load.
+    pub(crate) fn blocking(directory: &Path, before: &str) -> anyhow::Result<Self> {
+        let limits = Limits { arguments: 10_000, parts: 200, ..Limits::default() };
+        let options = Options { limits, ..Options::default() };
+        let set = directory.join("crs-setup.conf.example");
+        let rules = compile(&[&set, &directory.join("rules/*.conf")], before, &options)?;
+        Ok(Self { rules, mode: Mode::Block })
+    }
+
     /// Shows a message; answers as the service of the suite does.
     pub(crate) fn show(&self, message: &[u8]) -> Outcome {
         let start = Start {
@@ -68,7 +83,7 @@ impl Engine {
         }
         let report = transaction.finish();
         let ids = report.matches.iter().map(|found| found.id).collect();
-        Outcome { ids, log: log(&report) }
+        Outcome { ids, log: log(&report), refused: report.decision.is_some_and(|decided| decided != Verdict::Pass) }
     }
 }
 

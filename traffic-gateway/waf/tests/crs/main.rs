@@ -13,3 +13,4 @@ mod suite;
 mod engine;
 mod regression;
 mod packaged;
+mod modsecurity;
