@@ -61,7 +61,15 @@ impl Engine {
     /// The rules do not load.
     pub(crate) fn blocking(directory: &Path, before: &str) -> anyhow::Result<Self> {
         let limits = Limits { arguments: 10_000, parts: 200, ..Limits::default() };
-        let options = Options { limits, ..Options::default() };
+        Self::with(directory, before, Options { limits, ..Options::default() })
+    }
+
+    /// Rules that refuse, with a text behind the setup.
+    ///
+    /// # Errors
+    ///
+    /// The rules do not load.
+    pub(crate) fn with(directory: &Path, before: &str, options: Options) -> anyhow::Result<Self> {
         let set = directory.join("crs-setup.conf.example");
         let rules = compile(&[&set, &directory.join("rules/*.conf")], before, &options)?;
         Ok(Self { rules, mode: Mode::Block })
@@ -69,10 +77,15 @@ impl Engine {
 
     /// Shows a message; answers as the service of the suite does.
     pub(crate) fn show(&self, message: &[u8]) -> Outcome {
+        self.show_as(message, "regression")
+    }
+
+    /// The same with a request id.
+    pub(crate) fn show_as(&self, message: &[u8], unique_id: &str) -> Outcome {
         let start = Start {
             client: ([127, 0, 0, 1], 40_000).into(),
             server: ([127, 0, 0, 1], 80).into(),
-            unique_id: "regression",
+            unique_id,
             unix_time: 1_795_000_000,
             random: 0,
         };

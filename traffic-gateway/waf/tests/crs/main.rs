@@ -12,5 +12,6 @@ mod yaml;
 mod suite;
 mod engine;
 mod regression;
+mod settings;
 mod packaged;
 mod modsecurity;

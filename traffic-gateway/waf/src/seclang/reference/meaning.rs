@@ -216,7 +216,7 @@ pub(super) fn operator(kind: OperatorKind) -> &'static str {
         }
         OperatorKind::PmFromFile => "the same; one phrase a line in files, `#` begins a comment",
         OperatorKind::Rx => {
-            "a regular expression over bytes, found anywhere; the dot matches a line feed; no look-around and back-references"
+            "a regular expression over bytes, found anywhere; the dot matches a line feed; look-around and back-references have their bounds"
         }
         OperatorKind::Streq => "the same text",
         OperatorKind::Strmatch => "as `@contains`",
