@@ -3,9 +3,12 @@
 //! What belongs to a service is counted in [`crate::dispatch::counters`] and [`gatehouse_shared::balance`], outlives reloads
 //! there, and is copied into metrics when somebody asks.
 
+mod catalog;
+
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use catalog::CatalogMetrics;
 use gatehouse_shared::clock;
 use gatehouse_shared::live::{Live, Load};
 use gatehouse_shared::problem::Reason;
@@ -34,6 +37,8 @@ pub struct Metrics {
     /// Connections closed at once because as many as allowed were open.
     pub connections_refused: IntCounter,
     connections_timed_out: IntCounterVec,
+    /// How the catalog is kept up to date.
+    pub catalog: CatalogMetrics,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -92,6 +97,7 @@ impl Metrics {
                 "Connections closed because the edge was too slow.",
                 &[("timeout", "`head` or `write`")],
             )?,
+            catalog: CatalogMetrics::new(&catalogue)?,
             catalogue,
         };
         Ok(metrics)
@@ -105,9 +111,11 @@ impl Metrics {
         self.declare_standard(live, log)?;
         let requests = self.in_flight_gauge()?;
         let services = ServiceMetrics::new(&self.catalogue)?;
+        let revision = self.catalog.clone();
         let (live, in_flight) = (Arc::clone(live), in_flight.clone());
         self.catalogue.on_render(move || {
             requests.set(whole(in_flight.count()));
+            revision.set_to(live.current().value.written.revision());
             for service in live.current().value.catalog.services.values() {
                 services.refresh(service);
             }

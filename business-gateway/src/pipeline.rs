@@ -32,6 +32,7 @@ use crate::respond::body::Outgoing;
 use crate::respond::failure::Failure;
 use crate::respond::record::Record;
 use crate::respond::shape::shape;
+use crate::store::revision::follow::Revisions;
 
 /// What all requests of the process share.
 pub struct Gateway {
@@ -49,6 +50,8 @@ pub struct Gateway {
     pub store: Option<Arc<Redis>>,
     /// The nodes that share it.
     pub fleet: Arc<Fleet>,
+    /// The catalog of this node: where it comes from, and how it changes.
+    pub revisions: Arc<Revisions>,
     /// What operators change is written down here before they hear that it is done.
     pub audit: AuditLog,
     /// The phase of the process.
@@ -87,7 +90,20 @@ impl Gateway {
         metrics.watch(&live, &log, &in_flight)?;
         let without_api = metrics.of_api("");
         let shutdown = Shutdown::new();
-        Ok(Arc::new(Self { node, live, log, metrics, without_api, store, fleet, audit, shutdown, in_flight }))
+        let revisions = Revisions::new(Arc::clone(&live), node.clone(), store.clone(), metrics.catalog.clone());
+        Ok(Arc::new(Self {
+            revisions,
+            node,
+            live,
+            log,
+            metrics,
+            without_api,
+            store,
+            fleet,
+            audit,
+            shutdown,
+            in_flight,
+        }))
     }
 
     /// Whether new requests should come here: the configuration is loaded (or the process would not be there) and the process

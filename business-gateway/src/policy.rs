@@ -13,7 +13,7 @@ use gatehouse_shared::telemetry::access_log;
 use crate::config::{self, Config, Drain, Process};
 use crate::dispatch::service::Surroundings;
 use crate::store::catalog::Catalog;
-use crate::store::file;
+use crate::store::revision::{self, Written};
 use crate::{accept, dispatch};
 
 /// One generation.
@@ -25,6 +25,8 @@ pub struct Policy {
     pub hop: HopKeys,
     /// Services and APIs.
     pub catalog: Catalog,
+    /// The catalog as it was written, and where it came from.
+    pub written: Written,
     /// The zone of this node, which a running process keeps from its start.
     pub zone: Option<String>,
     /// Between two pieces of an answer's body.
@@ -42,11 +44,28 @@ pub struct Policy {
 
 impl Load for Policy {
     fn load(dir: &Path, before: Option<&Self>) -> Result<Loaded<Self>, ConfigErrors> {
+        let known = before.map(|before| &before.written);
+        let loaded = Self::load_from(dir, before, |config, sources| revision::read(config, known, sources))?;
+        warn_of_changes_that_need_a_restart(before, &loaded.value);
+        Ok(loaded)
+    }
+}
+
+impl Policy {
+    /// The same with a catalog from elsewhere, such as one that is to be published.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the configuration or the catalog.
+    pub fn load_from(
+        dir: &Path,
+        before: Option<&Self>,
+        read: impl FnOnce(Option<&Document<Config>>, &mut Sources) -> Result<revision::Read, ConfigErrors>,
+    ) -> Result<Loaded<Self>, ConfigErrors> {
         let mut sources = Sources::new(dir);
         let mut errors = ConfigErrors::new();
         let written = sources.read(config::FILE).and_then(|file| parse::<Config>(&file));
         let written = errors.collect(written);
-        let catalog = errors.collect(file::read(&mut sources));
+        let (catalog, as_written) = errors.collect(read(written.as_ref(), &mut sources)).unzip();
 
         // A catalog is checked even when business.toml is wrong, so that one `check` shows everything.
         let defaults =
@@ -57,12 +76,10 @@ impl Load for Policy {
         let catalog = catalog.and_then(|catalog| {
             errors.collect(Catalog::compile(&catalog, surroundings, before.map(|before| &before.catalog)))
         });
+        let catalog = catalog.zip(as_written);
         let compiled = written.and_then(|written| errors.collect(compile(&written, catalog, zone, &mut sources)));
         match compiled {
-            Some(policy) if errors.is_empty() => {
-                warn_of_changes_that_need_a_restart(before, &policy);
-                Ok(Loaded::new(policy, sources))
-            }
+            Some(policy) if errors.is_empty() => Ok(Loaded::new(policy, sources)),
             _ => Err(errors),
         }
     }
@@ -70,7 +87,7 @@ impl Load for Policy {
 
 fn compile(
     written: &Document<Config>,
-    catalog: Option<Catalog>,
+    catalog: Option<(Catalog, Written)>,
     zone: Option<String>,
     sources: &mut Sources,
 ) -> Result<Policy, ConfigErrors> {
@@ -83,13 +100,14 @@ fn compile(
     errors.collect(config.upstream.check(&written.positions));
     errors.into_result(())?;
     // What is missing here has its errors elsewhere.
-    let (Some(accept), Some(hop), Some(catalog), Some(store)) = (accept, hop, catalog, store) else {
+    let (Some(accept), Some(hop), Some((catalog, written)), Some(store)) = (accept, hop, catalog, store) else {
         return Err(ConfigErrors::new());
     };
     Ok(Policy {
         accept,
         hop,
         catalog,
+        written,
         zone,
         body_idle: config.upstream.body_idle_timeout.get(),
         store,

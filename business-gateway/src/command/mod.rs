@@ -5,6 +5,9 @@ mod check;
 mod schema;
 mod token;
 mod reference;
+mod call;
+mod api;
+mod catalog;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -28,6 +31,10 @@ pub enum Command {
     /// Manage the tokens of the admin listener
     #[command(subcommand)]
     Token(token::Command),
+    /// Look at objects of the catalog and change them: APIs, services and what else there is
+    Api(api::Arguments),
+    /// The whole catalog and its revisions
+    Catalog(catalog::Arguments),
     /// Print a generated reference page
     #[command(hide = true)]
     Reference(reference::Arguments),
@@ -50,6 +57,8 @@ impl Command {
             Self::Check(config) => check::run(&config.dir),
             Self::Schema(arguments) => schema::run(&arguments),
             Self::Token(command) => token::run(&command),
+            Self::Api(arguments) => api::run(&arguments),
+            Self::Catalog(arguments) => catalog::run(&arguments),
             Self::Reference(arguments) => reference::run(&arguments),
         }
     }

@@ -92,6 +92,7 @@ fn serve(live: &Arc<Live<Policy>>) -> Result<(), RunError> {
         tokio::spawn(Admin::new(Arc::clone(&gateway), tokens, ports.clone()).run(admin));
         tokio::spawn(upkeep::run(Arc::clone(&gateway)));
         tokio::spawn(heartbeat::run(Arc::clone(&gateway)));
+        tokio::spawn(Arc::clone(&gateway.revisions).run());
         let accepting = tokio::spawn({
             let server = Arc::clone(&server);
             async move { server.run(listener).await }

@@ -76,6 +76,7 @@ impl Site {
             async move { server.run(listener).await }
         });
         tokio::spawn(upkeep::run(Arc::clone(&gateway)));
+        tokio::spawn(Arc::clone(&gateway.revisions).run());
         Self { dir, gateway, server, address, log }
     }
 
