@@ -12,6 +12,8 @@ mod connections;
 mod drain;
 mod fleet;
 #[cfg(test)]
+mod catalog;
+#[cfg(test)]
 mod hop;
 #[cfg(test)]
 mod reload;

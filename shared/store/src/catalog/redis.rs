@@ -103,12 +103,11 @@ impl RedisCatalog {
         keep: usize,
     ) -> Result<Published, StoreError> {
         let keys = [&self.current, &self.log, &Key::catalog_revision(revision)];
-        let command = Command::script(PUBLISH, &keys).arg(expected).arg(revision).arg(keep.max(1)).arg(&[
-            &sealed.head,
-            &sealed.document,
-            &sealed.key,
-            &sealed.mac,
-        ]);
+        let command = Command::script(PUBLISH, &keys)
+            .arg(expected.unwrap_or_default())
+            .arg(revision)
+            .arg(keep.max(1))
+            .arg(&[&sealed.head, &sealed.document, &sealed.key, &sealed.mac]);
         let (is_stored, current): (u8, String) = self.redis.one(command).await?;
         match (is_stored, current.as_str()) {
             (1, _) => Ok(Published::Stored),
