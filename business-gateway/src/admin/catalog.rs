@@ -315,7 +315,7 @@ async fn change(call: Call<'_>, action: &'static str, wanted: Wanted) -> Result<
     let why = call.query(&["why", "force", "revision"])?.get("why").map(str::to_owned);
     let (gateway, who, from) = (Arc::clone(call.gateway), call.who.clone(), call.from);
     let changed = tokio::spawn(async move {
-        let author = Author { by: who.name.clone(), why };
+        let author = Author { by: who.name.clone(), role: who.role, why };
         let done = gateway.revisions.change(&wanted, &author).await.map_err(|refusal| refused(&refusal))?;
         audit(&gateway, &who, from, action, author.why.as_deref(), &done)?;
         Ok(done)

@@ -215,11 +215,15 @@ impl Base {
             None if replace && is_known(&at.config.dir, edit)? => IfMatch::Something,
             None => IfMatch::Unsaid,
         };
-        let done = change_files(&at.config.dir, None, edit, if_match).map_err(|refusal| match refusal {
-            Refusal::Invalid { errors, .. } => CommandError::from(errors),
-            Refusal::ConditionMissing(tag) => refused(&format!("it is there already; --replace, or --if-match {tag}")),
-            refusal => refused(&refusal),
-        })?;
+        // Who may write these files may change all of it.
+        let done =
+            change_files(&at.config.dir, None, edit, if_match, Role::Secrets).map_err(|refusal| match refusal {
+                Refusal::Invalid { errors, .. } => CommandError::from(errors),
+                Refusal::ConditionMissing(tag) => {
+                    refused(&format!("it is there already; --replace, or --if-match {tag}"))
+                }
+                refusal => refused(&refusal),
+            })?;
         let node = config.process.node.clone().unwrap_or_else(host_name);
         audit(state_dir, &node, self.why.as_deref(), &done)
             .map_err(|error| refused(&format!("the audit log: {error}")))?;

@@ -16,6 +16,7 @@ pub(super) fn refused(refusal: &Refusal) -> Answer {
             &problem::ADMIN_OBJECT_MISSING
         }
         Refusal::Name(..) | Refusal::TooLarge(..) => &problem::ADMIN_OBJECT_INVALID,
+        Refusal::Credentials(_) => &problem::ADMIN_ROLE_INSUFFICIENT,
         Refusal::ConditionMissing(_) => &problem::ADMIN_REVISION_REQUIRED,
         Refusal::ConditionFailed(_) => &problem::ADMIN_REVISION_CHANGED,
         Refusal::InFiles(_) => &problem::ADMIN_OBJECT_READ_ONLY,

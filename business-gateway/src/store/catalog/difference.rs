@@ -1,6 +1,6 @@
 //! What differs between two catalogs, object by object and field by field.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -54,6 +54,7 @@ pub fn difference(before: &Objects, after: &Objects) -> Vec<Difference> {
     let mut found = Vec::new();
     let of = |objects: Option<&Object>| objects.map_or(Value::Null, |object| Value::Object(object.clone()));
     for kind in kinds() {
+        let (known, wanted) = (by_name(before, kind), by_name(after, kind));
         let mut push = |change, old: Option<&Object>, new: Option<&Object>| {
             let object = new.or(old);
             let name = object.map(|object| name_of(kind, object)).unwrap_or_default().to_owned();
@@ -64,19 +65,23 @@ pub fn difference(before: &Objects, after: &Objects) -> Vec<Difference> {
             found.push(Difference { kind: kind.clone(), name, change, before: of(old), after: of(new), fields });
         };
         for object in after.of(kind) {
-            match before.get(kind, name_of(kind, object)) {
+            match known.get(name_of(kind, object)) {
                 None => push(Change::Added, None, Some(object)),
-                Some(old) if old != object => push(Change::Changed, Some(old), Some(object)),
+                Some(old) if *old != object => push(Change::Changed, Some(old), Some(object)),
                 Some(_) => {}
             }
         }
         for object in before.of(kind) {
-            if after.get(kind, name_of(kind, object)).is_none() {
+            if !wanted.contains_key(name_of(kind, object)) {
                 push(Change::Removed, Some(object), None);
             }
         }
     }
     found
+}
+
+fn by_name<'o>(objects: &'o Objects, kind: &str) -> HashMap<&'o str, &'o Object> {
+    objects.of(kind).iter().map(|object| (name_of(kind, object), object)).collect()
 }
 
 fn compare(before: &Map<String, Value>, after: &Map<String, Value>, path: &str, fields: &mut Vec<Field>) {

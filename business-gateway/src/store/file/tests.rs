@@ -124,3 +124,64 @@ proptest! {
         prop_assert_eq!(expected_file(&file, &read), None);
     }
 }
+
+/// Some of the keys of a kind, each with a value that it takes.
+fn some_of(keys: &'static [(&'static str, fn(u8) -> Value)]) -> impl Strategy<Value = Object> {
+    prop::collection::vec(any::<Option<u8>>(), keys.len()).prop_map(|seeds| {
+        let written = keys.iter().zip(seeds).filter_map(|((key, value), seed)| Some(((*key).to_owned(), value(seed?))));
+        written.collect()
+    })
+}
+
+const SERVICE_KEYS: &[(&str, fn(u8) -> Value)] = &[
+    ("protocol", |seed| json!(if seed < 128 { "http1" } else { "h2c" })),
+    ("strategy", |seed| json!(if seed < 128 { "round_robin" } else { "least_connections" })),
+    ("balance", |seed| json!({ "slow_start": format!("{seed}s"), "prefer_own_zone": seed < 128 })),
+    ("timeout", |seed| json!(format!("{}ms", u32::from(seed) + 1))),
+    ("connections_max", |seed| json!(u32::from(seed) + 1)),
+    ("ejection", |seed| json!({ "consecutive_failures": u32::from(seed) + 1 })),
+    ("server_errors_count", |seed| json!(seed < 128)),
+    ("probe", |seed| json!({ "path": "/healthz", "rise": seed })),
+    ("endpoints", |seed| json!([{ "address": format!("10.0.0.{seed}:1"), "weight": 3, "zone": "a" }, "10.0.1.1:1"])),
+];
+
+const API_KEYS: &[(&str, fn(u8) -> Value)] = &[
+    ("hosts", |seed| json!([format!("h{seed}.example"), "*.example.com"])),
+    ("methods", |seed| if seed < 128 { json!(["GET", "PUT"]) } else { json!([]) }),
+    ("raw_path", |seed| json!(seed < 128)),
+    ("timeout", |seed| json!(format!("{seed}s"))),
+];
+
+proptest! {
+    /// A catalog means the same in files and in Redis, and whichever way it went from one to the other.
+    #[test]
+    fn a_catalog_means_the_same_in_files_and_in_redis(service in some_of(SERVICE_KEYS), api in some_of(API_KEYS)) {
+        let (mut service, mut api) = (service, api);
+        service.insert("name".to_owned(), "s".into());
+        service.entry("endpoints").or_insert_with(|| json!(["10.0.0.1:1"]));
+        for (key, value) in [("name", "a"), ("service", "s"), ("path", "/{*rest}")] {
+            api.insert(key.to_owned(), value.into());
+        }
+        let files: Vec<SourceFile> = [("service", "s", &service), ("api", "a", &api)]
+            .map(|(kind, name, object)| SourceFile { path: path_of(kind, name), text: text_of(kind, object).unwrap() })
+            .into();
+        let (from_files, objects) = understand(&files).unwrap();
+        prop_assert_eq!(objects.get("service", "s"), Some(&service));
+        prop_assert_eq!(objects.get("api", "a"), Some(&api));
+        let document = objects.to_json().to_string();
+        let again = Objects::from_json(serde_json::from_str(&document).unwrap()).unwrap();
+        prop_assert_eq!(&again, &objects);
+        let from_redis = gatehouse_shared::config::parse_json::<CatalogConfig>("", &again.to_json()).unwrap();
+        prop_assert_eq!(format!("{:?}", from_redis.value), format!("{:?}", from_files.value));
+    }
+
+    #[test]
+    fn no_document_makes_the_reader_panic(api in value(), service in value(), more in value()) {
+        let document = json!({ "api": [api.clone()], "service": service, "more": more });
+        drop(gatehouse_shared::config::parse_json::<CatalogConfig>("", &document));
+        drop(Objects::from_json(document));
+        if let Ok(objects) = Objects::from_json(json!({ "api": [api] })) {
+            drop(crate::store::revision::candidate(objects));
+        }
+    }
+}

@@ -5,13 +5,16 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use gatehouse_shared::admin::Role;
 use gatehouse_shared::clock;
 use gatehouse_shared::config::{SourceFile, Sources};
 use gatehouse_shared::process::write_atomically;
-use gatehouse_store::catalog::{Head, Published, RedisCatalog};
+use gatehouse_store::StoreError;
+use gatehouse_store::catalog::{Head, Published, RedisCatalog, Sealed};
 
-use super::edit::{Edit, IfMatch, Refusal};
+use super::edit::{Edit, IfMatch, Refusal, check_role};
 use super::follow::{Asked, Revisions};
 use super::last_good::{self, Kept};
 use super::{Settings, candidate};
@@ -23,11 +26,18 @@ use crate::store::file;
 /// Times a change is made anew because somebody else was faster.
 const TRIES: usize = 8;
 
+/// Times a revision is looked for whose answer was lost, and the time before each: together shorter than an admin call may
+/// take.
+const LOOKS: u32 = 8;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
+
 /// Who makes a change, and why.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Author {
     /// The name of the admin token.
     pub by: String,
+    /// What they may change.
+    pub role: Role,
     /// Why, in their words.
     pub why: Option<String>,
 }
@@ -69,7 +79,7 @@ impl Revisions {
         let _turn = self.turn.lock().await;
         let done = match self.store() {
             Some((settings, redis)) => self.publish(&settings, redis, wanted, author).await,
-            None => self.write_files(wanted).await,
+            None => self.write_files(wanted, author.role).await,
         };
         self.metrics.changed(done.is_ok());
         done
@@ -88,6 +98,7 @@ impl Revisions {
             let (before, known) = (&written.objects, written.revision());
             let after = wanted.edit.apply(before, wanted.if_match)?;
             let differences = difference(before, &after);
+            check_role(&differences, author.role)?;
             // What comes from files is no revision yet: it becomes one, changed or not.
             if after == *before && known > 0 && !matches!(wanted.edit, Edit::Republish) {
                 return Ok(Done { before: before.clone(), after, differences, head: None, not_in_force: None });
@@ -113,8 +124,16 @@ impl Revisions {
                 sha256: String::new(),
             };
             let sealed = settings.keys.seal(head.clone(), document);
-            match redis.publish(expected.as_deref(), head.revision, &sealed, settings.history).await? {
+            let published = redis.publish(expected.as_deref(), head.revision, &sealed, settings.history).await;
+            let published = match published {
+                Err(StoreError::Lost(why)) => self.look_after(settings, redis, head.revision, &sealed, why).await,
+                published => published,
+            };
+            match published? {
                 Published::Stored => {
+                    if let Err(error) = redis.announce(head.revision).await {
+                        tracing::debug!(%error, "a revision of the catalog is not announced; nodes find it all the same");
+                    }
                     let not_in_force = self.take(settings, sealed).await.err();
                     return Ok(Done { before: before.clone(), after, differences, head: Some(head), not_in_force });
                 }
@@ -134,14 +153,34 @@ impl Revisions {
         Err(Refusal::Busy)
     }
 
-    async fn write_files(&self, wanted: &Wanted) -> Result<Done, Refusal> {
+    /// The answer was lost: whether the revision is there says what became of it.
+    async fn look_after(
+        &self,
+        settings: &Settings,
+        redis: &RedisCatalog,
+        revision: u64,
+        sealed: &Sealed,
+        why: Arc<str>,
+    ) -> Result<Published, StoreError> {
+        for _look in 0..LOOKS {
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+            match redis.read(revision, settings.document_max).await {
+                Ok(Some(stored)) if stored == *sealed => return Ok(Published::Stored),
+                Ok(_) => break,
+                Err(error) => tracing::debug!(%error, "what became of a revision of the catalog is not known yet"),
+            }
+        }
+        Err(StoreError::Lost(why))
+    }
+
+    async fn write_files(&self, wanted: &Wanted, role: Role) -> Result<Done, Refusal> {
         if matches!(wanted.edit, Edit::Republish) {
             return Err(Refusal::NoRevisions);
         }
         let (live, wanted) = (Arc::clone(&self.live), wanted.clone());
         let written = tokio::task::spawn_blocking(move || {
             let before = live.current();
-            let mut done = change_files(live.dir(), Some(&before.value), &wanted.edit, wanted.if_match)?;
+            let mut done = change_files(live.dir(), Some(&before.value), &wanted.edit, wanted.if_match, role)?;
             if let gatehouse_shared::live::ReloadOutcome::Failed(errors) = live.reload() {
                 done.not_in_force = Some(errors.to_string());
             }
@@ -205,13 +244,20 @@ async fn force(settings: &Settings, redis: &RedisCatalog, known: u64) -> Result<
 ///
 /// # Errors
 /// Why it is not made.
-pub fn change_files(dir: &Path, before: Option<&Policy>, edit: &Edit, if_match: IfMatch) -> Result<Done, Refusal> {
+pub fn change_files(
+    dir: &Path,
+    before: Option<&Policy>,
+    edit: &Edit,
+    if_match: IfMatch,
+    role: Role,
+) -> Result<Done, Refusal> {
     let mut sources = Sources::new(dir);
     let invalid = |errors| Refusal::Invalid { errors, objects: Box::default() };
     let files = file::files(&mut sources).map_err(invalid)?;
     let (_, known) = file::understand(&files).map_err(invalid)?;
     let after = edit.apply(&known, if_match)?;
     let differences = difference(&known, &after);
+    check_role(&differences, role)?;
     let fixed = in_catalog_toml(&files, &differences)?;
     if !fixed.is_empty() {
         return Err(Refusal::InFiles(fixed));

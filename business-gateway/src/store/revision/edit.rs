@@ -2,11 +2,16 @@
 
 use std::io;
 
+use gatehouse_shared::admin::Role;
 use gatehouse_shared::config::ConfigErrors;
 use gatehouse_store::StoreError;
 use serde_json::Value;
 
+use crate::store::catalog::difference::Difference;
 use crate::store::catalog::objects::{Object, Objects, identity, kinds, kinds_known, name_of, tag};
+
+/// Kinds that say who is believed to be whom.
+const CREDENTIALS: [&str; 2] = ["app", "issuer"];
 
 /// What is to be changed.
 #[derive(Debug, Clone)]
@@ -83,6 +88,9 @@ pub enum Refusal {
         /// The catalog that would be.
         objects: Box<Objects>,
     },
+    /// Who asks may not change credentials.
+    #[error("{} needs the role `secrets`", .0.join(", "))]
+    Credentials(Vec<String>),
     /// What people edit is not changed by the API.
     #[error("{} stands in catalog.toml, which people edit: change it there", .0.join(", "))]
     InFiles(Vec<String>),
@@ -168,6 +176,17 @@ impl Edit {
     }
 }
 
+/// Refuses differences in what callers prove themselves with, unless who asks may change that.
+///
+/// # Errors
+/// When there are such differences, and they may not.
+pub fn check_role(differences: &[Difference], role: Role) -> Result<(), Refusal> {
+    let needs = |one: &&Difference| CREDENTIALS.contains(&one.kind.as_str());
+    let found: Vec<String> =
+        differences.iter().filter(needs).map(|one| format!("{} {:?}", one.kind, one.name)).collect();
+    if found.is_empty() || role >= Role::Secrets { Ok(()) } else { Err(Refusal::Credentials(found)) }
+}
+
 /// Refuses a kind that is none.
 ///
 /// # Errors
@@ -216,6 +235,22 @@ mod tests {
         assert!(error.to_string().starts_with("there is no kind \"apis\" (there are service, api"), "{error}");
         let named = put("b", json!({ "name": "c" }));
         assert!(matches!(named.apply(&catalog(), IfMatch::Unsaid), Err(Refusal::Name(..))));
+    }
+
+    #[test]
+    fn who_may_not_change_credentials_does_not_by_way_of_the_catalog() {
+        let differs = |kind: &str| Difference {
+            kind: kind.to_owned(),
+            name: "x".to_owned(),
+            change: crate::store::catalog::difference::Change::Added,
+            before: Value::Null,
+            after: Value::Null,
+            fields: Vec::new(),
+        };
+        assert!(check_role(&[differs("api")], Role::Operate).is_ok());
+        let refused = check_role(&[differs("api"), differs("app")], Role::Operate).unwrap_err();
+        assert_eq!(refused.to_string(), "app \"x\" needs the role `secrets`");
+        assert!(check_role(&[differs("issuer")], Role::Secrets).is_ok());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use business_gateway::policy::Policy;
 use business_gateway::store::catalog::objects::{Objects, tag};
 use business_gateway::store::revision::change::{Author, Done, Wanted};
 use business_gateway::store::revision::edit::{Edit, IfMatch, Refusal};
+use gatehouse_shared::admin::Role;
 use gatehouse_shared::live::Live;
 use gatehouse_store::catalog::{Head, SigningKeys};
 use gatehouse_store::{Command, Key, Redis};
@@ -38,7 +39,7 @@ fn objects(site: &Site) -> Objects {
 
 async fn change(site: &Site, edit: Edit, if_match: IfMatch, force: bool) -> Result<Done, Refusal> {
     let wanted = Wanted { edit, if_match, force, what: None };
-    let author = Author { by: "test".to_owned(), why: Some("a test".to_owned()) };
+    let author = Author { by: "test".to_owned(), role: Role::Operate, why: Some("a test".to_owned()) };
     site.gateway.revisions.change(&wanted, &author).await
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use business_gateway::store::catalog::objects::Objects;
 use business_gateway::store::revision::change::{Author, Wanted};
 use business_gateway::store::revision::edit::{Edit, IfMatch};
+use gatehouse_shared::admin::Role;
 use serde_json::json;
 
 use super::{api, fleet_settings, service};
@@ -30,11 +31,12 @@ async fn a_thousand_changes_under_load_fail_no_call_and_mix_no_generation() {
     let publish = async |objects: serde_json::Value| {
         let edit = Edit::Replace(Objects::from_json(objects).unwrap());
         let wanted = Wanted { edit, if_match: IfMatch::Something, force: false, what: None };
-        site.gateway.revisions.change(&wanted, &Author::default()).await.unwrap()
+        let author = Author { by: "test".to_owned(), role: Role::Operate, why: None };
+        site.gateway.revisions.change(&wanted, &author).await.unwrap()
     };
     // Which API takes a call and which service answers it change together, each time.
     let catalog = |number: u64| {
-        let (name, address) = if number % 2 == 0 { ("even", left.address) } else { ("odd", right.address) };
+        let (name, address) = if number.is_multiple_of(2) { ("even", left.address) } else { ("odd", right.address) };
         json!({
             "service": [service(&format!("of-{name}"), address)],
             "api": [api(name, &format!("of-{name}"), "/{*rest}")],
@@ -81,5 +83,5 @@ async fn a_thousand_changes_under_load_fail_no_call_and_mix_no_generation() {
         assert_eq!(line["service"], format!("of-{}", line["api"].as_str().unwrap()), "{line}");
         assert_eq!(line["endpoint"], address.to_string(), "{line}");
     }
-    println!("changes = {made}, calls = {served}, seconds = {:.1}", began.elapsed().as_secs_f64());
+    eprintln!("changes = {made}, calls = {served}, seconds = {:.1}", began.elapsed().as_secs_f64());
 }

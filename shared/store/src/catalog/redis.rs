@@ -30,6 +30,9 @@ return {1, current}
 /// Revisions asked for in one round trip.
 const PAGE: usize = 100;
 
+/// Changes kept in the stream, about.
+const CHANGES_KEPT: usize = 100_000;
+
 /// The greatest revision: a sorted set knows no greater number exactly.
 const MOST_REVISIONS: u64 = 1 << 53;
 
@@ -114,6 +117,19 @@ impl RedisCatalog {
             (_, "") => Ok(Published::Unexpected(None)),
             (_, current) => number(current).map(|current| Published::Unexpected(Some(current))),
         }
+    }
+
+    /// Tells who follows the changes of the business tier that there is a new revision. Nodes ask for it all the same.
+    ///
+    /// # Errors
+    /// As [`StoreError`] says.
+    pub async fn announce(&self, revision: u64) -> Result<(), StoreError> {
+        let command = Command::on("XADD", &Key::changes())
+            .arg(&["MAXLEN", "~"])
+            .arg(CHANGES_KEPT)
+            .arg(&["*", "kind", "catalog", "key", "", "version"])
+            .arg(revision);
+        self.redis.one::<String>(command).await.map(|_id| ())
     }
 
     /// The last revisions, the newest first, at most so many, without their documents.
