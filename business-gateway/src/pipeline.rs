@@ -29,6 +29,7 @@ use crate::dispatch::wait::until;
 use crate::metrics::{ApiMetrics, Metrics};
 use crate::policy::Policy;
 use crate::respond::body::Outgoing;
+use crate::respond::envelope::Envelope;
 use crate::respond::failure::Failure;
 use crate::respond::record::Record;
 use crate::respond::shape::shape;
@@ -146,7 +147,8 @@ pub async fn answer(
     let mut answer = match outcome {
         Ok(answer) => answer,
         Err(failure) => {
-            let answer = failure.answer(record.request_id().as_str());
+            let envelope = record.api.as_ref().map_or_else(Envelope::default, |api| api.envelope);
+            let answer = failure.answer(record.request_id().as_str(), envelope);
             record.failed(failure);
             answer
         }

@@ -15,6 +15,7 @@ use super::matcher::Miss;
 use super::path::PathTemplate;
 use crate::dispatch::service::Service;
 use crate::metrics::ApiMetrics;
+use crate::respond::envelope::Envelope;
 use crate::store::catalog::Catalog;
 
 /// `[[api]]`: what callers may call, as written.
@@ -37,6 +38,10 @@ pub struct Config {
     /// Send the service the path as the client wrote it instead of the canonical one. Default: false.
     #[serde(default)]
     pub raw_path: bool,
+    /// How refusals are written: `"problem"` (RFC 9457, with their status) or `"platform"` (status 200 and `error_response`,
+    /// as clients of open platforms expect). Default: `"problem"`.
+    #[serde(default)]
+    pub envelope: Envelope,
     /// Time from the end of the request's body to the head of the answer. Default: the service's.
     pub timeout: Option<HumanDuration>,
 }
@@ -55,6 +60,8 @@ pub struct Api {
     pub path: PathTemplate,
     /// Whether the service gets the path as the client wrote it.
     pub path_to_service: PathToService,
+    /// How its refusals are written.
+    pub envelope: Envelope,
     /// From the end of the request's body to the head of the answer.
     pub timeout: Duration,
     /// Where its calls are counted; looked up at the first call.

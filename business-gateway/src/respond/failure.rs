@@ -6,9 +6,10 @@ use bytes::Bytes;
 use gatehouse_shared::hop::{Auth, HopResult, Origin, Retry};
 use gatehouse_shared::problem::{self, Reason};
 use http::header::{self, HeaderValue};
-use http::{Method, Response, StatusCode};
+use http::{Method, Response};
 
 use super::body::Outgoing;
+use super::envelope::{Envelope, Said};
 use super::shape::{RESULT, result};
 use crate::accept::body::UploadError;
 use crate::accept::caught::Panicked;
@@ -25,6 +26,8 @@ pub struct Failure {
     pub reason: &'static Reason,
     /// The cause, for the log only.
     pub cause: Option<String>,
+    /// The status; a rule may have chosen another than the reason's.
+    pub status: u16,
     /// What the client is told of this case; names what it sent, never anything internal.
     pub detail: Option<String>,
     /// Seconds after which the call may be made again.
@@ -49,7 +52,9 @@ pub enum Executed {
 impl Failure {
     fn new(reason: &'static Reason, executed: Executed) -> Self {
         let retry_after = (reason.status == 503).then_some(1);
-        Self { reason, cause: None, detail: None, retry_after, executed, auth: Auth::Anonymous, allow: Vec::new() }
+        let status = reason.status;
+        let auth = Auth::Anonymous;
+        Self { reason, cause: None, status, detail: None, retry_after, executed, auth, allow: Vec::new() }
     }
 
     /// A call that is refused before anything of it was executed.
@@ -86,12 +91,18 @@ impl Failure {
 
     /// The answer.
     #[must_use]
-    pub fn answer(&self, request_id: &str) -> Response<Outgoing> {
-        let body = self.body(request_id);
-        let mut answer = Response::new(Outgoing::own(Bytes::from(body)));
-        *answer.status_mut() = StatusCode::from_u16(self.reason.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    pub fn answer(&self, request_id: &str, envelope: Envelope) -> Response<Outgoing> {
+        let written = envelope.write(&Said {
+            reason: self.reason,
+            status: self.status,
+            request_id,
+            detail: self.detail.as_deref(),
+            retry_after: self.retry_after,
+        });
+        let mut answer = Response::new(Outgoing::own(Bytes::from(written.body)));
+        *answer.status_mut() = written.status;
         let headers = answer.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(problem::CONTENT_TYPE));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(written.content_type));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Ok(request_id) = HeaderValue::from_str(request_id) {
             headers.insert(REQUEST_ID_HEADER, request_id);
@@ -104,10 +115,6 @@ impl Failure {
         }
         headers.insert(RESULT, result(&self.result()));
         answer
-    }
-
-    fn body(&self, request_id: &str) -> Vec<u8> {
-        problem::json_of_call(self.reason, self.reason.status, request_id, self.detail.as_deref(), self.retry_after)
     }
 
     fn result(&self) -> HopResult {

@@ -6,6 +6,7 @@
 //! - [`record`]: what is known of a call, and its line in the access log
 
 pub mod body;
+pub mod envelope;
 pub mod failure;
 pub mod record;
 pub mod shape;
