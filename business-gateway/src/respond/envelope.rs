@@ -51,13 +51,7 @@ impl Envelope {
             Self::Problem => Written {
                 status: StatusCode::from_u16(said.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
                 content_type: problem::CONTENT_TYPE,
-                body: problem::json_of_call(
-                    said.reason,
-                    said.status,
-                    said.request_id,
-                    said.detail,
-                    said.retry_after,
-                ),
+                body: problem::json_of_call(said.reason, said.status, said.request_id, said.detail, said.retry_after),
             },
             Self::Platform => Written {
                 status: StatusCode::OK,

@@ -125,15 +125,18 @@ proptest! {
     }
 }
 
+/// A key and what it may say, by a seed.
+type Key = (&'static str, fn(u8) -> Value);
+
 /// Some of the keys of a kind, each with a value that it takes.
-fn some_of(keys: &'static [(&'static str, fn(u8) -> Value)]) -> impl Strategy<Value = Object> {
+fn some_of(keys: &'static [Key]) -> impl Strategy<Value = Object> {
     prop::collection::vec(any::<Option<u8>>(), keys.len()).prop_map(|seeds| {
         let written = keys.iter().zip(seeds).filter_map(|((key, value), seed)| Some(((*key).to_owned(), value(seed?))));
         written.collect()
     })
 }
 
-const SERVICE_KEYS: &[(&str, fn(u8) -> Value)] = &[
+const SERVICE_KEYS: &[Key] = &[
     ("protocol", |seed| json!(if seed < 128 { "http1" } else { "h2c" })),
     ("strategy", |seed| json!(if seed < 128 { "round_robin" } else { "least_connections" })),
     ("balance", |seed| json!({ "slow_start": format!("{seed}s"), "prefer_own_zone": seed < 128 })),
@@ -145,7 +148,7 @@ const SERVICE_KEYS: &[(&str, fn(u8) -> Value)] = &[
     ("endpoints", |seed| json!([{ "address": format!("10.0.0.{seed}:1"), "weight": 3, "zone": "a" }, "10.0.1.1:1"])),
 ];
 
-const API_KEYS: &[(&str, fn(u8) -> Value)] = &[
+const API_KEYS: &[Key] = &[
     ("hosts", |seed| json!([format!("h{seed}.example"), "*.example.com"])),
     ("methods", |seed| if seed < 128 { json!(["GET", "PUT"]) } else { json!([]) }),
     ("raw_path", |seed| json!(seed < 128)),

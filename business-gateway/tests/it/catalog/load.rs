@@ -20,7 +20,7 @@ use crate::support::{Site, catalog};
 const CHANGES: u64 = 1_000;
 const FEWEST: u64 = 50;
 /// How long changes are made at most.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_changes_under_load_fail_no_call_and_mix_no_generation() {

@@ -153,7 +153,7 @@ mod tests {
         assert!(keys.open_head(&other).is_ok());
         let later = Sealed { head: sealed.head.replace(":7,", ":8,"), ..sealed.clone() };
         assert_eq!(keys.open(&later), Err(SealError::Signature));
-        for mac in ["", "00", &"é".repeat(32), &sealed.mac.to_uppercase()[1..], &"0".repeat(64)] {
+        for mac in ["", "00", &"é".repeat(32), &sealed.mac.replace('a', ""), &"0".repeat(64)] {
             assert_eq!(
                 keys.open(&Sealed { mac: mac.to_owned(), ..sealed.clone() }),
                 Err(SealError::Signature),
