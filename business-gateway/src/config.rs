@@ -35,6 +35,9 @@ pub struct Config {
     /// `[drain]`: how the process stops.
     #[serde(default)]
     pub drain: Drain,
+    /// `[apps]`: how applications that are not in files are kept.
+    #[serde(default)]
+    pub apps: store::apps::Config,
     /// `[store]`: where the catalog is kept.
     #[serde(default)]
     pub store: store::Config,

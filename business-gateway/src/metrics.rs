@@ -22,6 +22,8 @@ use gatehouse_shared::telemetry::metrics::{
 use crate::accept::connection::End;
 use crate::dispatch::service::Service;
 use crate::policy::Policy;
+use crate::store::apps::Apps;
+use crate::store::apps::metrics::AppMetrics;
 
 /// The metrics of this process.
 pub struct Metrics {
@@ -123,6 +125,16 @@ impl Metrics {
         Ok(())
     }
 
+    /// Adds what mirrors the look-ups of applications.
+    ///
+    /// # Errors
+    /// When two metrics have the same name, which is a mistake in the code.
+    pub fn watch_apps(&self, apps: &Arc<Apps>) -> Result<(), MetricError> {
+        let (metrics, apps) = (AppMetrics::new(&self.catalogue)?, Arc::clone(apps));
+        self.catalogue.on_render(move || metrics.refresh(&apps));
+        Ok(())
+    }
+
     fn declare_standard<T: Load>(&self, live: &Arc<Live<T>>, log: &LineWriter) -> Result<(), MetricError> {
         process(&self.catalogue)?;
         reload(&self.catalogue, live)?;
@@ -148,6 +160,7 @@ impl Metrics {
         metrics.declare_standard(live, log)?;
         metrics.in_flight_gauge()?;
         ServiceMetrics::new(&metrics.catalogue)?;
+        AppMetrics::new(&metrics.catalogue)?;
         Ok(metrics.catalogue.reference_markdown("Business tier"))
     }
 

@@ -33,6 +33,7 @@ use crate::respond::envelope::Envelope;
 use crate::respond::failure::Failure;
 use crate::respond::record::Record;
 use crate::respond::shape::shape;
+use crate::store::apps::Apps;
 use crate::store::revision::follow::Revisions;
 
 /// What all requests of the process share.
@@ -49,6 +50,8 @@ pub struct Gateway {
     pub without_api: ApiMetrics,
     /// The store of the fleet; none where every node works from its own files.
     pub store: Option<Arc<Redis>>,
+    /// All applications.
+    pub apps: Arc<Apps>,
     /// The nodes that share it.
     pub fleet: Arc<Fleet>,
     /// The catalog of this node: where it comes from, and how it changes.
@@ -88,12 +91,15 @@ impl Gateway {
         let state_dir = &policy.value.process.state_dir;
         std::fs::create_dir_all(state_dir).map_err(StartError::Audit)?;
         let audit = AuditLog::open(state_dir, &node).map_err(StartError::Audit)?;
+        let apps = Arc::new(Apps::open(Arc::clone(&live), store.as_ref()).map_err(StartError::Apps)?);
         metrics.watch(&live, &log, &in_flight)?;
+        metrics.watch_apps(&apps)?;
         let without_api = metrics.of_api("");
         let shutdown = Shutdown::new();
         let revisions = Revisions::new(Arc::clone(&live), node.clone(), store.clone(), metrics.catalog.clone());
         Ok(Arc::new(Self {
             revisions,
+            apps,
             node,
             live,
             log,
@@ -127,6 +133,9 @@ pub enum StartError {
     /// The audit log cannot be opened.
     #[error("no audit log")]
     Audit(#[source] io::Error),
+    /// The applications of this node, or its keys, cannot be read.
+    #[error("no applications")]
+    Apps(#[source] io::Error),
 }
 
 /// Answers a request, whatever happens to it, and keeps its record.

@@ -12,6 +12,7 @@ use gatehouse_shared::telemetry::access_log;
 
 use crate::config::{self, Config, Drain, Process};
 use crate::dispatch::service::Surroundings;
+use crate::store::apps::{self, Known};
 use crate::store::catalog::Catalog;
 use crate::store::revision::{self, Written};
 use crate::{accept, dispatch};
@@ -27,6 +28,10 @@ pub struct Policy {
     pub catalog: Catalog,
     /// The catalog as it was written, and where it came from.
     pub written: Written,
+    /// Applications and cache rules of the catalog.
+    pub apps: Known,
+    /// How other applications are kept: what a running process keeps from its start.
+    pub app_settings: apps::Settings,
     /// The zone of this node, which a running process keeps from its start.
     pub zone: Option<String>,
     /// Between two pieces of an answer's body.
@@ -73,11 +78,14 @@ impl Policy {
         let zone_as_written = || written.as_ref().and_then(|written| written.value.process.zone.clone());
         let zone = before.map_or_else(zone_as_written, |before| before.zone.clone());
         let surroundings = Surroundings { defaults: &defaults, zone: zone.as_deref() };
+        let apps = catalog
+            .as_ref()
+            .and_then(|catalog| errors.collect(Known::compile(&catalog.value, &mut sources, &catalog.positions)));
         let catalog = catalog.and_then(|catalog| {
             errors.collect(Catalog::compile(&catalog, surroundings, before.map(|before| &before.catalog)))
         });
         let catalog = catalog.zip(as_written);
-        let compiled = written.and_then(|written| errors.collect(compile(&written, catalog, zone, &mut sources)));
+        let compiled = written.and_then(|written| errors.collect(compile(&written, catalog, apps, zone, &mut sources)));
         match compiled {
             Some(policy) if errors.is_empty() => Ok(Loaded::new(policy, sources)),
             _ => Err(errors),
@@ -88,6 +96,7 @@ impl Policy {
 fn compile(
     written: &Document<Config>,
     catalog: Option<(Catalog, Written)>,
+    apps: Option<Known>,
     zone: Option<String>,
     sources: &mut Sources,
 ) -> Result<Policy, ConfigErrors> {
@@ -97,17 +106,21 @@ fn compile(
     let hop = errors.collect(HopKeys::compile(&config.hop.keys, "hop.keys", &written.positions, sources));
     errors.collect(check_process(written));
     let store = errors.collect(config.store.compile("store", sources, &written.positions));
+    let app_settings = errors.collect(apps::Settings::compile(&config.apps, sources, &written.positions));
     errors.collect(config.upstream.check(&written.positions));
     errors.into_result(())?;
     // What is missing here has its errors elsewhere.
     let (Some(accept), Some(hop), Some((catalog, written)), Some(store)) = (accept, hop, catalog, store) else {
         return Err(ConfigErrors::new());
     };
+    let (Some(apps), Some(app_settings)) = (apps, app_settings) else { return Err(ConfigErrors::new()) };
     Ok(Policy {
         accept,
         hop,
         catalog,
         written,
+        apps,
+        app_settings,
         zone,
         body_idle: config.upstream.body_idle_timeout.get(),
         store,
@@ -145,5 +158,8 @@ fn warn_of_changes_that_need_a_restart(before: Option<&Policy>, after: &Policy) 
     }
     if before.is_some_and(|before| before.store_written != after.store_written) {
         tracing::warn!("[store] has changed; that needs a restart");
+    }
+    if before.is_some_and(|before| !before.app_settings.is_written_like(&after.app_settings)) {
+        tracing::warn!("[apps] has changed; that needs a restart");
     }
 }

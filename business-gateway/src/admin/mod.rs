@@ -18,6 +18,7 @@ mod call;
 mod resource;
 pub mod openapi;
 pub mod catalog;
+mod apps;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

@@ -10,8 +10,8 @@ use http::Method;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::catalog;
 use super::{Call, Resource, Served};
+use super::{apps, catalog};
 use crate::store::catalog::CatalogConfig;
 use crate::store::catalog::objects::kinds;
 
@@ -29,7 +29,7 @@ pub struct Path {
 /// What one method of a path does.
 #[derive(Debug)]
 pub struct Operation {
-    /// `GET`, `PUT`, `POST` or `DELETE`.
+    /// `GET`, `PUT`, `PATCH`, `POST` or `DELETE`.
     pub method: &'static str,
     /// The role it needs; none where anybody may ask.
     pub role: Option<Role>,
@@ -86,7 +86,7 @@ impl Operation {
 }
 
 /// Everything that is described: one line for each resource.
-pub const DESCRIBED: &[&[Path]] = &[OWN, catalog::PATHS];
+pub const DESCRIBED: &[&[Path]] = &[OWN, catalog::PATHS, apps::paths::PATHS];
 
 /// What the listener itself answers.
 const OWN: &[Path] = &[

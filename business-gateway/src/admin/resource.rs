@@ -28,4 +28,4 @@ impl fmt::Debug for Resource {
 }
 
 /// Every resource.
-pub const RESOURCES: &[Resource] = &[openapi::RESOURCE, catalog::RESOURCE];
+pub const RESOURCES: &[Resource] = &[openapi::RESOURCE, catalog::RESOURCE, super::apps::RESOURCE];

@@ -5,12 +5,13 @@ use std::process::ExitCode;
 
 use clap::Args;
 use gatehouse_shared::admin::Role;
-use gatehouse_shared::admin::client::{Call, CallError, Node, explained};
 use gatehouse_shared::config::{ConfigErrors, SourceFile, parse};
 use serde_json::Value;
 
 use super::{ConfigDir, fail, refuse};
 use crate::config::{Config, FILE};
+
+pub(super) use gatehouse_shared::admin::client::{Call, CallError, Node, explained};
 
 /// Exit code of a change that is stored, but not in force everywhere yet.
 pub(super) const NOT_EVERYWHERE: u8 = 3;
@@ -51,13 +52,20 @@ impl Where {
         Ok(parse::<Config>(&SourceFile::read(&self.config.dir, FILE)?)?.value)
     }
 
+    /// The node that runs with the configuration, called with the token of the file, or that of `role`.
+    ///
+    /// # Errors
+    /// No such node, or no token.
+    pub(super) fn node(&self, role: Role) -> Result<Node, CallError> {
+        Node::find(&self.business()?.process.state_dir, self.token_file.as_deref(), role)
+    }
+
     /// Calls the node that runs with the configuration, with the token of the file, or that of `role`.
     ///
     /// # Errors
     /// No such node, no token, no answer, or a refusal.
     pub(super) fn call(&self, role: Role, call: &Call<'_>) -> Result<Value, CommandError> {
-        let state_dir = self.business()?.process.state_dir;
-        let answer = Node::find(&state_dir, self.token_file.as_deref(), role)?.call(call)?;
+        let answer = self.node(role)?.call(call)?;
         if !(200..300).contains(&answer.status) {
             return Err(CommandError::Refused(explained(&answer)));
         }

@@ -8,6 +8,7 @@ mod reference;
 mod call;
 mod api;
 mod catalog;
+mod app;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -35,6 +36,8 @@ pub enum Command {
     Api(api::Arguments),
     /// The whole catalog and its revisions
     Catalog(catalog::Arguments),
+    /// Make, change and remove applications and their credentials
+    App(Box<app::Arguments>),
     /// Print a generated reference page
     #[command(hide = true)]
     Reference(reference::Arguments),
@@ -59,6 +62,7 @@ impl Command {
             Self::Token(command) => token::run(&command),
             Self::Api(arguments) => api::run(&arguments),
             Self::Catalog(arguments) => catalog::run(&arguments),
+            Self::App(arguments) => app::run(&arguments),
             Self::Reference(arguments) => reference::run(&arguments),
         }
     }

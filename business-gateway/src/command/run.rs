@@ -93,6 +93,7 @@ fn serve(live: &Arc<Live<Policy>>) -> Result<(), RunError> {
         tokio::spawn(upkeep::run(Arc::clone(&gateway)));
         tokio::spawn(heartbeat::run(Arc::clone(&gateway)));
         tokio::spawn(Arc::clone(&gateway.revisions).run());
+        tokio::spawn(Arc::clone(&gateway.apps).run());
         let accepting = tokio::spawn({
             let server = Arc::clone(&server);
             async move { server.run(listener).await }

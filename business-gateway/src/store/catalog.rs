@@ -26,6 +26,12 @@ pub struct CatalogConfig {
     /// What callers may call: one table each.
     #[serde(default)]
     pub api: Vec<api::Config>,
+    /// Applications that stand in files: one table each.
+    #[serde(default)]
+    pub app: Vec<super::apps::declared::Config>,
+    /// What a node keeps of applications it has read: one table each, the first that fits decides.
+    #[serde(default)]
+    pub cache_rule: Vec<super::apps::rule::Config>,
 }
 
 /// Every service and API of one generation.

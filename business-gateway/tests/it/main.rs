@@ -5,6 +5,8 @@
 mod support;
 
 #[cfg(test)]
+mod apps;
+#[cfg(test)]
 mod bodies;
 #[cfg(test)]
 mod connections;

@@ -77,6 +77,7 @@ impl Site {
         });
         tokio::spawn(upkeep::run(Arc::clone(&gateway)));
         tokio::spawn(Arc::clone(&gateway.revisions).run());
+        tokio::spawn(Arc::clone(&gateway.apps).run());
         Self { dir, gateway, server, address, log }
     }
 

@@ -38,6 +38,11 @@ impl RedisServer {
         Redis::new(&RedisSettings::single(&self.url()).unwrap()).unwrap()
     }
 
+    /// A client of it with this patience.
+    pub(crate) fn client_with(&self, patience: Duration) -> Redis {
+        Redis::new(&RedisSettings::single(&self.url()).unwrap().timeout(patience)).unwrap()
+    }
+
     /// Ends it at once, without saving anything.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();

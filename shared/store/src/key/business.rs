@@ -32,6 +32,31 @@ impl Key {
         Ok(Self::fixed(Owner::Business, &format!("app:{{{}}}", part(app_key)?)))
     }
 
+    /// The keys of all applications. Sorted set, every score 0, so that it can be read in alphabetical order. Lives for ever;
+    /// written with the applications, read by nodes.
+    #[must_use]
+    pub fn app_index() -> Self {
+        Self::fixed(Owner::Business, "apps")
+    }
+
+    /// A user's authorisation of an application. Hash: sealed record, version. Lives until it ends; written by the API and
+    /// commands, read by nodes. All authorisations of an application share their place in a Cluster.
+    ///
+    /// # Errors
+    /// When the app key or the id is empty or too long.
+    pub fn session(app_key: &str, id: &str) -> Result<Self, KeyError> {
+        Ok(Self::fixed(Owner::Business, &format!("session:{{{}}}:{}", part(app_key)?, part(id)?)))
+    }
+
+    /// The application that a certificate's subject belongs to, by the hash of the subject. Hash: sealed record, version.
+    /// Lives for ever; written with the application, read by nodes.
+    ///
+    /// # Errors
+    /// When the hash is empty or too long.
+    pub fn subject(hash: &str) -> Result<Self, KeyError> {
+        Ok(Self::fixed(Owner::Business, &format!("subject:{{{}}}", part(hash)?)))
+    }
+
     /// Changes of applications, permissions and the catalog. Stream of (kind, key, version), capped. Lives for ever;
     /// written with what it announces, followed by nodes.
     #[must_use]

@@ -11,6 +11,9 @@
 //! | `gh:b:{catalog}:REV` | hash: head, document, key, HMAC | the last N revisions | business |
 //! | `gh:b:{catalog}:log` | sorted set: revisions kept | for ever | business |
 //! | `gh:b:app:{KEY}` | hash: sealed record, version | for ever | business |
+//! | `gh:b:apps` | sorted set: all app keys | for ever | business |
+//! | `gh:b:session:{APP}:ID` | hash: sealed record, version | until it ends | business |
+//! | `gh:b:subject:{HASH}` | hash: sealed record, version | for ever | business |
 //! | `gh:b:changes` | stream of (kind, key, version), capped | for ever | business |
 //! | `gh:b:quota:{RULE:SUBJECT}:WINDOW` | hash: total, leases by node | window + 1 day | business |
 //! | `gh:b:nonce:{KEYID}:NONCE` | string | 2 × clock window | business |
