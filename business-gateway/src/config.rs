@@ -9,6 +9,8 @@ use gatehouse_shared::telemetry::access_log;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::admit::app;
+use crate::admit::flow_rule;
 use crate::{accept, dispatch, store};
 
 /// The file's name in the configuration directory.
@@ -26,9 +28,15 @@ pub struct Config {
     pub accept: accept::Config,
     /// `[hop]`: how a request proves that it came through the edge.
     pub hop: Hop,
+    /// `[credentials]`: what counts for the credentials of every call.
+    #[serde(default)]
+    pub credentials: app::Config,
     /// `[upstream]`: connections to services, where a service does not say otherwise.
     #[serde(default)]
     pub upstream: dispatch::Config,
+    /// `[flow]`: what bounds expressions and scripts.
+    #[serde(default)]
+    pub flow: flow_rule::BoundsConfig,
     /// `[access_log]`: one line of JSON for each call.
     #[serde(default)]
     pub access_log: access_log::Config,

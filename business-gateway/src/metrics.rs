@@ -20,10 +20,13 @@ use gatehouse_shared::telemetry::metrics::{
 };
 
 use crate::accept::connection::End;
+use crate::admit::app::Identity;
+use crate::admit::app::metrics::CredentialMetrics;
 use crate::dispatch::service::Service;
 use crate::policy::Policy;
 use crate::store::apps::Apps;
 use crate::store::apps::metrics::AppMetrics;
+use crate::store::catalog::Catalog;
 
 /// The metrics of this process.
 pub struct Metrics {
@@ -114,14 +117,28 @@ impl Metrics {
         let requests = self.in_flight_gauge()?;
         let services = ServiceMetrics::new(&self.catalogue)?;
         let revision = self.catalog.clone();
+        let rules = RuleMetrics::new(&self.catalogue)?;
         let (live, in_flight) = (Arc::clone(live), in_flight.clone());
         self.catalogue.on_render(move || {
             requests.set(whole(in_flight.count()));
-            revision.set_to(live.current().value.written.revision());
-            for service in live.current().value.catalog.services.values() {
+            let generation = live.current();
+            revision.set_to(generation.value.written.revision());
+            for service in generation.value.catalog.services.values() {
                 services.refresh(service);
             }
+            rules.refresh(&generation.value.catalog);
         });
+        Ok(())
+    }
+
+    /// Adds what mirrors the credentials of calls.
+    ///
+    /// # Errors
+    /// When two metrics have the same name, which is a mistake in the code.
+    pub fn watch_credentials(&self, identity: &Arc<Identity>, live: &Arc<Live<Policy>>) -> Result<(), MetricError> {
+        let metrics = CredentialMetrics::new(&self.catalogue)?;
+        let (identity, live) = (Arc::clone(identity), Arc::clone(live));
+        self.catalogue.on_render(move || metrics.refresh(&identity, &live.current().value.issuers));
         Ok(())
     }
 
@@ -160,6 +177,8 @@ impl Metrics {
         metrics.declare_standard(live, log)?;
         metrics.in_flight_gauge()?;
         ServiceMetrics::new(&metrics.catalogue)?;
+        CredentialMetrics::new(&metrics.catalogue)?;
+        RuleMetrics::new(&metrics.catalogue)?;
         AppMetrics::new(&metrics.catalogue)?;
         Ok(metrics.catalogue.reference_markdown("Business tier"))
     }
@@ -227,6 +246,43 @@ impl ApiMetrics {
         if !upstream.is_zero() {
             self.upstream_seconds.observe(upstream.as_secs_f64());
         }
+    }
+}
+
+/// The metrics that mirror what flow rules and permissions count.
+struct RuleMetrics {
+    judged: IntCounterVec,
+    unknown_packages: IntCounter,
+}
+
+impl RuleMetrics {
+    fn new(catalogue: &Catalogue) -> Result<Self, MetricError> {
+        Ok(Self {
+            judged: catalogue.counters(
+                "gatehouse_business_flow_rule_calls_total",
+                "Calls by what became of them by a flow rule.",
+                &[
+                    ("rule", "name of the rule"),
+                    (
+                        "outcome",
+                        "`pass`, `deny`, `charge`, `change`, `observed` (it would have acted), `failed` or `cut`",
+                    ),
+                ],
+            )?,
+            unknown_packages: catalogue.counter(
+                "gatehouse_business_unknown_packages_total",
+                "Packages that refused applications name and the catalog does not have.",
+            )?,
+        })
+    }
+
+    fn refresh(&self, catalog: &Catalog) {
+        for rule in catalog.flow_rules.iter() {
+            for (outcome, count) in rule.counters.all() {
+                mirror(&self.judged.with_label_values(&[&rule.name, outcome]), count);
+            }
+        }
+        mirror(&self.unknown_packages, catalog.packages.counters().unknown());
     }
 }
 

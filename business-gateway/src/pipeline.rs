@@ -21,7 +21,9 @@ use crate::accept::body::Upload;
 use crate::accept::caught::caught;
 use crate::accept::connection::Connection;
 use crate::accept::hop;
-use crate::admit::api;
+use crate::admit::app::{self, Identity};
+use crate::admit::flow_rule::{Facts, judge};
+use crate::admit::{api, permission};
 use crate::dispatch;
 use crate::dispatch::plan::Plan;
 use crate::dispatch::request::{Notes, rewrite};
@@ -56,6 +58,8 @@ pub struct Gateway {
     pub fleet: Arc<Fleet>,
     /// The catalog of this node: where it comes from, and how it changes.
     pub revisions: Arc<Revisions>,
+    /// What the process keeps of who calls.
+    pub identity: Arc<Identity>,
     /// What operators change is written down here before they hear that it is done.
     pub audit: AuditLog,
     /// The phase of the process.
@@ -92,21 +96,24 @@ impl Gateway {
         std::fs::create_dir_all(state_dir).map_err(StartError::Audit)?;
         let audit = AuditLog::open(state_dir, &node).map_err(StartError::Audit)?;
         let apps = Arc::new(Apps::open(Arc::clone(&live), store.as_ref()).map_err(StartError::Apps)?);
+        let identity = Arc::new(Identity::new(store.clone()));
         metrics.watch(&live, &log, &in_flight)?;
         metrics.watch_apps(&apps)?;
+        metrics.watch_credentials(&identity, &live)?;
         let without_api = metrics.of_api("");
         let shutdown = Shutdown::new();
         let revisions = Revisions::new(Arc::clone(&live), node.clone(), store.clone(), metrics.catalog.clone());
         Ok(Arc::new(Self {
             revisions,
-            apps,
             node,
             live,
             log,
             metrics,
             without_api,
             store,
+            apps,
             fleet,
+            identity,
             audit,
             shutdown,
             in_flight,
@@ -149,13 +156,14 @@ pub async fn answer(
     let version = parts.version;
     let mut record = Record::begin(&gateway, &connection, &parts, &generation);
     let request = Request::from_parts(parts, body);
-    let outcome = match caught(pin!(run(&generation.value, request, &mut record))).await {
+    let outcome = match caught(pin!(run(&gateway, &generation.value, request, &mut record))).await {
         Ok(outcome) => outcome,
         Err(panicked) => Err(panicked.into()),
     };
     let mut answer = match outcome {
         Ok(answer) => answer,
         Err(failure) => {
+            let failure = failure.of(record.caller.as_ref());
             let envelope = record.api.as_ref().map_or_else(Envelope::default, |api| api.envelope);
             let answer = failure.answer(record.request_id().as_str(), envelope);
             record.failed(failure);
@@ -171,11 +179,17 @@ pub async fn answer(
 }
 
 /// The life of a request in this tier. One generation of everything for the whole of it.
-async fn run(policy: &Policy, request: Request<Incoming>, record: &mut Record) -> Result<Response<Outgoing>, Failure> {
+async fn run(
+    gateway: &Gateway,
+    policy: &Policy,
+    request: Request<Incoming>,
+    record: &mut Record,
+) -> Result<Response<Outgoing>, Failure> {
     let (mut parts, body) = request.into_parts();
 
     // accept: it came through the edge, and its body is bounded.
-    let hop = match hop::check(&policy.hop, &parts, record.unix_ms()) {
+    let unix_ms = record.unix_ms();
+    let hop = match hop::check(&policy.hop, &parts, unix_ms) {
         Ok(hop) => hop,
         Err(refusal) => {
             record.is_stray(parts.uri.path());
@@ -184,6 +198,7 @@ async fn run(policy: &Policy, request: Request<Incoming>, record: &mut Record) -
     };
     let authority = hop::authority(&parts).to_owned();
     let deadline = record.began + hop.left;
+    let now_s = record.unix_ms() / 1000;
     let hop = &*record.hop.insert(hop);
     let mut upload = Upload::new(body, parts.version, &policy.accept.body)?;
     record.upload = upload.progress();
@@ -195,11 +210,42 @@ async fn run(policy: &Policy, request: Request<Incoming>, record: &mut Record) -
         until(deadline, upload.wait_for_first_piece()).await??;
     }
 
+    // admit: somebody calls it who can prove it.
+    let gate = app::Gate {
+        apps: &gateway.apps,
+        identity: &gateway.identity,
+        rules: &policy.credentials,
+        issuers: &policy.issuers,
+    };
+    let mut call = app::Call {
+        api: &api,
+        hop,
+        authority: &authority,
+        parts: &mut parts,
+        upload: &mut upload,
+        deadline,
+        now: record.began,
+        now_s,
+    };
+    let caller = Box::pin(app::authenticate(&gate, &mut call)).await?;
+    let caller = &*record.caller.insert(caller);
+
+    // admit: its caller may call it, and operators have nothing against it.
+    let facts = Facts::of(&api, caller, hop, &authority, unix_ms);
+    permission::check(&api.permission, &policy.catalog.packages, caller, &facts, &parts)?;
+    judge::request(&api.flow_rules, &facts, &mut parts, &mut record.flow)?;
+    let kept = api.flow_rules.keep(&parts);
+
     // dispatch: a service answers it.
     let trace = record.trace.unwrap_or_else(|| TraceContext::start(&hop.request_id));
     let traceparent = trace.to_header();
-    let notes =
-        Notes { authority: &authority, hop, path_to_service: api.path_to_service, traceparent: traceparent.as_str() };
+    let notes = Notes {
+        authority: &authority,
+        hop,
+        caller,
+        path_to_service: api.path_to_service,
+        traceparent: traceparent.as_str(),
+    };
     rewrite(&mut parts, &notes, api.service.protocol, upload.length())?;
     let request = Request::from_parts(parts, upload);
     let began = if hop.held { clock::now() } else { record.began };
@@ -207,5 +253,9 @@ async fn run(policy: &Policy, request: Request<Incoming>, record: &mut Record) -
     let answer = dispatch::run(Plan::new(&api, call, began, deadline), request, &mut record.dispatch).await?;
 
     // respond: with what the edge may see of it.
-    Ok(shape(answer, policy.body_idle))
+    let mut answer = shape(answer, policy.body_idle, caller.auth());
+    if let Some(kept) = kept {
+        judge::answer(&api.flow_rules, &facts, &kept, &mut answer, &mut record.flow);
+    }
+    Ok(answer)
 }

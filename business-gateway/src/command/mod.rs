@@ -4,6 +4,8 @@ mod run;
 mod check;
 mod schema;
 mod token;
+mod sign;
+mod flow;
 mod reference;
 mod call;
 mod api;
@@ -29,6 +31,9 @@ pub enum Command {
     Check(ConfigDir),
     /// Print the JSON schema of a configuration file, for editors
     Schema(schema::Arguments),
+    /// Try flow rules on made-up calls
+    #[command(subcommand)]
+    Flow(flow::Command),
     /// Manage the tokens of the admin listener
     #[command(subcommand)]
     Token(token::Command),
@@ -36,6 +41,8 @@ pub enum Command {
     Api(api::Arguments),
     /// The whole catalog and its revisions
     Catalog(catalog::Arguments),
+    /// Print a signed call as a curl command
+    Sign(Box<sign::Arguments>),
     /// Make, change and remove applications and their credentials
     App(Box<app::Arguments>),
     /// Print a generated reference page
@@ -59,9 +66,11 @@ impl Command {
             Self::Run(config) => run::run(&config.dir),
             Self::Check(config) => check::run(&config.dir),
             Self::Schema(arguments) => schema::run(&arguments),
+            Self::Flow(command) => flow::run(&command),
             Self::Token(command) => token::run(&command),
             Self::Api(arguments) => api::run(&arguments),
             Self::Catalog(arguments) => catalog::run(&arguments),
+            Self::Sign(arguments) => sign::run(&arguments),
             Self::App(arguments) => app::run(&arguments),
             Self::Reference(arguments) => reference::run(&arguments),
         }

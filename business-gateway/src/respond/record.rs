@@ -19,6 +19,7 @@ use crate::accept::body::Progress;
 use crate::accept::connection::{Busy, Connection};
 use crate::admit::api::Api;
 use crate::admit::caller::Caller;
+use crate::admit::flow_rule;
 use crate::dispatch;
 use crate::dispatch::request::TRACEPARENT_HEADER;
 use crate::pipeline::Gateway;
@@ -66,6 +67,8 @@ pub struct Record {
     pub caller: Option<Caller>,
     /// The request's body.
     pub upload: Option<Arc<Progress>>,
+    /// What flow rules did to it.
+    pub flow: flow_rule::Notes,
     /// What became of it upstream.
     pub dispatch: dispatch::Notes,
     status: u16,
@@ -108,6 +111,7 @@ impl Record {
             api: None,
             caller: None,
             upload: None,
+            flow: flow_rule::Notes::default(),
             dispatch: dispatch::Notes::default(),
             status: 0,
             reason: None,
@@ -227,6 +231,7 @@ impl Record {
                 line.utf8("user", user);
             }
         }
+        self.flow.write(&mut line);
         if let Some(endpoint) = self.dispatch.endpoint {
             line.millis("upstream_ms", self.dispatch.waited);
             line.address("endpoint", endpoint);

@@ -3,7 +3,7 @@
 pub mod objects;
 pub mod difference;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use gatehouse_shared::config::{ConfigErrors, Document, Positions, nearest};
@@ -12,8 +12,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::admit::api::{self, Api, PathToService};
+use crate::admit::app::jwt;
+use crate::admit::app::of_api::Credentials;
+use crate::admit::flow_rule::{self, Bounds, FlowRules};
 use crate::admit::matcher::{Matcher, Place};
 use crate::admit::path::PathTemplate;
+use crate::admit::permission::{self, Packages};
 use crate::dispatch::service::{self, Service, Surroundings};
 
 /// `catalog.toml` as written.
@@ -26,6 +30,15 @@ pub struct CatalogConfig {
     /// What callers may call: one table each.
     #[serde(default)]
     pub api: Vec<api::Config>,
+    /// Who issues tokens that callers may show: one table each.
+    #[serde(default)]
+    pub issuer: Vec<jwt::Config>,
+    /// APIs that are granted to applications together: one table each.
+    #[serde(default)]
+    pub package: Vec<permission::Config>,
+    /// What operators say of calls: one table each, judged in this order.
+    #[serde(default)]
+    pub flow_rule: Vec<flow_rule::Config>,
     /// Applications that stand in files: one table each.
     #[serde(default)]
     pub app: Vec<super::apps::declared::Config>,
@@ -43,6 +56,10 @@ pub struct Catalog {
     pub apis: Vec<Arc<Api>>,
     /// From host, path and method to an API.
     pub matcher: Matcher<Arc<Api>>,
+    /// What applications are granted.
+    pub packages: Packages,
+    /// What operators say of calls.
+    pub flow_rules: FlowRules,
 }
 
 impl Catalog {
@@ -69,11 +86,31 @@ impl Catalog {
                 catalog.services.insert(written.name.as_str().into(), Arc::new(compiled));
             }
         }
+        errors.collect(catalog.add_permissions_and_rules(document, surroundings.flow, before));
         for (index, written) in document.value.api.iter().enumerate() {
             let at = At { positions: &document.positions, path: format!("api[{index}]") };
-            errors.collect(catalog.add_api(written, &at, document));
+            errors.collect(catalog.add_api(written, &at, document, surroundings.flow));
         }
         errors.into_result(catalog)
+    }
+
+    fn add_permissions_and_rules(
+        &mut self,
+        document: &Document<CatalogConfig>,
+        bounds: &Bounds,
+        before: Option<&Self>,
+    ) -> Result<(), ConfigErrors> {
+        let mut errors = ConfigErrors::new();
+        let Document { value, positions } = document;
+        let apis: Vec<&str> = value.api.iter().map(|api| api.name.as_str()).collect();
+        let before_packages = before.map(|before| &before.packages);
+        let packages = Packages::compile(&value.package, positions, bounds, &apis, before_packages);
+        self.packages = errors.collect(packages).unwrap_or_default();
+        let limits = BTreeSet::new();
+        let before_rules = before.map(|before| &before.flow_rules);
+        let rules = FlowRules::compile(&value.flow_rule, positions, bounds, &apis, limits, before_rules);
+        self.flow_rules = errors.collect(rules).unwrap_or_default();
+        errors.into_result(())
     }
 
     fn add_api(
@@ -81,6 +118,7 @@ impl Catalog {
         written: &api::Config,
         at: &At<'_>,
         document: &Document<CatalogConfig>,
+        bounds: &Bounds,
     ) -> Result<(), ConfigErrors> {
         let mut errors = ConfigErrors::new();
         check_name(&written.name, at, &mut errors);
@@ -111,13 +149,24 @@ impl Catalog {
             };
             errors.push(at.error("service", format!("no service {:?}", written.service), remedy));
         }
-        let (Some(path), Some(service)) = (path, service) else { return errors.into_result(()) };
+        let credentials = path.as_ref().and_then(|path| errors.collect(Credentials::compile(written, path, at)));
+        let condition = written.condition.as_deref();
+        let permission = self.packages.of_api(&written.name, &written.scopes, condition, at, bounds);
+        let permission = errors.collect(permission);
+        let rules = self.flow_rules.of_api(&written.name, &written.flow_rules, at, &document.value.flow_rule);
+        let rules = errors.collect(rules);
+        let (Some(path), Some(service), Some(credentials)) = (path, service, credentials) else {
+            return errors.into_result(());
+        };
         let api = Arc::new(Api {
             name: written.name.as_str().into(),
             path_to_service: if written.raw_path { PathToService::Raw } else { PathToService::Canonical },
             envelope: written.envelope,
             timeout: written.timeout.map_or(service.timeout, |timeout| timeout.get()),
+            permission: permission.unwrap_or_default(),
+            flow_rules: rules.unwrap_or_default(),
             metrics: OnceLock::new(),
+            credentials,
             service,
             hosts,
             methods,

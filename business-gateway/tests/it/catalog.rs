@@ -16,7 +16,7 @@ const SECRET: &str = "a signing key of the fleet, 32 bytes or more";
 
 /// An API of a service as the API and Redis have it.
 fn api(name: &str, service: &str, path: &str) -> Value {
-    json!({ "name": name, "service": service, "path": path })
+    json!({ "name": name, "service": service, "path": path, "access": "open" })
 }
 
 /// A service with one endpoint.

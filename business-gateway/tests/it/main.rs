@@ -11,10 +11,15 @@ mod bodies;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod credentials;
+#[cfg(test)]
 mod drain;
+#[cfg(test)]
 mod fleet;
 #[cfg(test)]
 mod catalog;
+#[cfg(test)]
+mod flow_rules;
 #[cfg(test)]
 mod hop;
 #[cfg(test)]

@@ -3,7 +3,8 @@
 //! [`config`] is the `[store]` table. With `kind = "file"` every node works from its own files. With `kind = "redis"` a fleet
 //! shares what it knows through [`redis`]; [`key`] fixes the names of all keys; [`fleet`] knows which nodes are alive. [`block`] is the dynamic blocklist of the edge
 //! over either, [`limit`] the exchange of counts for limits that a fleet keeps together, [`cut`]
-//! which routes are cut off. [`app`] are the applications of the business tier, [`catalog`] the signed revisions of its catalog.
+//! which routes are cut off. [`app`] are the applications of the business tier, [`nonce`] the signed calls they have made,
+//! [`catalog`] the signed revisions of its catalog.
 
 pub mod config;
 pub mod key;
@@ -13,6 +14,7 @@ pub mod block;
 pub mod limit;
 pub mod cut;
 pub mod catalog;
+pub mod nonce;
 pub mod app;
 
 pub use config::{Config, Kind, Mode, RedisSettings, Settings};

@@ -179,7 +179,7 @@ async fn a_starting_node_takes_the_filter_that_another_one_left() {
     let before = made();
     wait("another filter", async || (made() > before + 1).then_some(())).await;
     let dir = tempfile::tempdir().unwrap();
-    let settings = nodes.redis.toml() + &keys(dir.path(), "");
+    let settings = nodes.redis.toml() + &*keys(dir.path(), "");
     let second = Site::with(&catalog(&[nodes.service.address], ""), &settings).await;
     wait("its filter", async || (metric(&second, "gatehouse_business_app_filters_total") > 0).then_some(())).await;
     assert_eq!(metric(&second, "gatehouse_business_app_filter_keys"), 1);

@@ -35,7 +35,7 @@ pub(crate) struct Site {
 pub(crate) fn catalog(endpoints: &[SocketAddr], more: &str) -> String {
     let endpoints: Vec<String> = endpoints.iter().map(|address| format!("\"{address}\"")).collect();
     format!(
-        "[[service]]\nname = \"sample\"\nendpoints = [{}]\n{more}\n[[api]]\nname = \"all\"\nservice = \"sample\"\npath = \"/{{*rest}}\"\n",
+        "[[service]]\nname = \"sample\"\nendpoints = [{}]\n{more}\n[[api]]\nname = \"all\"\naccess = \"open\"\nservice = \"sample\"\npath = \"/{{*rest}}\"\n",
         endpoints.join(", ")
     )
 }
