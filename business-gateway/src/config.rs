@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::admit::app;
 use crate::admit::flow_rule;
+use crate::admit::quota;
 use crate::{accept, dispatch, store};
 
 /// The file's name in the configuration directory.
@@ -37,6 +38,9 @@ pub struct Config {
     /// `[flow]`: what bounds expressions and scripts.
     #[serde(default)]
     pub flow: flow_rule::BoundsConfig,
+    /// `[quota]`: what all limits on calls have in common.
+    #[serde(default)]
+    pub quota: quota::Config,
     /// `[access_log]`: one line of JSON for each call.
     #[serde(default)]
     pub access_log: access_log::Config,

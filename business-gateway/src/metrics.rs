@@ -18,10 +18,14 @@ use gatehouse_shared::telemetry::metrics::{
     Catalogue, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, MetricError, SECONDS,
     access_log, mirror, process, reload,
 };
+use gatehouse_store::Fleet;
 
 use crate::accept::connection::End;
 use crate::admit::app::Identity;
 use crate::admit::app::metrics::CredentialMetrics;
+use crate::admit::quota::Quotas;
+use crate::admit::quota::metrics::QuotaMetrics;
+use crate::admit::traffic_group::metrics::TrafficMetrics;
 use crate::dispatch::service::Service;
 use crate::policy::Policy;
 use crate::store::apps::Apps;
@@ -44,6 +48,8 @@ pub struct Metrics {
     connections_timed_out: IntCounterVec,
     /// How the catalog is kept up to date.
     pub catalog: CatalogMetrics,
+    /// Traffic groups and pools.
+    pub traffic: Arc<TrafficMetrics>,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -103,6 +109,7 @@ impl Metrics {
                 &[("timeout", "`head` or `write`")],
             )?,
             catalog: CatalogMetrics::new(&catalogue)?,
+            traffic: Arc::new(TrafficMetrics::new(&catalogue)?),
             catalogue,
         };
         Ok(metrics)
@@ -112,13 +119,20 @@ impl Metrics {
     ///
     /// # Errors
     /// When two metrics have the same name, which is a mistake in the code.
-    pub fn watch(&self, live: &Arc<Live<Policy>>, log: &LineWriter, in_flight: &InFlight) -> Result<(), MetricError> {
+    pub fn watch(
+        &self,
+        live: &Arc<Live<Policy>>,
+        log: &LineWriter,
+        in_flight: &InFlight,
+        fleet: &Arc<Fleet>,
+    ) -> Result<(), MetricError> {
         self.declare_standard(live, log)?;
         let requests = self.in_flight_gauge()?;
         let services = ServiceMetrics::new(&self.catalogue)?;
         let revision = self.catalog.clone();
         let rules = RuleMetrics::new(&self.catalogue)?;
         let (live, in_flight) = (Arc::clone(live), in_flight.clone());
+        let (traffic, fleet) = (Arc::clone(&self.traffic), Arc::clone(fleet));
         self.catalogue.on_render(move || {
             requests.set(whole(in_flight.count()));
             let generation = live.current();
@@ -127,6 +141,7 @@ impl Metrics {
                 services.refresh(service);
             }
             rules.refresh(&generation.value.catalog);
+            traffic.refresh(&generation.value.catalog.traffic, fleet.live_nodes());
         });
         Ok(())
     }
@@ -149,6 +164,17 @@ impl Metrics {
     pub fn watch_apps(&self, apps: &Arc<Apps>) -> Result<(), MetricError> {
         let (metrics, apps) = (AppMetrics::new(&self.catalogue)?, Arc::clone(apps));
         self.catalogue.on_render(move || metrics.refresh(&apps));
+        Ok(())
+    }
+
+    /// Adds what mirrors limits on calls.
+    ///
+    /// # Errors
+    /// When two metrics have the same name, which is a mistake in the code.
+    pub fn watch_quotas(&self, live: &Arc<Live<Policy>>, quotas: &Arc<Quotas>) -> Result<(), MetricError> {
+        let metrics = QuotaMetrics::new(&self.catalogue)?;
+        let (live, quotas) = (Arc::clone(live), Arc::clone(quotas));
+        self.catalogue.on_render(move || metrics.refresh(&live.current().value.catalog.limits, &quotas));
         Ok(())
     }
 
@@ -179,6 +205,7 @@ impl Metrics {
         ServiceMetrics::new(&metrics.catalogue)?;
         CredentialMetrics::new(&metrics.catalogue)?;
         RuleMetrics::new(&metrics.catalogue)?;
+        QuotaMetrics::new(&metrics.catalogue)?;
         AppMetrics::new(&metrics.catalogue)?;
         Ok(metrics.catalogue.reference_markdown("Business tier"))
     }

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use gatehouse_shared::audit::AuditLog;
 use gatehouse_shared::balance::Call;
-use gatehouse_shared::clock;
+use gatehouse_shared::clock::{self, Clock};
 use gatehouse_shared::id::TraceContext;
 use gatehouse_shared::live::Live;
 use gatehouse_shared::shutdown::{InFlight, Shutdown};
 use gatehouse_shared::telemetry::access_log::LineWriter;
 use gatehouse_shared::telemetry::metrics::MetricError;
+use gatehouse_store::quota::Accounts;
 use gatehouse_store::{Fleet, Redis, Settings};
 use http::header::{self, HeaderValue};
 use http::{Request, Response, Version};
@@ -23,6 +24,9 @@ use crate::accept::connection::Connection;
 use crate::accept::hop;
 use crate::admit::app::{self, Identity};
 use crate::admit::flow_rule::{Facts, judge};
+use crate::admit::quota::{self, Quotas};
+use crate::admit::traffic_group::shed::Keeper;
+use crate::admit::traffic_group::{self, Who};
 use crate::admit::{api, permission};
 use crate::dispatch;
 use crate::dispatch::plan::Plan;
@@ -60,6 +64,10 @@ pub struct Gateway {
     pub revisions: Arc<Revisions>,
     /// What the process keeps of who calls.
     pub identity: Arc<Identity>,
+    /// What is left of quotas.
+    pub quotas: Arc<Quotas>,
+    /// The traffic groups that are shut off.
+    pub sheds: Keeper,
     /// What operators change is written down here before they hear that it is done.
     pub audit: AuditLog,
     /// The phase of the process.
@@ -95,11 +103,18 @@ impl Gateway {
         let state_dir = &policy.value.process.state_dir;
         std::fs::create_dir_all(state_dir).map_err(StartError::Audit)?;
         let audit = AuditLog::open(state_dir, &node).map_err(StartError::Audit)?;
+        let accounts = match &store {
+            Some(redis) => Accounts::in_redis(Arc::clone(redis), &node),
+            None => Accounts::in_memory(&node, Clock::System),
+        };
+        let quotas = Quotas::new(accounts, Arc::clone(&fleet), Clock::System);
         let apps = Arc::new(Apps::open(Arc::clone(&live), store.as_ref()).map_err(StartError::Apps)?);
         let identity = Arc::new(Identity::new(store.clone()));
-        metrics.watch(&live, &log, &in_flight)?;
+        let sheds = Keeper::open(store.clone(), state_dir, &node).map_err(StartError::Sheds)?;
+        metrics.watch(&live, &log, &in_flight, &fleet)?;
         metrics.watch_apps(&apps)?;
         metrics.watch_credentials(&identity, &live)?;
+        metrics.watch_quotas(&live, &quotas)?;
         let without_api = metrics.of_api("");
         let shutdown = Shutdown::new();
         let revisions = Revisions::new(Arc::clone(&live), node.clone(), store.clone(), metrics.catalog.clone());
@@ -114,6 +129,8 @@ impl Gateway {
             apps,
             fleet,
             identity,
+            quotas,
+            sheds,
             audit,
             shutdown,
             in_flight,
@@ -137,6 +154,9 @@ pub enum StartError {
     /// The addresses or certificates of the store cannot be used.
     #[error("no store: {0}")]
     Store(String),
+    /// What is kept of groups that are shut off cannot be read.
+    #[error("no list of groups that are shut off")]
+    Sheds(#[source] io::Error),
     /// The audit log cannot be opened.
     #[error("no audit log")]
     Audit(#[source] io::Error),
@@ -172,6 +192,9 @@ pub async fn answer(
     };
     if version != Version::HTTP_2 && gateway.shutdown.is_draining() {
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    if let Some(fields) = record.quota.fields.take() {
+        fields.add_to(answer.headers_mut());
     }
     record.answered(answer.status());
     answer.body_mut().carry(record);
@@ -236,6 +259,16 @@ async fn run(
     judge::request(&api.flow_rules, &facts, &mut parts, &mut record.flow)?;
     let kept = api.flow_rules.keep(&parts);
 
+    // admit: it has calls left.
+    let subject = quota::Subject::of(&api, Some(caller), hop.client.ip(), &parts);
+    let charges = policy.catalog.limits.charged_by_rules(&record.flow.charges);
+    record.quota.charge(&gateway.quotas, &policy.quota, &api.limits, &charges, &subject).await?;
+
+    // admit: its turn has come.
+    let began = if hop.held { clock::now() } else { record.began };
+    let who = Who { caller: Some(caller), client: hop.client.ip() };
+    let turn = traffic_group::enter(gateway, &api.traffic, who, deadline, &mut record.traffic).await?;
+
     // dispatch: a service answers it.
     let trace = record.trace.unwrap_or_else(|| TraceContext::start(&hop.request_id));
     let traceparent = trace.to_header();
@@ -248,9 +281,10 @@ async fn run(
     };
     rewrite(&mut parts, &notes, api.service.protocol, upload.length())?;
     let request = Request::from_parts(parts, upload);
-    let began = if hop.held { clock::now() } else { record.began };
     let call = Call { client: hop.client.ip(), authority: &authority };
-    let answer = dispatch::run(Plan::new(&api, call, began, deadline), request, &mut record.dispatch).await?;
+    let answer =
+        dispatch::run(Plan::new(&api, call, turn.unwrap_or(began), deadline), request, &mut record.dispatch).await?;
+    record.traffic.answered(&api.traffic, record.dispatch.waited);
 
     // respond: with what the edge may see of it.
     let mut answer = shape(answer, policy.body_idle, caller.auth());

@@ -13,7 +13,7 @@ use gatehouse_shared::telemetry::access_log;
 use crate::admit::app;
 use crate::admit::app::jwt::Issuers;
 use crate::admit::app::of_api::Replay;
-use crate::admit::flow_rule;
+use crate::admit::{flow_rule, quota};
 use crate::config::{self, Config, Drain, Process};
 use crate::dispatch::service::Surroundings;
 use crate::store::apps::{self, Known};
@@ -47,6 +47,8 @@ pub struct Policy {
     pub zone: Option<String>,
     /// Between two pieces of an answer's body.
     pub body_idle: Duration,
+    /// What all limits on calls have in common.
+    pub quota: quota::Settings,
     /// How the fleet's store is reached: what a running process keeps from its start.
     pub store: gatehouse_store::Settings,
     store_written: gatehouse_store::Config,
@@ -135,13 +137,15 @@ fn compile(
     errors.collect(check_process(written));
     let credentials = errors.collect(app::Rules::compile(&config.credentials, &written.positions));
     let store = errors.collect(config.store.compile("store", sources, &written.positions));
+    let quota = errors.collect(quota::Settings::compile(&config.quota, &config.hop.keys, &written.positions, sources));
     let app_settings = errors.collect(apps::Settings::compile(&config.apps, sources, &written.positions));
     errors.collect(config.upstream.check(&written.positions));
     errors.into_result(())?;
     // What is missing here has its errors elsewhere.
-    let (Some(accept), Some(hop), Some(of_catalog), Some(store), Some(credentials), Some(app_settings)) =
-        (accept, hop, of_catalog, store, credentials, app_settings)
-    else {
+    let (Some(accept), Some(hop), Some(of_catalog), Some(store)) = (accept, hop, of_catalog, store) else {
+        return Err(ConfigErrors::new());
+    };
+    let (Some(credentials), Some(app_settings), Some(quota)) = (credentials, app_settings, quota) else {
         return Err(ConfigErrors::new());
     };
     let OfCatalog { catalog, written, apps, issuers } = of_catalog;
@@ -157,6 +161,7 @@ fn compile(
         apps,
         app_settings,
         zone,
+        quota,
         body_idle: config.upstream.body_idle_timeout.get(),
         store,
         store_written: config.store.clone(),

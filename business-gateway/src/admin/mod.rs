@@ -15,6 +15,8 @@
 
 mod body;
 mod call;
+mod quota;
+mod groups;
 mod resource;
 pub mod openapi;
 pub mod catalog;

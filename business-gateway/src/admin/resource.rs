@@ -28,4 +28,5 @@ impl fmt::Debug for Resource {
 }
 
 /// Every resource.
-pub const RESOURCES: &[Resource] = &[openapi::RESOURCE, catalog::RESOURCE, super::apps::RESOURCE];
+pub const RESOURCES: &[Resource] =
+    &[openapi::RESOURCE, catalog::RESOURCE, super::apps::RESOURCE, super::quota::RESOURCE, super::groups::RESOURCE];

@@ -16,6 +16,8 @@ use super::flow_rule::ApiRules;
 use super::matcher::Miss;
 use super::path::PathTemplate;
 use super::permission::ApiPermission;
+use super::quota::Limit;
+use super::traffic_group::OfApi;
 use crate::dispatch::service::Service;
 use crate::metrics::ApiMetrics;
 use crate::respond::envelope::Envelope;
@@ -78,6 +80,16 @@ pub struct Config {
     /// Default: none.
     #[serde(default)]
     pub flow_rules: Vec<String>,
+    /// The `[[limit]]`s that its calls are charged, by name. Default: none. Example: `["app-day", "api-second"]`.
+    #[serde(default)]
+    pub limits: Vec<String>,
+    /// How important its calls are: a level that a `[[group]]` asks for. Default: none.
+    pub level: Option<String>,
+    /// The `[[pool]]` whose slots its calls take. Default: that with the name of the service, if there is one.
+    pub pool: Option<String>,
+    /// Its calls at a time, all nodes together, so that it cannot fill its pool when it hangs. Default: `api_concurrency` of
+    /// the pool.
+    pub concurrency: Option<u32>,
 }
 
 fn default_signed_body_max() -> ByteSize {
@@ -108,6 +120,10 @@ pub struct Api {
     pub permission: ApiPermission,
     /// What operators say of its calls.
     pub flow_rules: ApiRules,
+    /// What its calls are charged.
+    pub limits: Vec<Arc<Limit>>,
+    /// Its group, its pool and its cap.
+    pub traffic: OfApi,
     /// Where its calls are counted; looked up at the first call.
     pub metrics: OnceLock<ApiMetrics>,
 }

@@ -8,6 +8,7 @@
 //! - [`pattern`]: which APIs an entry of the catalog is about
 //! - [`path`]: path templates
 //! - [`matcher`]: from host, path and method to the API
+//! - [`quota`]: how often
 
 pub mod api;
 pub mod app;
@@ -17,3 +18,5 @@ pub mod flow_rule;
 pub mod pattern;
 pub mod matcher;
 pub mod path;
+pub mod quota;
+pub mod traffic_group;

@@ -6,6 +6,8 @@ mod schema;
 mod token;
 mod sign;
 mod flow;
+mod quota;
+mod group;
 mod reference;
 mod call;
 mod api;
@@ -43,8 +45,13 @@ pub enum Command {
     Catalog(catalog::Arguments),
     /// Print a signed call as a curl command
     Sign(Box<sign::Arguments>),
+    /// Show how much of their quotas callers have used
+    #[command(subcommand)]
+    Quota(quota::Command),
     /// Make, change and remove applications and their credentials
     App(Box<app::Arguments>),
+    /// Show traffic groups and shut them off
+    Group(group::Arguments),
     /// Print a generated reference page
     #[command(hide = true)]
     Reference(reference::Arguments),
@@ -71,7 +78,9 @@ impl Command {
             Self::Api(arguments) => api::run(&arguments),
             Self::Catalog(arguments) => catalog::run(&arguments),
             Self::Sign(arguments) => sign::run(&arguments),
+            Self::Quota(command) => quota::run(&command),
             Self::App(arguments) => app::run(&arguments),
+            Self::Group(arguments) => group::run(&arguments),
             Self::Reference(arguments) => reference::run(&arguments),
         }
     }

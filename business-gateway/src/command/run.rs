@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use gatehouse_shared::admin::{TokenError, Tokens};
 use gatehouse_shared::live::Live;
@@ -18,12 +19,17 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{fail, refuse};
 use crate::admin::Admin;
+use crate::admit::quota::refill;
+use crate::admit::traffic_group::shed;
 use crate::dispatch::upkeep;
 use crate::metrics::Metrics;
 use crate::pipeline::{Gateway, StartError};
 use crate::policy::Policy;
 use crate::server::Server;
 use crate::store::heartbeat;
+
+/// Longest wait for the store to take back what is left of quotas.
+const GIVE_BACK: Duration = Duration::from_secs(1);
 
 /// Why the process does not run.
 #[derive(Debug, thiserror::Error)]
@@ -93,7 +99,9 @@ fn serve(live: &Arc<Live<Policy>>) -> Result<(), RunError> {
         tokio::spawn(upkeep::run(Arc::clone(&gateway)));
         tokio::spawn(heartbeat::run(Arc::clone(&gateway)));
         tokio::spawn(Arc::clone(&gateway.revisions).run());
+        let refilling = tokio::spawn(refill::run(Arc::clone(&gateway)));
         tokio::spawn(Arc::clone(&gateway.apps).run());
+        tokio::spawn(shed::follow(Arc::clone(&gateway)));
         let accepting = tokio::spawn({
             let server = Arc::clone(&server);
             async move { server.run(listener).await }
@@ -114,6 +122,9 @@ fn serve(live: &Arc<Live<Policy>>) -> Result<(), RunError> {
             tracing::warn!(in_flight = left, "the drain deadline is over; what is left is cut off");
         }
         accepting.abort();
+        refilling.abort();
+        // What is given back now is there for the other nodes at once; without it they go on all the same.
+        let _late = tokio::time::timeout(GIVE_BACK, refill::close(&gateway)).await.is_err();
         Ok(())
     });
     watcher.stop();

@@ -20,6 +20,8 @@ use crate::admit::flow_rule::Refused;
 use crate::admit::flow_rule::effect::Denial;
 use crate::admit::matcher::Miss;
 use crate::admit::permission;
+use crate::admit::quota;
+use crate::admit::traffic_group;
 use crate::dispatch::DispatchError;
 use crate::dispatch::request::{REQUEST_ID_HEADER, TargetError};
 use crate::dispatch::wait::Elapsed;
@@ -251,9 +253,30 @@ impl From<app::Refusal> for Failure {
     }
 }
 
+impl From<quota::Refusal> for Failure {
+    fn from(refusal: quota::Refusal) -> Self {
+        let failure = Self { cause: Some(format!("limit {}", refusal.limit)), ..Self::refused(refusal.reason) };
+        match refusal.retry_after {
+            Some(seconds) => failure.retry_after(seconds),
+            None => failure,
+        }
+    }
+}
+
 impl From<TargetError> for Failure {
     fn from(error: TargetError) -> Self {
         Self::new(&problem::TARGET_INVALID, Executed::No).because(&error)
+    }
+}
+
+impl From<traffic_group::Refused> for Failure {
+    fn from(refused: traffic_group::Refused) -> Self {
+        let reason = match &refused {
+            traffic_group::Refused::Shed { .. } => &problem::GROUP_SHED,
+            traffic_group::Refused::ApiBusy { .. } => &problem::API_BUSY,
+            traffic_group::Refused::Overloaded { .. } => &problem::SERVICE_OVERLOADED,
+        };
+        Self::refused(reason).retry_after(refused.retry_after()).because(&refused)
     }
 }
 

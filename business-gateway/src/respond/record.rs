@@ -20,11 +20,13 @@ use crate::accept::connection::{Busy, Connection};
 use crate::admit::api::Api;
 use crate::admit::caller::Caller;
 use crate::admit::flow_rule;
+use crate::admit::quota;
+use crate::admit::traffic_group;
 use crate::dispatch;
 use crate::dispatch::request::TRACEPARENT_HEADER;
 use crate::pipeline::Gateway;
 use crate::policy::Policy;
-use crate::respond::failure::Failure;
+use crate::respond::failure::{Executed, Failure};
 
 /// How an answer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +67,10 @@ pub struct Record {
     pub api: Option<Arc<Api>>,
     /// Who called it.
     pub caller: Option<Caller>,
+    /// What it was charged.
+    pub quota: quota::Notes,
+    /// Its place among the calls of its pool, which others get when this is dropped.
+    pub traffic: traffic_group::Notes,
     /// The request's body.
     pub upload: Option<Arc<Progress>>,
     /// What flow rules did to it.
@@ -110,6 +116,8 @@ impl Record {
             hop: None,
             api: None,
             caller: None,
+            quota: quota::Notes::default(),
+            traffic: traffic_group::Notes::default(),
             upload: None,
             flow: flow_rule::Notes::default(),
             dispatch: dispatch::Notes::default(),
@@ -140,12 +148,17 @@ impl Record {
     /// Notes the status of the answer.
     pub fn answered(&mut self, status: http::StatusCode) {
         self.status = status.as_u16();
+        self.quota.keep();
     }
 
     /// Notes why the answer was made here.
     pub fn failed(&mut self, failure: Failure) {
+        if failure.executed == Executed::No {
+            self.quota.give_back();
+        }
         self.reason = Some(failure.reason);
         self.cause = failure.cause;
+        self.traffic.release();
     }
 
     /// Counts bytes of the answer's body.
@@ -211,6 +224,7 @@ impl Record {
         line.number("status", u64::from(self.status));
         line.optional_utf8("reason", self.reason.map(|reason| reason.code));
         line.optional_utf8("cause", self.cause.as_deref());
+        line.optional_utf8("limit", self.quota.limit.as_deref());
         line.optional_utf8("end", self.end.as_str());
         let bytes_in = self.upload.as_ref().map_or(0, |upload| upload.bytes());
         if bytes_in > 0 {
@@ -232,6 +246,12 @@ impl Record {
             }
         }
         self.flow.write(&mut line);
+        if let Some(group) = &self.traffic.group {
+            line.utf8("group", &group.name);
+        }
+        if let Some(waited) = self.traffic.waited {
+            line.millis("queued_ms", waited);
+        }
         if let Some(endpoint) = self.dispatch.endpoint {
             line.millis("upstream_ms", self.dispatch.waited);
             line.address("endpoint", endpoint);
@@ -272,6 +292,10 @@ fn single<'a>(headers: &'a http::HeaderMap, name: &http::HeaderName) -> Option<&
 
 impl Drop for Record {
     fn drop(&mut self) {
+        // The edge went away; where an endpoint was chosen, something may have been sent.
+        if self.dispatch.endpoint.is_some() {
+            self.quota.keep();
+        }
         self.finish();
     }
 }

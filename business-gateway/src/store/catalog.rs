@@ -18,6 +18,8 @@ use crate::admit::flow_rule::{self, Bounds, FlowRules};
 use crate::admit::matcher::{Matcher, Place};
 use crate::admit::path::PathTemplate;
 use crate::admit::permission::{self, Packages};
+use crate::admit::quota::{self, Limits};
+use crate::admit::traffic_group::{GroupConfig, PoolConfig, TrafficGroups};
 use crate::dispatch::service::{self, Service, Surroundings};
 
 /// `catalog.toml` as written.
@@ -39,12 +41,24 @@ pub struct CatalogConfig {
     /// What operators say of calls: one table each, judged in this order.
     #[serde(default)]
     pub flow_rule: Vec<flow_rule::Config>,
+    /// How many calls somebody may make in a window: one table each.
+    #[serde(default)]
+    pub limit: Vec<quota::LimitConfig>,
+    /// Other rates for applications that have a plan: one table each.
+    #[serde(default)]
+    pub plan: Vec<quota::PlanConfig>,
     /// Applications that stand in files: one table each.
     #[serde(default)]
     pub app: Vec<super::apps::declared::Config>,
     /// What a node keeps of applications it has read: one table each, the first that fits decides.
     #[serde(default)]
     pub cache_rule: Vec<super::apps::rule::Config>,
+    /// What services can take: one table each.
+    #[serde(default)]
+    pub pool: Vec<PoolConfig>,
+    /// Who goes first, the most important group first: one table each.
+    #[serde(default)]
+    pub group: Vec<GroupConfig>,
 }
 
 /// Every service and API of one generation.
@@ -54,6 +68,10 @@ pub struct Catalog {
     pub services: BTreeMap<Arc<str>, Arc<Service>>,
     /// APIs in the order written.
     pub apis: Vec<Arc<Api>>,
+    /// Limits on calls.
+    pub limits: Arc<Limits>,
+    /// Groups and pools.
+    pub traffic: TrafficGroups,
     /// From host, path and method to an API.
     pub matcher: Matcher<Arc<Api>>,
     /// What applications are granted.
@@ -74,6 +92,9 @@ impl Catalog {
     ) -> Result<Self, ConfigErrors> {
         let mut errors = ConfigErrors::new();
         let mut catalog = Self::default();
+        let traffic =
+            TrafficGroups::compile(&document.value, &document.positions, before.map(|before| &before.traffic));
+        catalog.traffic = errors.collect(traffic).unwrap_or_default();
         for (index, written) in document.value.service.iter().enumerate() {
             let at = At { positions: &document.positions, path: format!("service[{index}]") };
             if catalog.services.contains_key(written.name.as_str()) {
@@ -86,6 +107,10 @@ impl Catalog {
                 catalog.services.insert(written.name.as_str().into(), Arc::new(compiled));
             }
         }
+        let (limits, plans) = (&document.value.limit, &document.value.plan);
+        let before_limits = before.map(|before| &*before.limits);
+        let limits = Limits::compile(limits, plans, &document.positions, &quota::no_expressions, before_limits);
+        catalog.limits = errors.collect(limits).map(Arc::new).unwrap_or_default();
         errors.collect(catalog.add_permissions_and_rules(document, surroundings.flow, before));
         for (index, written) in document.value.api.iter().enumerate() {
             let at = At { positions: &document.positions, path: format!("api[{index}]") };
@@ -106,7 +131,7 @@ impl Catalog {
         let before_packages = before.map(|before| &before.packages);
         let packages = Packages::compile(&value.package, positions, bounds, &apis, before_packages);
         self.packages = errors.collect(packages).unwrap_or_default();
-        let limits = BTreeSet::new();
+        let limits: BTreeSet<String> = value.limit.iter().map(|limit| limit.name.clone()).collect();
         let before_rules = before.map(|before| &before.flow_rules);
         let rules = FlowRules::compile(&value.flow_rule, positions, bounds, &apis, limits, before_rules);
         self.flow_rules = errors.collect(rules).unwrap_or_default();
@@ -149,6 +174,8 @@ impl Catalog {
             };
             errors.push(at.error("service", format!("no service {:?}", written.service), remedy));
         }
+        let traffic = self.traffic.of_api(written, at, &mut errors);
+        let limits = errors.collect(self.limits.named(&written.limits, &document.value.limit, at, "limits"));
         let credentials = path.as_ref().and_then(|path| errors.collect(Credentials::compile(written, path, at)));
         let condition = written.condition.as_deref();
         let permission = self.packages.of_api(&written.name, &written.scopes, condition, at, bounds);
@@ -165,8 +192,10 @@ impl Catalog {
             timeout: written.timeout.map_or(service.timeout, |timeout| timeout.get()),
             permission: permission.unwrap_or_default(),
             flow_rules: rules.unwrap_or_default(),
+            limits: limits.unwrap_or_default(),
             metrics: OnceLock::new(),
             credentials,
+            traffic,
             service,
             hosts,
             methods,

@@ -23,9 +23,21 @@ mod flow_rules;
 #[cfg(test)]
 mod hop;
 #[cfg(test)]
+mod quota;
+#[cfg(test)]
+mod quota_command;
+#[cfg(test)]
+mod quota_fleet;
+#[cfg(test)]
+mod quota_store;
+#[cfg(test)]
 mod reload;
 #[cfg(test)]
 mod routing;
+#[cfg(test)]
+mod traffic_groups;
+#[cfg(test)]
+mod traffic_groups_shed;
 #[cfg(test)]
 mod upstream;
 #[cfg(test)]

@@ -111,17 +111,23 @@ impl LimitCounts {
     fn tell(&self, told: &[Told], positions: &[usize]) -> Option<Command> {
         let first = told.get(*positions.first()?)?;
         let hash = Key::limit(&first.limit, first.window).ok()?;
-        let window = first.window_end_unix_ms / first.window.saturating_add(1);
-        let mut command = Command::script(TELL, &[&hash]).arg(window.saturating_mul(2)).arg(&*self.process);
-        for told in positions.iter().filter_map(|position| told.get(*position)) {
-            command = command.arg(told.key.to_bytes().as_slice()).arg(told.total);
-        }
-        Some(command)
+        Some(tell(&hash, &self.process, told, positions))
     }
 }
 
+/// The script for some of `told`, which are all of one limit and window, whose hash this is.
+pub(crate) fn tell(hash: &Key, process: &str, told: &[Told], positions: &[usize]) -> Command {
+    let mut of_hash = positions.iter().filter_map(|position| told.get(*position)).peekable();
+    let window = of_hash.peek().map_or(0, |first| first.window_end_unix_ms / first.window.saturating_add(1));
+    let mut command = Command::script(TELL, &[hash]).arg(window.saturating_mul(2)).arg(process);
+    for told in of_hash {
+        command = command.arg(told.key.to_bytes().as_slice()).arg(told.total);
+    }
+    command
+}
+
 /// The positions of what is about the same limit and window.
-fn by_window(told: &[Told]) -> Vec<Vec<usize>> {
+pub(crate) fn by_window(told: &[Told]) -> Vec<Vec<usize>> {
     let mut groups: HashMap<(&str, u64), Vec<usize>> = HashMap::new();
     for (position, told) in told.iter().enumerate() {
         groups.entry((&told.limit, told.window)).or_default().push(position);

@@ -1,6 +1,7 @@
 //! A gateway in process, a service behind it, and an edge that signs.
 
 pub(crate) mod client;
+pub(crate) mod process;
 pub(crate) mod redis;
 pub(crate) mod service;
 
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use business_gateway::admit::quota::refill;
 use business_gateway::dispatch::upkeep;
 use business_gateway::metrics::Metrics;
 use business_gateway::pipeline::Gateway;
@@ -77,6 +79,7 @@ impl Site {
         });
         tokio::spawn(upkeep::run(Arc::clone(&gateway)));
         tokio::spawn(Arc::clone(&gateway.revisions).run());
+        tokio::spawn(refill::run(Arc::clone(&gateway)));
         tokio::spawn(Arc::clone(&gateway.apps).run());
         Self { dir, gateway, server, address, log }
     }

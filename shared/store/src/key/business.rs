@@ -64,13 +64,22 @@ impl Key {
         Self::fixed(Owner::Business, "changes")
     }
 
-    /// Usage of a quota by one subject in one window. Hash: total, leases by node. Lives for the window and one day;
+    /// Usage of a quota by one subject in one window. Hash: `total`, and what each process holds and has used. Lives for the window and one day;
     /// written by the lease script only, read by nodes. All windows of a quota and subject share their place in a Cluster.
     ///
     /// # Errors
     /// When the rule or the subject is empty or too long.
     pub fn quota(rule: &str, subject: &str, window: u64) -> Result<Self, KeyError> {
         Ok(Self::fixed(Owner::Business, &format!("quota:{{{}:{}}}:{window}", part(rule)?, part(subject)?)))
+    }
+
+    /// Usage of a quota with a short window by all subjects. Hash: `KEY@PROCESS` → its count, `KEY` → their sum. Lives for two
+    /// windows; written and read by nodes. All windows of a quota share their place in a Cluster.
+    ///
+    /// # Errors
+    /// When the rule is empty or too long.
+    pub fn quota_counts(rule: &str, window: u64) -> Result<Self, KeyError> {
+        Ok(Self::fixed(Owner::Business, &format!("quota:{{{}}}:{window}", part(rule)?)))
     }
 
     /// A nonce that was used. String. Lives for twice the clock window; written and read by nodes. All nonces of a key
@@ -86,6 +95,13 @@ impl Key {
     #[must_use]
     pub fn bloom() -> Self {
         Self::fixed(Owner::Business, "bloom")
+    }
+
+    /// Traffic groups that are shut off. Hash: group → record. Records leave a day after their end; written and read by
+    /// business nodes.
+    #[must_use]
+    pub fn shed() -> Self {
+        Self::fixed(Owner::Business, "shed")
     }
 
     /// Live business nodes. Sorted set: node → heartbeat in Unix milliseconds. Lives for ever; written and read by nodes.

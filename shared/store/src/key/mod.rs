@@ -15,9 +15,11 @@
 //! | `gh:b:session:{APP}:ID` | hash: sealed record, version | until it ends | business |
 //! | `gh:b:subject:{HASH}` | hash: sealed record, version | for ever | business |
 //! | `gh:b:changes` | stream of (kind, key, version), capped | for ever | business |
-//! | `gh:b:quota:{RULE:SUBJECT}:WINDOW` | hash: total, leases by node | window + 1 day | business |
+//! | `gh:b:quota:{RULE:SUBJECT}:WINDOW` | hash: `total`, `@PROCESS` → its leases | window + 1 day | business |
+//! | `gh:b:quota:{RULE}:WINDOW` | hash: `KEY@PROCESS` → count, `KEY` → sum | two windows | business |
 //! | `gh:b:nonce:{KEYID}:NONCE` | string | 2 × clock window | business |
 //! | `gh:b:bloom` | string: filter snapshot and revision | for ever | business |
+//! | `gh:b:shed` | hash: group → record | a day after its end | business |
 //! | `gh:b:nodes` | sorted set: node → heartbeat | for ever | business |
 //! | `gh:b:cache:{API}:HASH` | string: stored answer | by rule | business |
 //! | `gh:b:tag:{TAG}` | set: cache keys | by rule | business |

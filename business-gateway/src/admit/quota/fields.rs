@@ -1,0 +1,78 @@
+//! Header fields that tell callers where they stand.
+//!
+//! `"draft"` is draft-ietf-httpapi-ratelimit-headers-10: `RateLimit-Policy: "app-day";q=100000;w=86400` and
+//! `RateLimit: "app-day";r=99998;t=31622`, a member for each limit. `"classic"` is what came before it, in seconds, about the limit of
+//! which the smallest part is left.
+
+use std::fmt::Write as _;
+
+use gatehouse_shared::limit::write_field;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::charge::Standing;
+use super::config::Headers;
+
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const CLASSIC_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+const CLASSIC_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+const CLASSIC_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+
+/// Header fields, ready to be added to an answer.
+#[derive(Debug, Clone)]
+pub enum Fields {
+    /// `RateLimit` and `RateLimit-Policy`.
+    Draft(HeaderValue, HeaderValue),
+    /// Limit, remaining and reset.
+    Classic(u64, u64, u64),
+}
+
+impl Fields {
+    /// The fields about these standings; `None` where nobody is to be told.
+    #[must_use]
+    pub fn new(headers: Headers, standings: impl Iterator<Item = Standing>) -> Option<Self> {
+        match headers {
+            Headers::Off => None,
+            Headers::Draft => draft(standings),
+            Headers::Classic => {
+                let part_left = |standing: &Standing| {
+                    u128::from(standing.remaining) * u128::from(u64::MAX) / u128::from(standing.most.max(1))
+                };
+                let tightest = standings.min_by_key(part_left)?;
+                Some(Self::Classic(tightest.most, tightest.remaining, tightest.reset))
+            }
+        }
+    }
+
+    /// Adds them, in place of what a service says of its own.
+    pub fn add_to(self, headers: &mut HeaderMap) {
+        match self {
+            Self::Draft(standing, policy) => {
+                headers.insert(RATE_LIMIT, standing);
+                headers.insert(RATE_LIMIT_POLICY, policy);
+            }
+            Self::Classic(limit, remaining, reset) => {
+                headers.insert(CLASSIC_LIMIT, limit.into());
+                headers.insert(CLASSIC_REMAINING, remaining.into());
+                headers.insert(CLASSIC_RESET, reset.into());
+            }
+        }
+    }
+}
+
+fn draft(standings: impl Iterator<Item = Standing>) -> Option<Fields> {
+    let (mut field, mut policy) = (Vec::with_capacity(64), String::with_capacity(64));
+    for standing in standings {
+        if !field.is_empty() {
+            field.extend_from_slice(b", ");
+            policy.push_str(", ");
+        }
+        let Standing { limit, most, remaining, reset, window } = standing;
+        write_field(&mut field, &limit.name, remaining, reset).ok()?;
+        write!(policy, "\"{}\";q={most};w={window}", limit.name).ok()?;
+    }
+    if field.is_empty() {
+        return None;
+    }
+    Some(Fields::Draft(HeaderValue::try_from(field).ok()?, HeaderValue::try_from(policy).ok()?))
+}
