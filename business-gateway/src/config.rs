@@ -53,6 +53,9 @@ pub struct Config {
     /// `[store]`: where the catalog is kept.
     #[serde(default)]
     pub store: store::Config,
+    /// `[catalog]`: how the catalog is kept in Redis.
+    #[serde(default)]
+    pub catalog: store::revision::Config,
 }
 
 /// `[process]`: what needs a restart; a reload that changes it logs a warning.

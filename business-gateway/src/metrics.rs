@@ -3,9 +3,12 @@
 //! What belongs to a service is counted in [`crate::dispatch::counters`] and [`gatehouse_shared::balance`], outlives reloads
 //! there, and is copied into metrics when somebody asks.
 
+mod catalog;
+
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use catalog::CatalogMetrics;
 use gatehouse_shared::clock;
 use gatehouse_shared::live::{Live, Load};
 use gatehouse_shared::problem::Reason;
@@ -43,6 +46,8 @@ pub struct Metrics {
     /// Connections closed at once because as many as allowed were open.
     pub connections_refused: IntCounter,
     connections_timed_out: IntCounterVec,
+    /// How the catalog is kept up to date.
+    pub catalog: CatalogMetrics,
     /// Traffic groups and pools.
     pub traffic: Arc<TrafficMetrics>,
 }
@@ -103,6 +108,7 @@ impl Metrics {
                 "Connections closed because the edge was too slow.",
                 &[("timeout", "`head` or `write`")],
             )?,
+            catalog: CatalogMetrics::new(&catalogue)?,
             traffic: Arc::new(TrafficMetrics::new(&catalogue)?),
             catalogue,
         };
@@ -123,12 +129,14 @@ impl Metrics {
         self.declare_standard(live, log)?;
         let requests = self.in_flight_gauge()?;
         let services = ServiceMetrics::new(&self.catalogue)?;
+        let revision = self.catalog.clone();
         let rules = RuleMetrics::new(&self.catalogue)?;
         let (live, in_flight) = (Arc::clone(live), in_flight.clone());
         let (traffic, fleet) = (Arc::clone(&self.traffic), Arc::clone(fleet));
         self.catalogue.on_render(move || {
             requests.set(whole(in_flight.count()));
             let generation = live.current();
+            revision.set_to(generation.value.written.revision());
             for service in generation.value.catalog.services.values() {
                 services.refresh(service);
             }

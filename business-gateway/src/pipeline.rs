@@ -40,6 +40,7 @@ use crate::respond::failure::Failure;
 use crate::respond::record::Record;
 use crate::respond::shape::shape;
 use crate::store::apps::Apps;
+use crate::store::revision::follow::Revisions;
 
 /// What all requests of the process share.
 pub struct Gateway {
@@ -59,6 +60,8 @@ pub struct Gateway {
     pub apps: Arc<Apps>,
     /// The nodes that share it.
     pub fleet: Arc<Fleet>,
+    /// The catalog of this node: where it comes from, and how it changes.
+    pub revisions: Arc<Revisions>,
     /// What the process keeps of who calls.
     pub identity: Arc<Identity>,
     /// What is left of quotas.
@@ -114,7 +117,9 @@ impl Gateway {
         metrics.watch_quotas(&live, &quotas)?;
         let without_api = metrics.of_api("");
         let shutdown = Shutdown::new();
+        let revisions = Revisions::new(Arc::clone(&live), node.clone(), store.clone(), metrics.catalog.clone());
         Ok(Arc::new(Self {
+            revisions,
             node,
             live,
             log,

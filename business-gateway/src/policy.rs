@@ -19,6 +19,7 @@ use crate::dispatch::service::Surroundings;
 use crate::store::apps::{self, Known};
 use crate::store::catalog::Catalog;
 use crate::store::file;
+use crate::store::revision::{self, Written};
 use crate::{accept, dispatch};
 
 /// One generation.
@@ -30,6 +31,8 @@ pub struct Policy {
     pub hop: HopKeys,
     /// Services and APIs.
     pub catalog: Catalog,
+    /// The catalog as it was written, and where it came from.
+    pub written: Written,
     /// What counts for credentials.
     pub credentials: app::Rules,
     /// Who issues tokens.
@@ -59,11 +62,28 @@ pub struct Policy {
 
 impl Load for Policy {
     fn load(dir: &Path, before: Option<&Self>) -> Result<Loaded<Self>, ConfigErrors> {
+        let known = before.map(|before| &before.written);
+        let loaded = Self::load_from(dir, before, |config, sources| revision::read(config, known, sources))?;
+        warn_of_changes_that_need_a_restart(before, &loaded.value);
+        Ok(loaded)
+    }
+}
+
+impl Policy {
+    /// The same with a catalog from elsewhere, such as one that is to be published.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the configuration or the catalog.
+    pub fn load_from(
+        dir: &Path,
+        before: Option<&Self>,
+        read: impl FnOnce(Option<&Document<Config>>, &mut Sources) -> Result<revision::Read, ConfigErrors>,
+    ) -> Result<Loaded<Self>, ConfigErrors> {
         let mut sources = Sources::new(dir);
         let mut errors = ConfigErrors::new();
         let written = sources.read(config::FILE).and_then(|file| parse::<Config>(&file));
         let written = errors.collect(written);
-        let catalog = errors.collect(file::read(&mut sources));
+        let (catalog, as_written) = errors.collect(read(written.as_ref(), &mut sources)).unzip();
 
         // A catalog is checked even when business.toml is wrong, so that one `check` shows everything.
         let defaults =
@@ -83,15 +103,13 @@ impl Load for Policy {
         let catalog = catalog.and_then(|catalog| {
             errors.collect(Catalog::compile(&catalog, surroundings, before.map(|before| &before.catalog)))
         });
-        let of_catalog = catalog.zip(apps).zip(issuers);
-        let of_catalog = of_catalog.map(|((catalog, apps), issuers)| OfCatalog { catalog, apps, issuers });
+        let of_catalog = catalog.zip(as_written).zip(apps).zip(issuers);
+        let of_catalog =
+            of_catalog.map(|(((catalog, written), apps), issuers)| OfCatalog { catalog, written, apps, issuers });
         let compiled =
             written.and_then(|written| errors.collect(compile(&written, of_catalog, flow, zone, &mut sources)));
         match compiled {
-            Some(policy) if errors.is_empty() => {
-                warn_of_changes_that_need_a_restart(before, &policy);
-                Ok(Loaded::new(policy, sources))
-            }
+            Some(policy) if errors.is_empty() => Ok(Loaded::new(policy, sources)),
             _ => Err(errors),
         }
     }
@@ -100,6 +118,7 @@ impl Load for Policy {
 /// What is compiled from the catalog.
 struct OfCatalog {
     catalog: Catalog,
+    written: Written,
     apps: Known,
     issuers: Issuers,
 }
@@ -129,12 +148,13 @@ fn compile(
     let (Some(credentials), Some(app_settings), Some(quota)) = (credentials, app_settings, quota) else {
         return Err(ConfigErrors::new());
     };
-    let OfCatalog { catalog, apps, issuers } = of_catalog;
+    let OfCatalog { catalog, written, apps, issuers } = of_catalog;
     check_replay(&catalog, &store)?;
     Ok(Policy {
         accept,
         hop,
         catalog,
+        written,
         credentials,
         issuers,
         flow,

@@ -20,6 +20,7 @@
 //! The `ETag` of an application is its version; a change with `If-Match` is refused when somebody else was first.
 
 mod body;
+pub(super) mod paths;
 
 use std::time::Duration;
 

@@ -14,6 +14,7 @@ use http::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::openapi::{Content, Operation, Path};
 use super::{Call, Resource, invalid};
 use crate::admit::traffic_group::Status;
 use crate::admit::traffic_group::shed::{ALL, Changed, Reach, ShedError};
@@ -53,6 +54,35 @@ struct RestoreBody {
 fn all() -> u8 {
     ALL
 }
+
+/// What is served here.
+pub(super) const PATHS: &[Path] = &[
+    Path {
+        path: "/groups",
+        allow: "GET, HEAD",
+        operations: &[Operation::get("Traffic groups and pools on this node", "`groups` and `pools`.")],
+    },
+    Path {
+        path: "/groups/shed",
+        allow: "POST",
+        operations: &[Operation::change(
+            "POST",
+            "Shuts a group off, on all nodes",
+            Content::Json("`group`, `for`, and why."),
+            "The group as it stands now.",
+        )],
+    },
+    Path {
+        path: "/groups/restore",
+        allow: "POST",
+        operations: &[Operation::change(
+            "POST",
+            "Lets a group through again",
+            Content::Json("`group`."),
+            "The group as it stands now.",
+        )],
+    },
+];
 
 fn methods(path: &str) -> Option<&'static str> {
     match path {

@@ -5,6 +5,7 @@
 //! | `/livez` | none | 200 while the process runs |
 //! | `/readyz` | none | 200 while it takes requests: a configuration is loaded and it does not drain; services have no say |
 //! | `/metrics` | `read` | Prometheus text |
+//! | `/openapi.json` | `read` | everything that is served here, as an OpenAPI document |
 //! | `/policy` | `read` | the generation, its services and their endpoints, its APIs, the last failed reload, as JSON |
 //!
 //! What can be changed is listed in [`RESOURCES`], one file each.
@@ -17,6 +18,8 @@ mod call;
 mod quota;
 mod groups;
 mod resource;
+pub mod openapi;
+pub mod catalog;
 mod apps;
 
 use std::convert::Infallible;
@@ -191,6 +194,7 @@ impl Admin {
             "in_flight": gateway.in_flight.count(),
             "listeners": self.ports.listeners,
             "admin": self.ports.admin,
+            "catalog": gateway.revisions.status(),
             "services": catalog.services.values().map(|service| describe(service)).collect::<Vec<_>>(),
             "apis": catalog.apis.iter().map(|api| json!({
                 "name": &*api.name,

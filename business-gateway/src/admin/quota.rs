@@ -5,12 +5,32 @@ use gatehouse_shared::clock::{self, parse_rfc3339};
 use gatehouse_shared::problem;
 use http::Method;
 
+use super::openapi::{Operation, Path};
 use super::{Call, Resource, Served, invalid};
 use crate::admit::quota::show::{Question, ShowError, show};
 use crate::store::apps::Lookup;
 
 /// This resource.
 pub(super) const RESOURCE: Resource = Resource { methods, role, serve };
+
+/// What is served here.
+pub(super) const PATHS: &[Path] = &[Path {
+    path: "/quota",
+    allow: "GET, HEAD",
+    operations: &[Operation {
+        query: &[
+            ("limit", "One limit; all that apply unless it says otherwise."),
+            ("api", "The API."),
+            ("app", "The application."),
+            ("user", "The user."),
+            ("client", "The address of the client."),
+            ("key", "What the limit's expression gives."),
+            ("plan", "The plan, where it is not the application's."),
+            ("at", "When, by RFC 3339; now unless it says otherwise."),
+        ],
+        ..Operation::get("How much of its quotas somebody has used", "Used, leased and left, by limit and window.")
+    }],
+}];
 
 fn methods(path: &str) -> Option<&'static str> {
     (path == "/quota").then_some("GET, HEAD")

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use gatehouse_shared::admin::{Answer, Role};
 use http::Method;
 
-use super::Call;
+use super::{Call, catalog, openapi};
 
 /// What a resource answers; an `Err` is a refusal.
 pub type Served<'a> = Pin<Box<dyn Future<Output = Result<Answer, Answer>> + Send + 'a>>;
@@ -28,4 +28,5 @@ impl fmt::Debug for Resource {
 }
 
 /// Every resource.
-pub const RESOURCES: &[Resource] = &[super::apps::RESOURCE, super::quota::RESOURCE, super::groups::RESOURCE];
+pub const RESOURCES: &[Resource] =
+    &[openapi::RESOURCE, catalog::RESOURCE, super::apps::RESOURCE, super::quota::RESOURCE, super::groups::RESOURCE];

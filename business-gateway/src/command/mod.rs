@@ -10,6 +10,8 @@ mod quota;
 mod group;
 mod reference;
 mod call;
+mod api;
+mod catalog;
 mod app;
 
 use std::error::Error;
@@ -37,6 +39,10 @@ pub enum Command {
     /// Manage the tokens of the admin listener
     #[command(subcommand)]
     Token(token::Command),
+    /// Look at objects of the catalog and change them: APIs, services and what else there is
+    Api(api::Arguments),
+    /// The whole catalog and its revisions
+    Catalog(catalog::Arguments),
     /// Print a signed call as a curl command
     Sign(Box<sign::Arguments>),
     /// Show how much of their quotas callers have used
@@ -69,6 +75,8 @@ impl Command {
             Self::Schema(arguments) => schema::run(&arguments),
             Self::Flow(command) => flow::run(&command),
             Self::Token(command) => token::run(&command),
+            Self::Api(arguments) => api::run(&arguments),
+            Self::Catalog(arguments) => catalog::run(&arguments),
             Self::Sign(arguments) => sign::run(&arguments),
             Self::Quota(command) => quota::run(&command),
             Self::App(arguments) => app::run(&arguments),

@@ -98,6 +98,7 @@ fn serve(live: &Arc<Live<Policy>>) -> Result<(), RunError> {
         tokio::spawn(Admin::new(Arc::clone(&gateway), tokens, ports.clone()).run(admin));
         tokio::spawn(upkeep::run(Arc::clone(&gateway)));
         tokio::spawn(heartbeat::run(Arc::clone(&gateway)));
+        tokio::spawn(Arc::clone(&gateway.revisions).run());
         let refilling = tokio::spawn(refill::run(Arc::clone(&gateway)));
         tokio::spawn(Arc::clone(&gateway.apps).run());
         tokio::spawn(shed::follow(Arc::clone(&gateway)));

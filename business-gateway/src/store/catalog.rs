@@ -1,5 +1,8 @@
 //! Services and APIs: as written in `catalog.toml`, and as one cross-checked, immutable value.
 
+pub mod objects;
+pub mod difference;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
@@ -237,10 +240,16 @@ impl At<'_> {
     }
 }
 
-/// Names appear in logs, metric labels and commands.
-pub fn check_name(name: &str, at: &At<'_>, errors: &mut ConfigErrors) {
+/// Whether a text is fit for a name: names appear in logs, metric labels, commands and the names of files.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
     let is_plain = |character: char| character.is_ascii_alphanumeric() || "._-".contains(character);
-    if name.is_empty() || name.len() > 64 || !name.chars().all(is_plain) {
+    !name.is_empty() && name.len() <= 64 && name.chars().all(is_plain)
+}
+
+/// Refuses what is not fit for a name.
+pub fn check_name(name: &str, at: &At<'_>, errors: &mut ConfigErrors) {
+    if !is_name(name) {
         errors.push(at.error(
             "name",
             format!("{name:?} is not a name"),

@@ -4,10 +4,12 @@
 //! - [`heartbeat`]: which nodes share the store
 //! - [`catalog`]: services and APIs, cross-checked, as one immutable value
 //! - [`mod@file`]: the catalog in files beside `business.toml`
+//! - [`revision`]: the catalog as it was written, its revisions in Redis, and how it changes
 
 pub mod apps;
 pub mod heartbeat;
 pub mod catalog;
 pub mod file;
+pub mod revision;
 
 pub use gatehouse_store::Config;

@@ -17,6 +17,8 @@ mod drain;
 #[cfg(test)]
 mod fleet;
 #[cfg(test)]
+mod catalog;
+#[cfg(test)]
 mod flow_rules;
 #[cfg(test)]
 mod hop;

@@ -1,8 +1,11 @@
-//! One TOML file into a typed value with positions, or into everything that is wrong with it.
+//! One TOML file, several that are read as one, or a JSON document, into a typed value with positions, or into everything that
+//! is wrong with it.
 //!
 //! Serde stops at the first error. So that an operator sees all of them at once, the offending item is taken out and the
 //! rest is read again, until nothing is left to complain about. Every item carries a number where the parser keeps its
 //! span, so an error always names exactly one item, whatever its place in the text.
+
+mod json;
 
 use std::collections::{HashMap, HashSet};
 
@@ -33,20 +36,48 @@ pub struct Document<T> {
 /// # Errors
 /// All syntax errors, or else all unknown keys, wrong types, bad values and missing keys, each with its position.
 pub fn parse<T: DeserializeOwned>(file: &SourceFile) -> Result<Document<T>, ConfigErrors> {
-    let (tree, syntax) = DeTable::parse_recoverable(&file.text);
-    let lines = Lines::new(&file.text);
-    if !syntax.is_empty() {
-        return Err(syntax_errors(file, &lines, &syntax));
+    parse_all(std::slice::from_ref(file))
+}
+
+/// Reads several TOML files as one: an array at the top level that more than one of them has, such as `[[api]]`, holds the
+/// elements of all of them, in the order of the files.
+///
+/// # Errors
+/// As [`parse`], each with its file; and keys at the top level that two files have and that are no arrays.
+pub fn parse_all<T: DeserializeOwned>(files: &[SourceFile]) -> Result<Document<T>, ConfigErrors> {
+    let mut errors = ConfigErrors::new();
+    let mut trees = Vec::with_capacity(files.len());
+    let lines: Vec<Lines<'_>> = files.iter().map(|file| Lines::new(&file.text)).collect();
+    for (file, lines) in files.iter().zip(&lines) {
+        let (tree, syntax) = DeTable::parse_recoverable(&file.text);
+        errors.extend(syntax_errors(file, lines, &syntax));
+        trees.push(tree);
     }
-    let mut items = Items::default();
-    let tree = items.number_table(tree, "");
-    let mut positions = Positions { file: file.name(), places: HashMap::new() };
-    for item in items.list.iter().filter(|item| !item.is_key) {
-        positions.places.insert(item.path.clone(), lines.place(item.offset));
-    }
-    let reading =
-        Reading { items, lines, positions, errors: ConfigErrors::new(), gone: HashSet::new(), guesses: HashMap::new() };
+    errors.into_result(())?;
+    let names = files.iter().map(SourceFile::name).collect();
+    let (tree, items, clashes) = number_files(trees);
+    let reading = Reading::new(items, lines, names);
+    let errors = clashes.iter().fold(ConfigErrors::new(), |mut errors, clash| {
+        errors.push(reading.clash(clash));
+        errors
+    });
+    errors.into_result(())?;
     reading.read(tree)
+}
+
+/// Reads a JSON document into its type. A finding's position is the path of the item, such as `api[2].path`, behind `name` and
+/// a colon, or alone where `name` is empty. Keys whose value is `null` count as not written.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_json<T: DeserializeOwned>(name: &str, value: &serde_json::Value) -> Result<Document<T>, ConfigErrors> {
+    let serde_json::Value::Object(fields) = value else {
+        return Err(ConfigError::about_file(name, "the document is not an object").into());
+    };
+    let numbers = json::numbers(fields);
+    let tree = json::table(fields, &mut numbers.iter());
+    let (tree, items, _none) = number_files(vec![Spanned::new(0..0, tree)]);
+    Reading::new(items, Vec::new(), vec![name.to_owned()]).read(tree)
 }
 
 fn syntax_errors(file: &SourceFile, lines: &Lines<'_>, errors: &[toml::de::Error]) -> ConfigErrors {
@@ -60,25 +91,41 @@ fn syntax_errors(file: &SourceFile, lines: &Lines<'_>, errors: &[toml::de::Error
     findings
 }
 
-/// Where the items of a file were written, by path: `process.threads`, `route[2].cluster`.
+/// Where the items of a document were written, by path: `process.threads`, `route[2].cluster`.
 #[derive(Clone, Debug, Default)]
 pub struct Positions {
-    file: String,
-    places: HashMap<String, (usize, usize)>,
+    files: Vec<String>,
+    places: HashMap<String, Place>,
+    /// Whether the document has no lines, so that a path is all that can be said of a place.
+    is_json: bool,
+}
+
+/// Where an item was written.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    file: usize,
+    line: usize,
+    column: usize,
 }
 
 impl Positions {
     /// A finding about the item at `path`; when the file does not spell it out, about the nearest table around it.
     #[must_use]
     pub fn error(&self, path: &str, message: impl Into<String>, remedy: Option<String>) -> ConfigError {
-        let (line, column) = self.place(path);
-        ConfigError { file: self.file.clone(), line, column, message: message.into(), remedy }
+        let place = self.nearest(path);
+        self.finding(path, place, message.into(), remedy)
     }
 
-    /// The file, relative to the configuration directory.
+    /// The file, relative to the configuration directory; of several the first.
     #[must_use]
     pub fn file(&self) -> &str {
-        &self.file
+        self.files.first().map_or("", String::as_str)
+    }
+
+    /// The file that the item at `path` stands in.
+    #[must_use]
+    pub fn file_of(&self, path: &str) -> &str {
+        self.files.get(self.nearest(path).file).map_or("", String::as_str)
     }
 
     /// Whether the file spells out the item at `path`.
@@ -90,6 +137,11 @@ impl Positions {
     /// Line and column (in characters) of the item at `path`, or else of the nearest table around it; both from 1.
     #[must_use]
     pub fn place(&self, path: &str) -> (usize, usize) {
+        let Place { line, column, .. } = self.nearest(path);
+        (line, column)
+    }
+
+    fn nearest(&self, path: &str) -> Place {
         let mut path = path;
         loop {
             if let Some(place) = self.places.get(path) {
@@ -97,9 +149,23 @@ impl Positions {
             }
             match path.rfind(['.', '[']).and_then(|end| path.get(..end)) {
                 Some(parent) => path = parent,
-                None => return (1, 1),
+                None => return Place { file: 0, line: 1, column: 1 },
             }
         }
+    }
+
+    fn finding(&self, path: &str, place: Place, message: String, remedy: Option<String>) -> ConfigError {
+        let Place { file, line, column } = place;
+        let file = self.files.get(file).cloned().unwrap_or_default();
+        if !self.is_json {
+            return ConfigError { file, line, column, message, remedy };
+        }
+        let file = match (file.is_empty(), path.is_empty()) {
+            (_, true) => file,
+            (true, false) => path.to_owned(),
+            (false, false) => format!("{file}:{path}"),
+        };
+        ConfigError { file, line: 0, column: 0, message, remedy }
     }
 }
 
@@ -127,6 +193,7 @@ impl<'t> Lines<'t> {
 /// A key or value of the file.
 struct Item {
     path: String,
+    file: usize,
     offset: usize,
     is_key: bool,
 }
@@ -135,24 +202,55 @@ struct Item {
 #[derive(Default)]
 struct Items {
     list: Vec<Item>,
+    /// The file whose items are being added.
+    file: usize,
+}
+
+/// A key at the top level that a file before has, too.
+struct Clash {
+    key: String,
+    file: usize,
+    offset: usize,
+}
+
+/// One tree out of those of several files.
+fn number_files(trees: Vec<Spanned<DeTable<'_>>>) -> (Spanned<DeTable<'_>>, Items, Vec<Clash>) {
+    let (mut items, mut clashes) = (Items::default(), Vec::new());
+    let root = items.add("", trees.first().map_or(0, |tree| tree.span().start), false);
+    let mut merged = DeTable::new();
+    for (file, tree) in trees.into_iter().enumerate() {
+        items.file = file;
+        for (key, value) in tree.into_inner() {
+            let path = key.get_ref().to_string();
+            let offset = key.span().start;
+            match (merged.get_mut(&*path).map(Spanned::get_mut), (value.span(), value.into_inner())) {
+                (None, (span, value)) => {
+                    let key = Spanned::new(items.add(&path, offset, true), key.into_inner());
+                    merged.insert(key, items.number_value(Spanned::new(span, value), &path));
+                }
+                (Some(DeValue::Array(known)), (_, DeValue::Array(more))) => {
+                    for value in more {
+                        known.push(items.number_value(value, &format!("{path}[{}]", known.len())));
+                    }
+                }
+                _ => clashes.push(Clash { key: path, file, offset }),
+            }
+        }
+    }
+    (Spanned::new(root, merged), items, clashes)
 }
 
 impl Items {
     fn add(&mut self, path: &str, offset: usize, is_key: bool) -> std::ops::Range<usize> {
         let number = self.list.len();
-        self.list.push(Item { path: path.to_owned(), offset, is_key });
+        self.list.push(Item { path: path.to_owned(), file: self.file, offset, is_key });
         number..number
-    }
-
-    fn number_table<'t>(&mut self, table: Spanned<DeTable<'t>>, path: &str) -> Spanned<DeTable<'t>> {
-        let span = self.add(path, table.span().start, false);
-        Spanned::new(span, self.number_entries(table.into_inner(), path))
     }
 
     fn number_entries<'t>(&mut self, table: DeTable<'t>, path: &str) -> DeTable<'t> {
         let mut numbered = DeTable::new();
         for (key, value) in table {
-            let path = if path.is_empty() { key.get_ref().to_string() } else { format!("{path}.{}", key.get_ref()) };
+            let path = format!("{path}.{}", key.get_ref());
             let key = Spanned::new(self.add(&path, key.span().start, true), key.into_inner());
             let value = self.number_value(value, &path);
             numbered.insert(key, value);
@@ -191,7 +289,8 @@ struct Guess {
 /// The state of reading one file again and again.
 struct Reading<'t> {
     items: Items,
-    lines: Lines<'t>,
+    /// Of each file; none for JSON.
+    lines: Vec<Lines<'t>>,
     positions: Positions,
     errors: ConfigErrors,
     /// Keys taken out, by number of their table, and tables in which something is not as written.
@@ -200,6 +299,20 @@ struct Reading<'t> {
 }
 
 impl<'t> Reading<'t> {
+    fn new(items: Items, lines: Vec<Lines<'t>>, files: Vec<String>) -> Self {
+        let mut positions = Positions { files, places: HashMap::new(), is_json: lines.is_empty() };
+        for item in items.list.iter().filter(|item| !item.is_key) {
+            positions.places.insert(item.path.clone(), place(&lines, item.file, item.offset));
+        }
+        Self { items, lines, positions, errors: ConfigErrors::new(), gone: HashSet::new(), guesses: HashMap::new() }
+    }
+
+    fn clash(&self, clash: &Clash) -> ConfigError {
+        let message = format!("{:?} is in {} already", clash.key, self.positions.file_of(&clash.key));
+        let place = place(&self.lines, clash.file, clash.offset);
+        self.positions.finding(&clash.key, place, message, Some("only lists can be in several files".to_owned()))
+    }
+
     fn read<T: DeserializeOwned>(mut self, mut tree: Spanned<DeTable<'t>>) -> Result<Document<T>, ConfigErrors> {
         for _ in 0..MAX_READINGS {
             let error = match T::deserialize(toml::Deserializer::from(tree.clone())) {
@@ -212,7 +325,7 @@ impl<'t> Reading<'t> {
             }
         }
         if self.errors.is_empty() {
-            self.errors.push(ConfigError::about_file(self.positions.file.clone(), "the file cannot be understood"));
+            self.errors.push(ConfigError::about_file(self.positions.file(), "the file cannot be understood"));
         }
         Err(self.errors)
     }
@@ -242,9 +355,10 @@ impl<'t> Reading<'t> {
     }
 
     fn report(&mut self, number: usize, message: String, remedy: Option<String>) {
-        let offset = self.items.list.get(number).map_or(0, |item| item.offset);
-        let (line, column) = self.lines.place(offset);
-        self.errors.push(ConfigError { file: self.positions.file.clone(), line, column, message, remedy });
+        let item = self.items.list.get(number);
+        let (path, file, offset) = item.map_or(("", 0, 0), |item| (item.path.as_str(), item.file, item.offset));
+        let place = place(&self.lines, file, offset);
+        self.errors.push(self.positions.finding(path, place, message, remedy));
     }
 
     /// Puts the next guess in place of a missing key; takes the table out when there is none left.
@@ -271,6 +385,11 @@ impl<'t> Reading<'t> {
             None => false,
         }
     }
+}
+
+fn place(lines: &[Lines<'_>], file: usize, offset: usize) -> Place {
+    let (line, column) = lines.get(file).map_or((0, 0), |lines| lines.place(offset));
+    Place { file, line, column }
 }
 
 fn find_table<'a, 't>(tree: &'a mut Spanned<DeTable<'t>>, number: usize) -> Option<&'a mut DeTable<'t>> {

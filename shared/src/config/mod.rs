@@ -12,7 +12,7 @@ mod source;
 mod suggest;
 mod unit;
 
-pub use document::{Document, Positions, parse};
+pub use document::{Document, Positions, parse, parse_all, parse_json};
 pub use error::{ConfigError, ConfigErrors};
 pub use reference::reference_markdown;
 pub use secret::{Secret, SecretSource};

@@ -78,6 +78,7 @@ impl Site {
             async move { server.run(listener).await }
         });
         tokio::spawn(upkeep::run(Arc::clone(&gateway)));
+        tokio::spawn(Arc::clone(&gateway.revisions).run());
         tokio::spawn(refill::run(Arc::clone(&gateway)));
         tokio::spawn(Arc::clone(&gateway.apps).run());
         Self { dir, gateway, server, address, log }

@@ -216,3 +216,68 @@ proptest::proptest! {
         }
     }
 }
+
+fn files(texts: &[(&str, &str)]) -> Vec<SourceFile> {
+    texts.iter().map(|(path, text)| SourceFile { path: path.into(), text: (*text).to_owned() }).collect()
+}
+
+#[test]
+fn several_files_are_one_and_every_place_names_its_own() {
+    let more = "\n[[route]]\npath_prefix = \"/more\"\ncluster = \"more\"\n";
+    let document = parse_all::<Config>(&files(&[("edge.toml", GOOD), ("more.toml", more)])).unwrap();
+    assert_eq!(document.value.route.len(), 3);
+    let error = document.positions.error("route[2].cluster", "x", None);
+    assert_eq!(error.to_string(), "more.toml:4:11: x");
+    assert_eq!(document.positions.file_of("route[2].strategy"), "more.toml");
+    assert_eq!(document.positions.file_of("route[1]"), "edge.toml");
+}
+
+#[test]
+fn what_is_wrong_in_several_files_is_told_of_all() {
+    let broken =
+        [("edge.toml", GOOD), ("a.toml", "[[route]]\npath_prefix = 1\n"), ("b.toml", "route = [{ colour = 1 }]\n")];
+    let errors = parse_all::<Config>(&files(&broken)).unwrap_err().to_string();
+    for expected in [
+        "a.toml:1:1: missing key \"cluster\" in [route]",
+        "a.toml:2:15: \"route[2].path_prefix\" must be a string, not 1",
+        "b.toml:1:12: unknown key \"colour\" in [route]",
+    ] {
+        assert!(errors.contains(expected), "{errors}");
+    }
+    let syntax = [("edge.toml", "[process"), ("a.toml", "x = ")];
+    let errors = parse_all::<Config>(&files(&syntax)).unwrap_err().to_string();
+    assert!(errors.contains("edge.toml:1:9") && errors.contains("a.toml:1:5"), "{errors}");
+    let twice =
+        [("edge.toml", GOOD), ("a.toml", "[[route]]\npath_prefix = \"/\"\ncluster = \"x\"\n[process]\nnode = \"e\"\n")];
+    let errors = parse_all::<Config>(&files(&twice)).unwrap_err().to_string();
+    assert_eq!(errors, "a.toml:4:2: \"process\" is in edge.toml already (only lists can be in several files)");
+}
+
+#[test]
+fn a_json_document_is_read_alike_and_its_places_are_paths() {
+    let good = serde_json::json!({
+        "process": { "node": "edge-1", "threads": 2, "admin": "127.0.0.1:9180", "listener": null },
+        "route": [{ "path_prefix": "/", "cluster": "business" }],
+    });
+    let mut good = good;
+    good["route"][0]["strategy"] = serde_json::Value::Null;
+    let document = parse_json::<Config>("edge.json", &good).unwrap();
+    assert_eq!(document.value.route[0].path_prefix, "/");
+    assert_eq!(document.positions.error("route[0].strategy", "x", None).to_string(), "edge.json:route[0].strategy: x");
+    good["process"]["threads"] = "two".into();
+    good["route"][0]["colour"] = 1.into();
+    good["accept"] = serde_json::json!({ "head_max": 5.5, "head_timeout": ["1s", null, 1e300, -3] });
+    let errors = parse_json::<Config>("", &good).unwrap_err().to_string();
+    for expected in [
+        "process.threads: \"process.threads\" must be a whole number that is not negative, not \"two\"",
+        "route[0].colour: unknown key \"colour\" in [route]",
+        "accept.head_max: \"accept.head_max\" must be",
+        "accept.head_timeout: \"accept.head_timeout\" must be",
+    ] {
+        assert!(errors.contains(expected), "{errors}");
+    }
+    assert_eq!(
+        parse_json::<Config>("x", &serde_json::json!([])).unwrap_err().to_string(),
+        "x: the document is not an object"
+    );
+}

@@ -85,6 +85,9 @@ catalogue! {
         ADMIN_OBJECT_READ_ONLY = "admin_object_read_only", 409, "Object comes from a file",
             "The object stands in a file that people edit, so the API does not change it.",
             "Edit the file.";
+        CATALOG_CONFLICT = "catalog_conflict", 409, "Catalog in conflict",
+            "Redis and this node do not agree on the catalog, so that nothing can be published here; `detail` says why.",
+            "See `/catalog/status`; `catalog publish --force-revision` brings back what Redis has lost.";
         ADMIN_REVISION_REQUIRED = "admin_revision_required", 428, "Revision required",
             "A change of something that exists needs the revision it is based on.",
             "Read it first and send its `ETag` as `If-Match`.";

@@ -3,17 +3,25 @@
 use super::{Key, KeyError, Owner, part};
 
 impl Key {
-    /// The current revision of the catalog. String. Lives for ever; written by the API and commands, read by nodes.
+    /// The current revision of the catalog. String. Lives for ever; written by the API and commands, read by nodes. It shares
+    /// its place in a Cluster with its log and all revisions, so that one script changes them together.
     #[must_use]
     pub fn catalog() -> Self {
-        Self::fixed(Owner::Business, "catalog")
+        Self::fixed(Owner::Business, "{catalog}")
     }
 
-    /// One revision of the catalog. String: document and HMAC. Lives as long as it is among the last N; written by the API
-    /// and commands, read by nodes.
+    /// One revision of the catalog. Hash: head, document, key and MAC. Lives as long as it is among the last N; written by the
+    /// API and commands, read by nodes.
     #[must_use]
     pub fn catalog_revision(revision: u64) -> Self {
-        Self::fixed(Owner::Business, &format!("catalog:{revision}"))
+        Self::fixed(Owner::Business, &format!("{{catalog}}:{revision}"))
+    }
+
+    /// Which revisions of the catalog are kept. Sorted set: revision → itself. Lives for ever; written with
+    /// [`Key::catalog`], read by the API and commands.
+    #[must_use]
+    pub fn catalog_log() -> Self {
+        Self::fixed(Owner::Business, "{catalog}:log")
     }
 
     /// An application. Hash: sealed record, version. Lives for ever; written by the API and commands, read by nodes.

@@ -7,8 +7,9 @@
 //! | `gh:e:limit:{NAME}:WINDOW` | hash: `KEY@PROCESS` → count, `KEY` → sum | two windows | edge |
 //! | `gh:e:cut` | hash: route → record | a day after its end | edge |
 //! | `gh:e:nodes` | sorted set: node → heartbeat | for ever | edge |
-//! | `gh:b:catalog` | string: current revision | for ever | business |
-//! | `gh:b:catalog:REV` | string: document and HMAC | the last N revisions | business |
+//! | `gh:b:{catalog}` | string: current revision | for ever | business |
+//! | `gh:b:{catalog}:REV` | hash: head, document, key, HMAC | the last N revisions | business |
+//! | `gh:b:{catalog}:log` | sorted set: revisions kept | for ever | business |
 //! | `gh:b:app:{KEY}` | hash: sealed record, version | for ever | business |
 //! | `gh:b:apps` | sorted set: all app keys | for ever | business |
 //! | `gh:b:session:{APP}:ID` | hash: sealed record, version | until it ends | business |

@@ -8,8 +8,9 @@ fn every_key() -> Vec<(Key, &'static str)> {
         (Key::block_log(), "gh:e:{block}:log"),
         (Key::limit("per-client", 28_333).unwrap(), "gh:e:limit:{per-client}:28333"),
         (Key::edge_nodes(), "gh:e:nodes"),
-        (Key::catalog(), "gh:b:catalog"),
-        (Key::catalog_revision(7), "gh:b:catalog:7"),
+        (Key::catalog(), "gh:b:{catalog}"),
+        (Key::catalog_revision(7), "gh:b:{catalog}:7"),
+        (Key::catalog_log(), "gh:b:{catalog}:log"),
         (Key::app("shop").unwrap(), "gh:b:app:{shop}"),
         (Key::app_index(), "gh:b:apps"),
         (Key::session("shop", "9f86").unwrap(), "gh:b:session:{shop}:9f86"),
@@ -41,7 +42,8 @@ fn windows_of_one_counter_share_their_place() {
     let quota = |window| Key::quota("daily", "shop", window).unwrap();
     assert_eq!(quota(1).hash_tag(), quota(2).hash_tag());
     assert_eq!(quota(1).hash_tag(), "daily:shop");
-    assert_eq!(Key::catalog().hash_tag(), "gh:b:catalog");
+    assert_eq!(Key::catalog().hash_tag(), "catalog");
+    assert_eq!(Key::catalog_revision(7).hash_tag(), Key::catalog_log().hash_tag());
 }
 
 #[test]
