@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
-.PHONY: run test check docs bench fuzz build install
+.PHONY: run test check docs bench crs fuzz build install
 
 # Both gates and two sample services on this machine; prints what to try. Ctrl-C stops it.
 run:
@@ -30,6 +30,12 @@ bench:
 	@deploy/local/install bench
 	cargo build --release --workspace --bins
 	@$(or $(CARGO_TARGET_DIR),target)/release/bench
+
+# The OWASP Core Rule Set: its regression suite (where GATEHOUSE_TEST_DATA has it), Debian's package, and verdicts beside those of
+# nginx with ModSecurity 3.
+crs:
+	@deploy/local/install crs
+	cargo test -p gatehouse-waf --test crs -- --nocapture
 
 # Searches for inputs that break a parser or a rule, FUZZ_SECONDS (600) a target; FUZZ_ONLY=name,... chooses targets.
 fuzz: install

@@ -9,6 +9,8 @@ use gatehouse_shared::telemetry::access_log;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::admit::app;
+use crate::admit::flow_rule;
 use crate::admit::quota;
 use crate::{accept, dispatch, store};
 
@@ -27,9 +29,15 @@ pub struct Config {
     pub accept: accept::Config,
     /// `[hop]`: how a request proves that it came through the edge.
     pub hop: Hop,
+    /// `[credentials]`: what counts for the credentials of every call.
+    #[serde(default)]
+    pub credentials: app::Config,
     /// `[upstream]`: connections to services, where a service does not say otherwise.
     #[serde(default)]
     pub upstream: dispatch::Config,
+    /// `[flow]`: what bounds expressions and scripts.
+    #[serde(default)]
+    pub flow: flow_rule::BoundsConfig,
     /// `[quota]`: what all limits on calls have in common.
     #[serde(default)]
     pub quota: quota::Config,

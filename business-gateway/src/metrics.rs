@@ -15,14 +15,19 @@ use gatehouse_shared::telemetry::metrics::{
     Catalogue, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, MetricError, SECONDS,
     access_log, mirror, process, reload,
 };
+use gatehouse_store::Fleet;
 
 use crate::accept::connection::End;
+use crate::admit::app::Identity;
+use crate::admit::app::metrics::CredentialMetrics;
 use crate::admit::quota::Quotas;
 use crate::admit::quota::metrics::QuotaMetrics;
+use crate::admit::traffic_group::metrics::TrafficMetrics;
 use crate::dispatch::service::Service;
 use crate::policy::Policy;
 use crate::store::apps::Apps;
 use crate::store::apps::metrics::AppMetrics;
+use crate::store::catalog::Catalog;
 
 /// The metrics of this process.
 pub struct Metrics {
@@ -38,6 +43,8 @@ pub struct Metrics {
     /// Connections closed at once because as many as allowed were open.
     pub connections_refused: IntCounter,
     connections_timed_out: IntCounterVec,
+    /// Traffic groups and pools.
+    pub traffic: Arc<TrafficMetrics>,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -96,6 +103,7 @@ impl Metrics {
                 "Connections closed because the edge was too slow.",
                 &[("timeout", "`head` or `write`")],
             )?,
+            traffic: Arc::new(TrafficMetrics::new(&catalogue)?),
             catalogue,
         };
         Ok(metrics)
@@ -105,17 +113,39 @@ impl Metrics {
     ///
     /// # Errors
     /// When two metrics have the same name, which is a mistake in the code.
-    pub fn watch(&self, live: &Arc<Live<Policy>>, log: &LineWriter, in_flight: &InFlight) -> Result<(), MetricError> {
+    pub fn watch(
+        &self,
+        live: &Arc<Live<Policy>>,
+        log: &LineWriter,
+        in_flight: &InFlight,
+        fleet: &Arc<Fleet>,
+    ) -> Result<(), MetricError> {
         self.declare_standard(live, log)?;
         let requests = self.in_flight_gauge()?;
         let services = ServiceMetrics::new(&self.catalogue)?;
+        let rules = RuleMetrics::new(&self.catalogue)?;
         let (live, in_flight) = (Arc::clone(live), in_flight.clone());
+        let (traffic, fleet) = (Arc::clone(&self.traffic), Arc::clone(fleet));
         self.catalogue.on_render(move || {
             requests.set(whole(in_flight.count()));
-            for service in live.current().value.catalog.services.values() {
+            let generation = live.current();
+            for service in generation.value.catalog.services.values() {
                 services.refresh(service);
             }
+            rules.refresh(&generation.value.catalog);
+            traffic.refresh(&generation.value.catalog.traffic, fleet.live_nodes());
         });
+        Ok(())
+    }
+
+    /// Adds what mirrors the credentials of calls.
+    ///
+    /// # Errors
+    /// When two metrics have the same name, which is a mistake in the code.
+    pub fn watch_credentials(&self, identity: &Arc<Identity>, live: &Arc<Live<Policy>>) -> Result<(), MetricError> {
+        let metrics = CredentialMetrics::new(&self.catalogue)?;
+        let (identity, live) = (Arc::clone(identity), Arc::clone(live));
+        self.catalogue.on_render(move || metrics.refresh(&identity, &live.current().value.issuers));
         Ok(())
     }
 
@@ -165,6 +195,8 @@ impl Metrics {
         metrics.declare_standard(live, log)?;
         metrics.in_flight_gauge()?;
         ServiceMetrics::new(&metrics.catalogue)?;
+        CredentialMetrics::new(&metrics.catalogue)?;
+        RuleMetrics::new(&metrics.catalogue)?;
         QuotaMetrics::new(&metrics.catalogue)?;
         AppMetrics::new(&metrics.catalogue)?;
         Ok(metrics.catalogue.reference_markdown("Business tier"))
@@ -233,6 +265,43 @@ impl ApiMetrics {
         if !upstream.is_zero() {
             self.upstream_seconds.observe(upstream.as_secs_f64());
         }
+    }
+}
+
+/// The metrics that mirror what flow rules and permissions count.
+struct RuleMetrics {
+    judged: IntCounterVec,
+    unknown_packages: IntCounter,
+}
+
+impl RuleMetrics {
+    fn new(catalogue: &Catalogue) -> Result<Self, MetricError> {
+        Ok(Self {
+            judged: catalogue.counters(
+                "gatehouse_business_flow_rule_calls_total",
+                "Calls by what became of them by a flow rule.",
+                &[
+                    ("rule", "name of the rule"),
+                    (
+                        "outcome",
+                        "`pass`, `deny`, `charge`, `change`, `observed` (it would have acted), `failed` or `cut`",
+                    ),
+                ],
+            )?,
+            unknown_packages: catalogue.counter(
+                "gatehouse_business_unknown_packages_total",
+                "Packages that refused applications name and the catalog does not have.",
+            )?,
+        })
+    }
+
+    fn refresh(&self, catalog: &Catalog) {
+        for rule in catalog.flow_rules.iter() {
+            for (outcome, count) in rule.counters.all() {
+                mirror(&self.judged.with_label_values(&[&rule.name, outcome]), count);
+            }
+        }
+        mirror(&self.unknown_packages, catalog.packages.counters().unknown());
     }
 }
 

@@ -22,8 +22,12 @@ use crate::accept::body::Upload;
 use crate::accept::caught::caught;
 use crate::accept::connection::Connection;
 use crate::accept::hop;
-use crate::admit::api;
+use crate::admit::app::{self, Identity};
+use crate::admit::flow_rule::{Facts, judge};
 use crate::admit::quota::{self, Quotas};
+use crate::admit::traffic_group::shed::Keeper;
+use crate::admit::traffic_group::{self, Who};
+use crate::admit::{api, permission};
 use crate::dispatch;
 use crate::dispatch::plan::Plan;
 use crate::dispatch::request::{Notes, rewrite};
@@ -55,8 +59,12 @@ pub struct Gateway {
     pub apps: Arc<Apps>,
     /// The nodes that share it.
     pub fleet: Arc<Fleet>,
+    /// What the process keeps of who calls.
+    pub identity: Arc<Identity>,
     /// What is left of quotas.
     pub quotas: Arc<Quotas>,
+    /// The traffic groups that are shut off.
+    pub sheds: Keeper,
     /// What operators change is written down here before they hear that it is done.
     pub audit: AuditLog,
     /// The phase of the process.
@@ -98,8 +106,11 @@ impl Gateway {
         };
         let quotas = Quotas::new(accounts, Arc::clone(&fleet), Clock::System);
         let apps = Arc::new(Apps::open(Arc::clone(&live), store.as_ref()).map_err(StartError::Apps)?);
-        metrics.watch(&live, &log, &in_flight)?;
+        let identity = Arc::new(Identity::new(store.clone()));
+        let sheds = Keeper::open(store.clone(), state_dir, &node).map_err(StartError::Sheds)?;
+        metrics.watch(&live, &log, &in_flight, &fleet)?;
         metrics.watch_apps(&apps)?;
+        metrics.watch_credentials(&identity, &live)?;
         metrics.watch_quotas(&live, &quotas)?;
         let without_api = metrics.of_api("");
         let shutdown = Shutdown::new();
@@ -112,7 +123,9 @@ impl Gateway {
             store,
             apps,
             fleet,
+            identity,
             quotas,
+            sheds,
             audit,
             shutdown,
             in_flight,
@@ -136,6 +149,9 @@ pub enum StartError {
     /// The addresses or certificates of the store cannot be used.
     #[error("no store: {0}")]
     Store(String),
+    /// What is kept of groups that are shut off cannot be read.
+    #[error("no list of groups that are shut off")]
+    Sheds(#[source] io::Error),
     /// The audit log cannot be opened.
     #[error("no audit log")]
     Audit(#[source] io::Error),
@@ -162,6 +178,7 @@ pub async fn answer(
     let mut answer = match outcome {
         Ok(answer) => answer,
         Err(failure) => {
+            let failure = failure.of(record.caller.as_ref());
             let envelope = record.api.as_ref().map_or_else(Envelope::default, |api| api.envelope);
             let answer = failure.answer(record.request_id().as_str(), envelope);
             record.failed(failure);
@@ -189,7 +206,8 @@ async fn run(
     let (mut parts, body) = request.into_parts();
 
     // accept: it came through the edge, and its body is bounded.
-    let hop = match hop::check(&policy.hop, &parts, record.unix_ms()) {
+    let unix_ms = record.unix_ms();
+    let hop = match hop::check(&policy.hop, &parts, unix_ms) {
         Ok(hop) => hop,
         Err(refusal) => {
             record.is_stray(parts.uri.path());
@@ -198,6 +216,7 @@ async fn run(
     };
     let authority = hop::authority(&parts).to_owned();
     let deadline = record.began + hop.left;
+    let now_s = record.unix_ms() / 1000;
     let hop = &*record.hop.insert(hop);
     let mut upload = Upload::new(body, parts.version, &policy.accept.body)?;
     record.upload = upload.progress();
@@ -209,21 +228,63 @@ async fn run(
         until(deadline, upload.wait_for_first_piece()).await??;
     }
 
-    // admit: somebody has calls left.
-    let subject = quota::Subject::of(&api, record.caller.as_ref(), hop.client.ip(), &parts);
-    record.quota.charge(&gateway.quotas, &policy.quota, &api.limits, &[], &subject).await?;
+    // admit: somebody calls it who can prove it.
+    let gate = app::Gate {
+        apps: &gateway.apps,
+        identity: &gateway.identity,
+        rules: &policy.credentials,
+        issuers: &policy.issuers,
+    };
+    let mut call = app::Call {
+        api: &api,
+        hop,
+        authority: &authority,
+        parts: &mut parts,
+        upload: &mut upload,
+        deadline,
+        now: record.began,
+        now_s,
+    };
+    let caller = Box::pin(app::authenticate(&gate, &mut call)).await?;
+    let caller = &*record.caller.insert(caller);
+
+    // admit: its caller may call it, and operators have nothing against it.
+    let facts = Facts::of(&api, caller, hop, &authority, unix_ms);
+    permission::check(&api.permission, &policy.catalog.packages, caller, &facts, &parts)?;
+    judge::request(&api.flow_rules, &facts, &mut parts, &mut record.flow)?;
+    let kept = api.flow_rules.keep(&parts);
+
+    // admit: it has calls left.
+    let subject = quota::Subject::of(&api, Some(caller), hop.client.ip(), &parts);
+    let charges = policy.catalog.limits.charged_by_rules(&record.flow.charges);
+    record.quota.charge(&gateway.quotas, &policy.quota, &api.limits, &charges, &subject).await?;
+
+    // admit: its turn has come.
+    let began = if hop.held { clock::now() } else { record.began };
+    let who = Who { caller: Some(caller), client: hop.client.ip() };
+    let turn = traffic_group::enter(gateway, &api.traffic, who, deadline, &mut record.traffic).await?;
 
     // dispatch: a service answers it.
     let trace = record.trace.unwrap_or_else(|| TraceContext::start(&hop.request_id));
     let traceparent = trace.to_header();
-    let notes =
-        Notes { authority: &authority, hop, path_to_service: api.path_to_service, traceparent: traceparent.as_str() };
+    let notes = Notes {
+        authority: &authority,
+        hop,
+        caller,
+        path_to_service: api.path_to_service,
+        traceparent: traceparent.as_str(),
+    };
     rewrite(&mut parts, &notes, api.service.protocol, upload.length())?;
     let request = Request::from_parts(parts, upload);
-    let began = if hop.held { clock::now() } else { record.began };
     let call = Call { client: hop.client.ip(), authority: &authority };
-    let answer = dispatch::run(Plan::new(&api, call, began, deadline), request, &mut record.dispatch).await?;
+    let answer =
+        dispatch::run(Plan::new(&api, call, turn.unwrap_or(began), deadline), request, &mut record.dispatch).await?;
+    record.traffic.answered(&api.traffic, record.dispatch.waited);
 
     // respond: with what the edge may see of it.
-    Ok(shape(answer, policy.body_idle))
+    let mut answer = shape(answer, policy.body_idle, caller.auth());
+    if let Some(kept) = kept {
+        judge::answer(&api.flow_rules, &facts, &kept, &mut answer, &mut record.flow);
+    }
+    Ok(answer)
 }

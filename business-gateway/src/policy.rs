@@ -5,12 +5,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use gatehouse_shared::balance::{ZONE_FORM, is_zone};
-use gatehouse_shared::config::{ConfigErrors, Document, Sources, parse};
+use gatehouse_shared::config::{ConfigError, ConfigErrors, Document, Sources, parse};
 use gatehouse_shared::hop::HopKeys;
 use gatehouse_shared::live::{Load, Loaded};
 use gatehouse_shared::telemetry::access_log;
 
-use crate::admit::quota;
+use crate::admit::app;
+use crate::admit::app::jwt::Issuers;
+use crate::admit::app::of_api::Replay;
+use crate::admit::{flow_rule, quota};
 use crate::config::{self, Config, Drain, Process};
 use crate::dispatch::service::Surroundings;
 use crate::store::apps::{self, Known};
@@ -27,6 +30,12 @@ pub struct Policy {
     pub hop: HopKeys,
     /// Services and APIs.
     pub catalog: Catalog,
+    /// What counts for credentials.
+    pub credentials: app::Rules,
+    /// Who issues tokens.
+    pub issuers: app::jwt::Issuers,
+    /// What bounds expressions and scripts.
+    pub flow: flow_rule::Bounds,
     /// Applications and cache rules of the catalog.
     pub apps: Known,
     /// How other applications are kept: what a running process keeps from its start.
@@ -61,14 +70,23 @@ impl Load for Policy {
             written.as_ref().map_or_else(dispatch::Config::default, |written| written.value.upstream.clone());
         let zone_as_written = || written.as_ref().and_then(|written| written.value.process.zone.clone());
         let zone = before.map_or_else(zone_as_written, |before| before.zone.clone());
-        let surroundings = Surroundings { defaults: &defaults, zone: zone.as_deref() };
+        let issuers = catalog.as_ref().and_then(|catalog| {
+            let before = before.map(|before| &before.issuers);
+            errors.collect(Issuers::compile(&catalog.value.issuer, &catalog.positions, &mut sources, before))
+        });
+        let flow = written.as_ref().map(|written| flow_rule::Bounds::compile(&written.value.flow, &written.positions));
+        let flow = flow.and_then(|flow| errors.collect(flow)).unwrap_or_default();
+        let surroundings = Surroundings { defaults: &defaults, zone: zone.as_deref(), flow: &flow };
         let apps = catalog
             .as_ref()
             .and_then(|catalog| errors.collect(Known::compile(&catalog.value, &mut sources, &catalog.positions)));
         let catalog = catalog.and_then(|catalog| {
             errors.collect(Catalog::compile(&catalog, surroundings, before.map(|before| &before.catalog)))
         });
-        let compiled = written.and_then(|written| errors.collect(compile(&written, catalog, apps, zone, &mut sources)));
+        let of_catalog = catalog.zip(apps).zip(issuers);
+        let of_catalog = of_catalog.map(|((catalog, apps), issuers)| OfCatalog { catalog, apps, issuers });
+        let compiled =
+            written.and_then(|written| errors.collect(compile(&written, of_catalog, flow, zone, &mut sources)));
         match compiled {
             Some(policy) if errors.is_empty() => {
                 warn_of_changes_that_need_a_restart(before, &policy);
@@ -79,10 +97,17 @@ impl Load for Policy {
     }
 }
 
+/// What is compiled from the catalog.
+struct OfCatalog {
+    catalog: Catalog,
+    apps: Known,
+    issuers: Issuers,
+}
+
 fn compile(
     written: &Document<Config>,
-    catalog: Option<Catalog>,
-    apps: Option<Known>,
+    of_catalog: Option<OfCatalog>,
+    flow: flow_rule::Bounds,
     zone: Option<String>,
     sources: &mut Sources,
 ) -> Result<Policy, ConfigErrors> {
@@ -91,21 +116,28 @@ fn compile(
     let accept = errors.collect(accept::Bounds::compile(&config.accept, &written.positions));
     let hop = errors.collect(HopKeys::compile(&config.hop.keys, "hop.keys", &written.positions, sources));
     errors.collect(check_process(written));
+    let credentials = errors.collect(app::Rules::compile(&config.credentials, &written.positions));
     let store = errors.collect(config.store.compile("store", sources, &written.positions));
     let quota = errors.collect(quota::Settings::compile(&config.quota, &config.hop.keys, &written.positions, sources));
     let app_settings = errors.collect(apps::Settings::compile(&config.apps, sources, &written.positions));
     errors.collect(config.upstream.check(&written.positions));
     errors.into_result(())?;
     // What is missing here has its errors elsewhere.
-    let (Some(accept), Some(hop), Some(catalog), Some(quota), Some(store)) = (accept, hop, catalog, quota, store)
-    else {
+    let (Some(accept), Some(hop), Some(of_catalog), Some(store)) = (accept, hop, of_catalog, store) else {
         return Err(ConfigErrors::new());
     };
-    let (Some(apps), Some(app_settings)) = (apps, app_settings) else { return Err(ConfigErrors::new()) };
+    let (Some(credentials), Some(app_settings), Some(quota)) = (credentials, app_settings, quota) else {
+        return Err(ConfigErrors::new());
+    };
+    let OfCatalog { catalog, apps, issuers } = of_catalog;
+    check_replay(&catalog, &store)?;
     Ok(Policy {
         accept,
         hop,
         catalog,
+        credentials,
+        issuers,
+        flow,
         apps,
         app_settings,
         zone,
@@ -117,6 +149,20 @@ fn compile(
         process: config.process.clone(),
         access_log: config.access_log.below(&config.process.state_dir),
     })
+}
+
+/// What the fleet remembers together needs a store that it shares.
+fn check_replay(catalog: &Catalog, store: &gatehouse_store::Settings) -> Result<(), ConfigErrors> {
+    let mut errors = ConfigErrors::new();
+    if matches!(store, gatehouse_store::Settings::File) {
+        for api in catalog.apis.iter().filter(|api| api.credentials.replay == Some(Replay::Fleet)) {
+            let message =
+                format!("the API {:?} has replay = \"fleet\", and there is no store that the fleet shares", api.name);
+            let remedy = "write replay = \"node\", or [store] with kind = \"redis\" into business.toml";
+            errors.push(ConfigError::about_file(file::CATALOG, message).with_remedy(remedy));
+        }
+    }
+    errors.into_result(())
 }
 
 fn check_process(written: &Document<Config>) -> Result<(), ConfigErrors> {

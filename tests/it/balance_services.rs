@@ -18,7 +18,7 @@ fn catalog(site: &Site, each: impl Fn(usize) -> String, more: &str) -> String {
         .collect();
     format!(
         "[[service]]\nname = \"sample\"\nendpoints = [{}]\n{more}\n\
-         [[api]]\nname = \"everything\"\nservice = \"sample\"\npath = \"/{{*rest}}\"\n",
+         [[api]]\nname = \"everything\"\naccess = \"open\"\nservice = \"sample\"\npath = \"/{{*rest}}\"\n",
         endpoints.join(", ")
     )
 }

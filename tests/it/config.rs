@@ -36,11 +36,16 @@ async fn a_typo_in_any_file_is_reported_with_its_line_and_never_loaded() -> Pass
         (&site.edges[0], "edge.toml", "[accept]\nhaed_timeout = \"3s\"\n", "haed_timeout"),
         (&site.edges[0], "edge.toml", "[accept]\nhead_timeout = \"3 parsecs\"\n", "3 parsecs"),
         (&site.business[0], "business.toml", "[accept]\nkeepalvie = \"75s\"\n", "keepalvie"),
-        (&site.business[0], "catalog.toml", "[[api]]\nname = \"x\"\nservcie = \"sample\"\npath = \"/x\"\n", "servcie"),
         (
             &site.business[0],
             "catalog.toml",
-            "[[api]]\nname = \"x\"\nservice = \"nowhere\"\nmethods = [\"GET\"]\npath = \"/x\"\n",
+            "[[api]]\nname = \"x\"\naccess = \"open\"\nservcie = \"sample\"\npath = \"/x\"\n",
+            "servcie",
+        ),
+        (
+            &site.business[0],
+            "catalog.toml",
+            "[[api]]\nname = \"x\"\naccess = \"open\"\nservice = \"nowhere\"\nmethods = [\"GET\"]\npath = \"/x\"\n",
             "nowhere",
         ),
     ];
@@ -148,7 +153,7 @@ async fn no_call_sees_two_catalogs() -> Passed {
         let address = site.services[number % 2].address;
         format!(
             "[[service]]\nname = \"{color}\"\nendpoints = [\"{address}\"]\n\
-             [[api]]\nname = \"{color}.all\"\nservice = \"{color}\"\nmethods = [\"GET\"]\npath = \"/{{*rest}}\"\n"
+             [[api]]\nname = \"{color}.all\"\naccess = \"open\"\nservice = \"{color}\"\nmethods = [\"GET\"]\npath = \"/{{*rest}}\"\n"
         )
     };
     node.rewrite("catalog.toml", &catalog(0)).await?;

@@ -75,7 +75,7 @@ async fn sixty_four_simultaneous_first_requests_open_no_more_connections_than_th
             ))
             .catalog(
                 "[[service]]\nname = \"sample\"\nendpoints = {endpoints}\nconnections_max = 8\n\
-                 [[api]]\nname = \"all\"\nservice = \"sample\"\nmethods = [\"GET\"]\npath = \"/{*rest}\"\n",
+                 [[api]]\nname = \"all\"\naccess = \"open\"\nservice = \"sample\"\nmethods = [\"GET\"]\npath = \"/{*rest}\"\n",
             )
             .start()
             .await?;

@@ -16,7 +16,7 @@ use crate::Passed;
 fn plan(handoff: Handoff) -> Plan {
     Site::plan().handoff(handoff).edge("[[process.listener]]\naddress = \"127.0.0.1:0\"\nh2c = true\n").catalog(
         "[[service]]\nname = \"sample\"\nendpoints = {endpoints}\nprotocol = \"h2c\"\n\
-             [[api]]\nname = \"all\"\nservice = \"sample\"\nmethods = [\"GET\", \"POST\"]\npath = \"/{*rest}\"\n",
+             [[api]]\nname = \"all\"\naccess = \"open\"\nservice = \"sample\"\nmethods = [\"GET\", \"POST\"]\npath = \"/{*rest}\"\n",
     )
 }
 

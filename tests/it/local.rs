@@ -185,7 +185,7 @@ fn what_is_missing_is_installed_by_sudo_and_named() -> Passed {
 fn without_cargo_the_way_to_get_it_is_said_and_with_everything_nothing_happens() -> Passed {
     let machine = tempfile::tempdir()?;
     bare_machine(machine.path(), &[])?;
-    for present in ["cmake", "cc", "c++", "make", "pkg-config", "curl", "git", "redis-server"] {
+    for present in ["cmake", "cc", "c++", "make", "pkg-config", "curl", "git", "redis-server", "python3"] {
         script(machine.path(), present, "true")?;
     }
     let (output, calls) = install(machine.path())?;

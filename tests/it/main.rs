@@ -34,6 +34,7 @@ mod waf;
 mod waf_uploads;
 mod waf_suites;
 mod waf_detours;
+mod crs;
 mod rules_commands;
 mod answer;
 mod security_log;

@@ -101,7 +101,7 @@ async fn a_full_or_missing_log_sink_fails_no_request() -> Passed {
 #[tokio::test]
 async fn errors_are_problem_documents_with_a_code_and_the_request_id() -> Passed {
     let catalog = "[[service]]\nname = \"sample\"\nendpoints = {endpoints}\n\
-                   [[api]]\nname = \"products\"\nservice = \"sample\"\nmethods = [\"GET\"]\npath = \"/products\"\n";
+                   [[api]]\nname = \"products\"\naccess = \"open\"\nservice = \"sample\"\nmethods = [\"GET\"]\npath = \"/products\"\n";
     let site = Site::plan().catalog(catalog).start().await?;
     for (method, path, status, code) in
         [(Method::GET, "/nothing", 404, "api_not_found"), (Method::DELETE, "/products", 405, "api_method_not_allowed")]

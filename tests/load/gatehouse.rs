@@ -144,6 +144,8 @@ name = "sample"
 endpoints = ["{service}"]
 [[api]]
 name = "bench"
+access = "open"
+schemes = []
 service = "sample"
 methods = ["GET"]
 path = "/bench"

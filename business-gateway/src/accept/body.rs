@@ -118,6 +118,26 @@ pub enum Upload<B: Source = Incoming> {
     Empty,
     /// A body that is still coming.
     Streaming(Box<Inbound<B>>),
+    /// A body that was read to its end before it is sent on.
+    Whole(Box<Whole>),
+}
+
+/// A body that was read to its end; see [`Upload::hold`].
+#[derive(Debug)]
+pub struct Whole {
+    /// `None` once it was sent on.
+    data: Option<Bytes>,
+    trailers: Option<http::HeaderMap>,
+    progress: Arc<Progress>,
+}
+
+/// Why a body is not held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HoldError {
+    /// There is more of it than is held.
+    TooLarge,
+    /// It ended early.
+    Upload(UploadError),
 }
 
 /// Where a body comes from: a connection of the edge, or a test.
@@ -148,6 +168,7 @@ impl<B: Source> Upload<B> {
         match self {
             Self::Empty => None,
             Self::Streaming(inbound) => Some(Arc::clone(&inbound.progress)),
+            Self::Whole(whole) => Some(Arc::clone(&whole.progress)),
         }
     }
 
@@ -155,6 +176,57 @@ impl<B: Source> Upload<B> {
     #[must_use]
     pub fn length(&self) -> Option<u64> {
         Body::size_hint(self).exact()
+    }
+
+    /// Reads the body to its end, `most` bytes at most, and keeps it for the service. It can still be sent whole.
+    ///
+    /// # Errors
+    /// When it is larger, or ends early; what was read of it is gone then.
+    pub async fn hold(&mut self, most: u64) -> Result<Bytes, HoldError> {
+        let inbound = match self {
+            Self::Empty => return Ok(Bytes::new()),
+            Self::Whole(whole) => return Ok(whole.data.clone().unwrap_or_default()),
+            Self::Streaming(inbound) => inbound,
+        };
+        if inbound.size_hint().lower() > most {
+            return Err(HoldError::TooLarge);
+        }
+        let (mut data, mut trailers) = (Bytes::new(), None);
+        let mut joined = Vec::new();
+        while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut **inbound).poll_frame(cx)).await {
+            match frame.map_err(HoldError::Upload)?.into_data() {
+                Ok(piece) => {
+                    let length = joined.len().max(data.len()).saturating_add(piece.len());
+                    if u64::try_from(length).unwrap_or(u64::MAX) > most {
+                        return Err(HoldError::TooLarge);
+                    }
+                    // A small body comes in one piece, which need not be copied.
+                    if data.is_empty() && joined.is_empty() {
+                        data = piece;
+                    } else {
+                        if joined.is_empty() {
+                            joined.extend_from_slice(&std::mem::take(&mut data));
+                        }
+                        joined.extend_from_slice(&piece);
+                    }
+                }
+                Err(frame) => trailers = frame.into_trailers().ok(),
+            }
+        }
+        if !joined.is_empty() {
+            data = Bytes::from(joined);
+        }
+        let progress = Arc::clone(&inbound.progress);
+        progress.touched.store(false, Ordering::Relaxed);
+        *self = Self::Whole(Box::new(Whole { data: Some(data.clone()), trailers, progress }));
+        Ok(data)
+    }
+
+    /// Puts another body in the place of one that is held; what is not held stays.
+    pub fn replace(&mut self, data: Bytes) {
+        if let Self::Whole(whole) = self {
+            whole.data = Some(data);
+        }
     }
 
     /// Waits until the first piece of the body is there, and keeps it for the service.
@@ -191,6 +263,7 @@ impl<B: Source> Body for Upload<B> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::Streaming(inbound) => Pin::new(&mut **inbound).poll_frame(cx),
+            Self::Whole(whole) => Poll::Ready(whole.next().map(Ok)),
         }
     }
 
@@ -198,6 +271,7 @@ impl<B: Source> Body for Upload<B> {
         match self {
             Self::Empty => true,
             Self::Streaming(inbound) => inbound.is_end_stream(),
+            Self::Whole(whole) => whole.data.as_ref().is_none_or(Bytes::is_empty) && whole.trailers.is_none(),
         }
     }
 
@@ -205,7 +279,27 @@ impl<B: Source> Body for Upload<B> {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Streaming(inbound) => inbound.size_hint(),
+            Self::Whole(whole) => {
+                let length = whole.data.as_ref().map_or(0, Bytes::len);
+                SizeHint::with_exact(u64::try_from(length).unwrap_or(u64::MAX))
+            }
         }
+    }
+}
+
+impl Whole {
+    /// The body; `None` once it was sent on.
+    #[must_use]
+    pub fn data(&self) -> Option<&Bytes> {
+        self.data.as_ref()
+    }
+
+    fn next(&mut self) -> Option<Frame<Bytes>> {
+        self.progress.touched.store(true, Ordering::Relaxed);
+        if let Some(data) = self.data.take().filter(|data| !data.is_empty()) {
+            return Some(Frame::data(data));
+        }
+        self.trailers.take().map(Frame::trailers)
     }
 }
 
@@ -388,6 +482,23 @@ mod tests {
         }
     }
 
+    /// A body of the given pieces and no more.
+    #[derive(Debug)]
+    struct Finite(Vec<&'static str>);
+
+    impl Body for Finite {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            let next = (!self.0.is_empty()).then(|| self.0.remove(0));
+            Poll::Ready(next.map(|piece| Ok(Frame::data(piece.into()))))
+        }
+    }
+
     fn upload(pieces: Vec<&'static str>) -> Upload<Pieces> {
         Upload::new(Pieces(pieces), Version::HTTP_11, &BOUNDS).unwrap()
     }
@@ -421,6 +532,22 @@ mod tests {
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "abc");
         assert!(progress.is_touched());
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "de");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_held_is_sent_whole() {
+        for pieces in [vec!["abcd"], vec!["ab", "", "cd"]] {
+            let mut body = Upload::new(Finite(pieces), Version::HTTP_11, &BOUNDS).unwrap();
+            let progress = body.progress().unwrap();
+            assert_eq!(body.hold(4).await.unwrap(), "abcd");
+            assert_eq!(body.hold(4).await.unwrap(), "abcd", "held already");
+            assert!(!progress.is_touched() && progress.ended_at().is_some());
+            assert_eq!((body.size_hint().exact(), body.is_end_stream()), (Some(4), false));
+            assert_eq!(body.collect().await.unwrap().to_bytes(), "abcd");
+            assert!(progress.is_touched());
+        }
+        assert_eq!(upload(vec!["abc", "de"]).hold(4).await, Err(HoldError::TooLarge));
+        assert_eq!(upload(vec!["abc"]).hold(4).await, Err(HoldError::Upload(UploadError::Idle)));
     }
 
     #[tokio::test]

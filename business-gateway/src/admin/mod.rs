@@ -15,6 +15,7 @@
 mod body;
 mod call;
 mod quota;
+mod groups;
 mod resource;
 mod apps;
 

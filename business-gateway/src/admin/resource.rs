@@ -28,4 +28,4 @@ impl fmt::Debug for Resource {
 }
 
 /// Every resource.
-pub const RESOURCES: &[Resource] = &[super::apps::RESOURCE, super::quota::RESOURCE];
+pub const RESOURCES: &[Resource] = &[super::apps::RESOURCE, super::quota::RESOURCE, super::groups::RESOURCE];

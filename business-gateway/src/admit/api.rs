@@ -6,17 +6,22 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use gatehouse_shared::config::HumanDuration;
+use gatehouse_shared::config::{ByteSize, HumanDuration};
 use http::Method;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::app::of_api::{Access, Credentials, OnStoreFailure, Replay, SIGNED_BODY_MAX};
+use super::flow_rule::ApiRules;
 use super::matcher::Miss;
 use super::path::PathTemplate;
+use super::permission::ApiPermission;
 use super::quota::Limit;
+use super::traffic_group::OfApi;
 use crate::dispatch::service::Service;
 use crate::metrics::ApiMetrics;
 use crate::respond::envelope::Envelope;
+use crate::store::apps::Scheme;
 use crate::store::catalog::Catalog;
 
 /// `[[api]]`: what callers may call, as written.
@@ -45,9 +50,50 @@ pub struct Config {
     pub envelope: Envelope,
     /// Time from the end of the request's body to the head of the answer. Default: the service's.
     pub timeout: Option<HumanDuration>,
+    /// Whom it is for: `"app"`, applications; `"user"`, applications that act for a user; `"open"`, everybody. Credentials that
+    /// come with a call of an open API have to be right all the same, unless `schemes` is empty. Default: `"app"`.
+    #[serde(default)]
+    pub access: Access,
+    /// The schemes it takes; what an application does not have switched on does not count. Empty, for an open API: credentials
+    /// are not looked at and go to the service. Default: all.
+    pub schemes: Option<Vec<Scheme>>,
+    /// Where a signed call is remembered, so that it counts once: `"node"`, by the node that took it; `"fleet"`, in the store,
+    /// which every signed call then waits for; `"off"`, nowhere. Default: `"fleet"` for methods that change something where
+    /// there is a store, otherwise `"node"`.
+    pub replay: Option<Replay>,
+    /// What becomes of signed calls with `replay = "fleet"` when the store does not answer: `"closed"`, they are refused;
+    /// `"open"`, the node alone remembers them. Default: `"closed"`.
+    #[serde(default)]
+    pub replay_on_store_failure: OnStoreFailure,
+    /// A signed body is held whole until it is checked; up to this length. Default: `"1MiB"`.
+    #[serde(default = "default_signed_body_max")]
+    pub signed_body_max: ByteSize,
+    /// Whether the service gets the credentials of a call too. Default: false.
+    #[serde(default)]
+    pub pass_credentials: bool,
+    /// Scopes that a token or session needs; credentials that carry none are not limited by them. Default: none.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// A CEL expression that must be true of a call. Example: `"client.within('10.0.0.0/8')"`. Default: none.
+    pub condition: Option<String>,
+    /// `[[flow_rule]]`s that are judged, beside those that name this API; in the order in which the catalog lists them.
+    /// Default: none.
+    #[serde(default)]
+    pub flow_rules: Vec<String>,
     /// The `[[limit]]`s that its calls are charged, by name. Default: none. Example: `["app-day", "api-second"]`.
     #[serde(default)]
     pub limits: Vec<String>,
+    /// How important its calls are: a level that a `[[group]]` asks for. Default: none.
+    pub level: Option<String>,
+    /// The `[[pool]]` whose slots its calls take. Default: that with the name of the service, if there is one.
+    pub pool: Option<String>,
+    /// Its calls at a time, all nodes together, so that it cannot fill its pool when it hangs. Default: `api_concurrency` of
+    /// the pool.
+    pub concurrency: Option<u32>,
+}
+
+fn default_signed_body_max() -> ByteSize {
+    SIGNED_BODY_MAX
 }
 
 /// An API as compiled.
@@ -68,8 +114,16 @@ pub struct Api {
     pub envelope: Envelope,
     /// From the end of the request's body to the head of the answer.
     pub timeout: Duration,
+    /// What it says of credentials.
+    pub credentials: Credentials,
+    /// What it asks of its callers.
+    pub permission: ApiPermission,
+    /// What operators say of its calls.
+    pub flow_rules: ApiRules,
     /// What its calls are charged.
     pub limits: Vec<Arc<Limit>>,
+    /// Its group, its pool and its cap.
+    pub traffic: OfApi,
     /// Where its calls are counted; looked up at the first call.
     pub metrics: OnceLock<ApiMetrics>,
 }
@@ -102,7 +156,8 @@ pub fn find<'a>(catalog: &'a Catalog, authority: &str, path: &str, method: &Meth
 }
 
 /// The host of an authority, without port and final dot.
-fn host_of(authority: &str) -> &str {
+#[must_use]
+pub fn host_of(authority: &str) -> &str {
     let host = match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
         _ => authority,

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use gatehouse_shared::hop::Auth;
+
 use crate::store::apps::{App, Scheme};
 
 /// Who calls.
@@ -22,6 +24,12 @@ impl Caller {
     #[must_use]
     pub fn anonymous() -> Self {
         Self::default()
+    }
+
+    /// What the edge is told.
+    #[must_use]
+    pub fn auth(&self) -> Auth {
+        if self.app.is_some() { Auth::App } else { Auth::Anonymous }
     }
 
     /// The key of the application, or an empty text.

@@ -1,13 +1,22 @@
-//! May it pass: which API a call means, and later who calls, what they may do, and how often.
+//! May it pass: which API a call means, who calls, what they may do, and what operators say of it.
 //!
 //! - [`api`]: the API of a call
+//! - [`app`]: who calls
 //! - [`caller`]: who calls, once that is proven
+//! - [`permission`]: what an application may call
+//! - [`flow_rule`]: operators' rules, in CEL and Rhai
+//! - [`pattern`]: which APIs an entry of the catalog is about
 //! - [`path`]: path templates
 //! - [`matcher`]: from host, path and method to the API
 //! - [`quota`]: how often
 
 pub mod api;
+pub mod app;
 pub mod caller;
+pub mod permission;
+pub mod flow_rule;
+pub mod pattern;
 pub mod matcher;
 pub mod path;
 pub mod quota;
+pub mod traffic_group;

@@ -4,7 +4,10 @@ mod run;
 mod check;
 mod schema;
 mod token;
+mod sign;
+mod flow;
 mod quota;
+mod group;
 mod reference;
 mod call;
 mod app;
@@ -28,14 +31,21 @@ pub enum Command {
     Check(ConfigDir),
     /// Print the JSON schema of a configuration file, for editors
     Schema(schema::Arguments),
+    /// Try flow rules on made-up calls
+    #[command(subcommand)]
+    Flow(flow::Command),
     /// Manage the tokens of the admin listener
     #[command(subcommand)]
     Token(token::Command),
+    /// Print a signed call as a curl command
+    Sign(Box<sign::Arguments>),
     /// Show how much of their quotas callers have used
     #[command(subcommand)]
     Quota(quota::Command),
     /// Make, change and remove applications and their credentials
     App(Box<app::Arguments>),
+    /// Show traffic groups and shut them off
+    Group(group::Arguments),
     /// Print a generated reference page
     #[command(hide = true)]
     Reference(reference::Arguments),
@@ -57,9 +67,12 @@ impl Command {
             Self::Run(config) => run::run(&config.dir),
             Self::Check(config) => check::run(&config.dir),
             Self::Schema(arguments) => schema::run(&arguments),
+            Self::Flow(command) => flow::run(&command),
             Self::Token(command) => token::run(&command),
+            Self::Sign(arguments) => sign::run(&arguments),
             Self::Quota(command) => quota::run(&command),
             Self::App(arguments) => app::run(&arguments),
+            Self::Group(arguments) => group::run(&arguments),
             Self::Reference(arguments) => reference::run(&arguments),
         }
     }

@@ -20,6 +20,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{fail, refuse};
 use crate::admin::Admin;
 use crate::admit::quota::refill;
+use crate::admit::traffic_group::shed;
 use crate::dispatch::upkeep;
 use crate::metrics::Metrics;
 use crate::pipeline::{Gateway, StartError};
@@ -99,6 +100,7 @@ fn serve(live: &Arc<Live<Policy>>) -> Result<(), RunError> {
         tokio::spawn(heartbeat::run(Arc::clone(&gateway)));
         let refilling = tokio::spawn(refill::run(Arc::clone(&gateway)));
         tokio::spawn(Arc::clone(&gateway.apps).run());
+        tokio::spawn(shed::follow(Arc::clone(&gateway)));
         let accepting = tokio::spawn({
             let server = Arc::clone(&server);
             async move { server.run(listener).await }

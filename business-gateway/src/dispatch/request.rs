@@ -1,9 +1,11 @@
 //! The request as a service gets it: what is taken away, what is added, and which target it has.
 //!
 //! Taken away: hop-by-hop headers (RFC 9110 section 7.6.1), everything of the `x-gatehouse-` family. Added: `x-request-id`,
-//! `traceparent` with a span of this tier, and before every try `x-request-deadline-ms`. `X-Forwarded-For`, `-Proto`, `-Host`
+//! who calls (`x-gatehouse-app`, `-scheme`, `-user`, `-scopes`), `traceparent` with a span of this tier, and before every try `x-request-deadline-ms`. `X-Forwarded-For`, `-Proto`, `-Host`
 //! and `X-Real-IP` are made from the hop, so that a service believes nothing that was not signed; `Host` is the authority
 //! that the client named.
+
+use std::borrow::Cow;
 
 use gatehouse_shared::hop::{self, VerifiedHop};
 use gatehouse_shared::telemetry::access_log::push_ip;
@@ -14,6 +16,7 @@ use http::{Uri, Version};
 
 use super::upstream::pool::Protocol;
 use crate::admit::api::PathToService;
+use crate::admit::caller::Caller;
 
 /// Milliseconds that the service may still use.
 pub const DEADLINE_HEADER: HeaderName = HeaderName::from_static("x-request-deadline-ms");
@@ -22,12 +25,21 @@ pub const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id"
 /// W3C trace context.
 pub const TRACEPARENT_HEADER: HeaderName = HeaderName::from_static("traceparent");
 
+/// The application that calls.
+pub const APP_HEADER: HeaderName = HeaderName::from_static("x-gatehouse-app");
+/// The scheme in which it has proven itself.
+pub const SCHEME_HEADER: HeaderName = HeaderName::from_static("x-gatehouse-scheme");
+/// The user it acts for.
+pub const USER_HEADER: HeaderName = HeaderName::from_static("x-gatehouse-user");
+/// What the user or the issuer of a token allows, with spaces in between.
+pub const SCOPES_HEADER: HeaderName = HeaderName::from_static("x-gatehouse-scopes");
+
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 /// Headers put on by [`rewrite`] and [`super`].
-const OWN_HEADERS: usize = 7;
+const OWN_HEADERS: usize = 11;
 
 const HOP: HeaderName = HeaderName::from_static(hop::HOP_HEADER);
 
@@ -49,6 +61,8 @@ pub struct Notes<'a> {
     pub authority: &'a str,
     /// What the edge says of the call.
     pub hop: &'a VerifiedHop,
+    /// Who calls.
+    pub caller: &'a Caller,
     /// Which of the two paths the service wants.
     pub path_to_service: PathToService,
     /// The trace, with this tier's span as the parent.
@@ -100,6 +114,7 @@ pub fn rewrite(
     }
     parts.headers.reserve(OWN_HEADERS);
     introduce(&mut parts.headers, notes);
+    name(&mut parts.headers, notes.caller);
     set(&mut parts.headers, REQUEST_ID_HEADER, notes.hop.request_id.as_str());
     set(&mut parts.headers, TRACEPARENT_HEADER, notes.traceparent);
     Ok(())
@@ -121,6 +136,38 @@ fn introduce(headers: &mut HeaderMap, notes: &Notes<'_>) {
         headers.insert(FORWARDED_HOST, host);
     }
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static(notes.hop.scheme.as_str()));
+}
+
+/// Says who calls, as it was proven. [`strip`] has removed whatever a client may have written there.
+fn name(headers: &mut HeaderMap, caller: &Caller) {
+    let Some(app) = &caller.app else { return };
+    set(headers, APP_HEADER, &app.key);
+    if let Some(scheme) = caller.scheme {
+        headers.insert(SCHEME_HEADER, HeaderValue::from_static(scheme.as_str()));
+    }
+    if let Some(user) = &caller.user {
+        set(headers, USER_HEADER, &visible(user));
+    }
+    if let Some(scopes) = caller.scopes.as_deref().filter(|scopes| !scopes.is_empty()) {
+        let scopes: Vec<_> = scopes.iter().map(|scope| visible(scope)).collect();
+        set(headers, SCOPES_HEADER, &scopes.join(" "));
+    }
+}
+
+/// The text with everything percent-encoded that cannot stand in a header or would end a word of a list, and `%` itself.
+fn visible(text: &str) -> Cow<'_, str> {
+    let is_plain = |byte: u8| matches!(byte, b'!'..=b'~') && byte != b'%';
+    if text.bytes().all(is_plain) {
+        return Cow::Borrowed(text);
+    }
+    let mut encoded = String::with_capacity(text.len() + 16);
+    for byte in text.bytes() {
+        match is_plain(byte) {
+            true => encoded.push(char::from(byte)),
+            false => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    Cow::Owned(encoded)
 }
 
 /// Removes what belongs to one connection or to the tiers only.
@@ -236,7 +283,14 @@ mod tests {
     }
 
     fn notes(hop: &VerifiedHop) -> Notes<'_> {
-        Notes { authority: "shop.example", hop, path_to_service: PathToService::Canonical, traceparent: "00-1-2-00" }
+        const NOBODY: &Caller = &Caller { app: None, scheme: None, user: None, scopes: None };
+        Notes {
+            authority: "shop.example",
+            hop,
+            caller: NOBODY,
+            path_to_service: PathToService::Canonical,
+            traceparent: "00-1-2-00",
+        }
     }
 
     #[test]
@@ -280,6 +334,14 @@ mod tests {
         rewrite(&mut raw, &Notes { path_to_service: PathToService::Raw, ..notes(&hop()) }, Protocol::Http1, Some(0))
             .unwrap();
         assert_eq!(raw.uri, "/a/./b?c=%41");
+    }
+
+    #[test]
+    fn text_of_users_becomes_one_word_of_a_header() {
+        for (text, expected) in [("alice@shop", "alice@shop"), ("a b", "a%20b"), ("50%", "50%25"), ("ü\n", "%C3%BC%0A")]
+        {
+            assert_eq!(visible(text), expected);
+        }
     }
 
     #[test]

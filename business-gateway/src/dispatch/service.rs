@@ -133,6 +133,8 @@ pub struct Surroundings<'a> {
     pub defaults: &'a super::Config,
     /// The zone of this node.
     pub zone: Option<&'a str>,
+    /// What bounds expressions and scripts.
+    pub flow: &'a crate::admit::flow_rule::Bounds,
 }
 
 impl fmt::Debug for Service {

@@ -41,6 +41,7 @@ pub async fn run(gateway: Arc<Gateway>) {
             gateway.log.retarget(&access_log);
         }
         let services = &generation.value.catalog.services;
+        generation.value.issuers.tend(clock::unix_ms());
         probes.collect();
         probes.forget_all_but(services.values());
         for service in services.values() {
@@ -48,6 +49,7 @@ pub async fn run(gateway: Arc<Gateway>) {
         }
         if now.saturating_duration_since(swept) >= SWEEP {
             swept = now;
+            gateway.identity.nonces.sweep(clock::unix_ms() / 1000);
             for endpoint in services.values().flat_map(|service| &service.endpoints) {
                 endpoint.sweep(now);
             }

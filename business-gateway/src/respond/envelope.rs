@@ -35,6 +35,8 @@ pub struct Said<'a> {
     pub reason: &'a Reason,
     /// The status; a rule may have chosen another than the reason's.
     pub status: u16,
+    /// What clients may match on, where it is not the reason's.
+    pub sub_code: Option<&'a str>,
     /// Of which request.
     pub request_id: &'a str,
     /// What is particular about this case.
@@ -54,6 +56,7 @@ impl Envelope {
                 body: problem::json_of_call(
                     said.reason,
                     said.status,
+                    said.sub_code.or(said.reason.sub_code),
                     said.request_id,
                     said.detail,
                     said.retry_after,
@@ -72,7 +75,7 @@ fn platform(said: &Said<'_>) -> serde_json::Value {
     let mut members = json!({
         "code": number(said.reason),
         "msg": said.reason.title,
-        "sub_code": said.reason.sub_code.map_or_else(|| whose_fault(said), str::to_owned),
+        "sub_code": said.sub_code.or(said.reason.sub_code).map_or_else(|| whose_fault(said), str::to_owned),
         "sub_msg": said.detail.unwrap_or(said.reason.meaning),
         "request_id": said.request_id,
     });
@@ -114,7 +117,7 @@ mod tests {
     use super::*;
 
     fn said<'a>(reason: &'a Reason, detail: Option<&'a str>, retry_after: Option<u64>) -> Said<'a> {
-        Said { reason, status: reason.status, request_id: "0193", detail, retry_after }
+        Said { reason, status: reason.status, sub_code: None, request_id: "0193", detail, retry_after }
     }
 
     #[test]

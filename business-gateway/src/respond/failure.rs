@@ -14,11 +14,20 @@ use super::shape::{RESULT, result};
 use crate::accept::body::UploadError;
 use crate::accept::caught::Panicked;
 use crate::accept::hop::HopRefusal;
+use crate::admit::app;
+use crate::admit::caller::Caller;
+use crate::admit::flow_rule::Refused;
+use crate::admit::flow_rule::effect::Denial;
 use crate::admit::matcher::Miss;
-use crate::admit::quota::Refusal;
+use crate::admit::permission;
+use crate::admit::quota;
+use crate::admit::traffic_group;
 use crate::dispatch::DispatchError;
 use crate::dispatch::request::{REQUEST_ID_HEADER, TargetError};
 use crate::dispatch::wait::Elapsed;
+
+/// RFC 9110, section 11.6.1, asks for it with every 401. `Basic` is left out: browsers would ask people for a password.
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"gatehouse\", ApiKey realm=\"gatehouse\"");
 
 /// Why a call is not answered by a service.
 #[derive(Debug)]
@@ -39,6 +48,8 @@ pub struct Failure {
     pub auth: Auth,
     /// Methods of the path, for a 405.
     allow: Vec<Method>,
+    /// What clients may match on, where it is not the reason's: the code of a flow rule.
+    sub_code: Option<Box<str>>,
 }
 
 /// Whether a service may have executed a call.
@@ -55,7 +66,17 @@ impl Failure {
         let retry_after = (reason.status == 503).then_some(1);
         let status = reason.status;
         let auth = Auth::Anonymous;
-        Self { reason, cause: None, status, detail: None, retry_after, executed, auth, allow: Vec::new() }
+        Self {
+            reason,
+            cause: None,
+            status,
+            detail: None,
+            retry_after,
+            executed,
+            auth,
+            allow: Vec::new(),
+            sub_code: None,
+        }
     }
 
     /// A call that is refused before anything of it was executed.
@@ -78,6 +99,15 @@ impl Failure {
         self
     }
 
+    /// The same, of somebody who has proven to be an application: what it did wrong is not told to the edge as wrong credentials.
+    #[must_use]
+    pub fn of(mut self, caller: Option<&Caller>) -> Self {
+        if let Some(caller) = caller {
+            self.auth = caller.auth();
+        }
+        self
+    }
+
     fn because(mut self, error: &dyn Error) -> Self {
         let mut cause = error.to_string();
         let mut source = error.source();
@@ -96,6 +126,7 @@ impl Failure {
         let written = envelope.write(&Said {
             reason: self.reason,
             status: self.status,
+            sub_code: self.sub_code.as_deref(),
             request_id,
             detail: self.detail.as_deref(),
             retry_after: self.retry_after,
@@ -110,6 +141,9 @@ impl Failure {
         }
         if let Some(allow) = self.allow() {
             headers.insert(header::ALLOW, allow);
+        }
+        if written.status == http::StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, CHALLENGE);
         }
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -155,6 +189,31 @@ impl From<Miss> for Failure {
     }
 }
 
+impl From<permission::Refusal> for Failure {
+    fn from(refusal: permission::Refusal) -> Self {
+        let reason = match refusal {
+            permission::Refusal::User => &problem::USER_MISSING,
+            permission::Refusal::Address => &problem::ADDRESS_REFUSED,
+            permission::Refusal::Package => &problem::PERMISSION_MISSING,
+            permission::Refusal::Scope => &problem::SCOPE_MISSING,
+            permission::Refusal::Condition | permission::Refusal::Failed => &problem::CONDITION_REFUSED,
+        };
+        Self::new(reason, Executed::No).because(&refusal)
+    }
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        let reason = if refused.denial.is_some() { &problem::FLOW_RULE_DENIED } else { &problem::FLOW_RULE_FAILED };
+        let failure = Self::new(reason, Executed::No).because(&refused);
+        let Some(Denial { status, code, detail }) = refused.denial else { return failure };
+        let side = if status < 500 { "isv" } else { "isp" };
+        let retry_after = (status == 503).then_some(1);
+        let sub_code = Some(format!("{side}.{code}").into());
+        Self { status, sub_code, detail: detail.as_deref().map(str::to_owned), retry_after, ..failure }
+    }
+}
+
 impl From<UploadError> for Failure {
     fn from(error: UploadError) -> Self {
         let reason = match error {
@@ -166,8 +225,36 @@ impl From<UploadError> for Failure {
     }
 }
 
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
+impl From<app::Refusal> for Failure {
+    fn from(refusal: app::Refusal) -> Self {
+        let (reason, auth) = match &refusal {
+            app::Refusal::Missing => (&problem::CREDENTIALS_MISSING, Auth::Anonymous),
+            app::Refusal::Ambiguous => (&problem::CREDENTIALS_AMBIGUOUS, Auth::Failed),
+            app::Refusal::Malformed(_) => (&problem::CREDENTIALS_MALFORMED, Auth::Failed),
+            app::Refusal::Refused(_) => (&problem::CREDENTIALS_REFUSED, Auth::Failed),
+            app::Refusal::Expired => (&problem::SIGNATURE_EXPIRED, Auth::Failed),
+            app::Refusal::Replayed => (&problem::SIGNATURE_REPLAYED, Auth::Failed),
+            app::Refusal::Digest => (&problem::DIGEST_MISMATCH, Auth::Failed),
+            app::Refusal::BodyTooLarge => (&problem::SIGNED_BODY_TOO_LARGE, Auth::Anonymous),
+            app::Refusal::AppDisabled => (&problem::APP_DISABLED, Auth::Failed),
+            app::Refusal::UserMissing => (&problem::USER_MISSING, Auth::App),
+            app::Refusal::UserExpired => (&problem::USER_EXPIRED, Auth::App),
+            app::Refusal::Unavailable(_) => (&problem::IDENTITY_UNAVAILABLE, Auth::Anonymous),
+            app::Refusal::ReplayUnavailable(_) => (&problem::REPLAY_UNAVAILABLE, Auth::App),
+            app::Refusal::Deadline => (&problem::DEADLINE_EXCEEDED, Auth::Anonymous),
+            app::Refusal::Upload(error) => return Self::from(*error),
+        };
+        let failure = Self { auth, ..Self::refused(reason).because(&refusal) };
+        match refusal {
+            // It says what is wrong with how the credentials are written, and nothing of who there is.
+            app::Refusal::Malformed(malformed) => failure.about(malformed.0),
+            _ => failure,
+        }
+    }
+}
+
+impl From<quota::Refusal> for Failure {
+    fn from(refusal: quota::Refusal) -> Self {
         let failure = Self { cause: Some(format!("limit {}", refusal.limit)), ..Self::refused(refusal.reason) };
         match refusal.retry_after {
             Some(seconds) => failure.retry_after(seconds),
@@ -179,6 +266,17 @@ impl From<Refusal> for Failure {
 impl From<TargetError> for Failure {
     fn from(error: TargetError) -> Self {
         Self::new(&problem::TARGET_INVALID, Executed::No).because(&error)
+    }
+}
+
+impl From<traffic_group::Refused> for Failure {
+    fn from(refused: traffic_group::Refused) -> Self {
+        let reason = match &refused {
+            traffic_group::Refused::Shed { .. } => &problem::GROUP_SHED,
+            traffic_group::Refused::ApiBusy { .. } => &problem::API_BUSY,
+            traffic_group::Refused::Overloaded { .. } => &problem::SERVICE_OVERLOADED,
+        };
+        Self::refused(reason).retry_after(refused.retry_after()).because(&refused)
     }
 }
 

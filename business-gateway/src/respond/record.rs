@@ -19,7 +19,9 @@ use crate::accept::body::Progress;
 use crate::accept::connection::{Busy, Connection};
 use crate::admit::api::Api;
 use crate::admit::caller::Caller;
+use crate::admit::flow_rule;
 use crate::admit::quota;
+use crate::admit::traffic_group;
 use crate::dispatch;
 use crate::dispatch::request::TRACEPARENT_HEADER;
 use crate::pipeline::Gateway;
@@ -67,8 +69,12 @@ pub struct Record {
     pub caller: Option<Caller>,
     /// What it was charged.
     pub quota: quota::Notes,
+    /// Its place among the calls of its pool, which others get when this is dropped.
+    pub traffic: traffic_group::Notes,
     /// The request's body.
     pub upload: Option<Arc<Progress>>,
+    /// What flow rules did to it.
+    pub flow: flow_rule::Notes,
     /// What became of it upstream.
     pub dispatch: dispatch::Notes,
     status: u16,
@@ -111,7 +117,9 @@ impl Record {
             api: None,
             caller: None,
             quota: quota::Notes::default(),
+            traffic: traffic_group::Notes::default(),
             upload: None,
+            flow: flow_rule::Notes::default(),
             dispatch: dispatch::Notes::default(),
             status: 0,
             reason: None,
@@ -150,6 +158,7 @@ impl Record {
         }
         self.reason = Some(failure.reason);
         self.cause = failure.cause;
+        self.traffic.release();
     }
 
     /// Counts bytes of the answer's body.
@@ -235,6 +244,13 @@ impl Record {
             if let Some(user) = &caller.user {
                 line.utf8("user", user);
             }
+        }
+        self.flow.write(&mut line);
+        if let Some(group) = &self.traffic.group {
+            line.utf8("group", &group.name);
+        }
+        if let Some(waited) = self.traffic.waited {
+            line.millis("queued_ms", waited);
         }
         if let Some(endpoint) = self.dispatch.endpoint {
             line.millis("upstream_ms", self.dispatch.waited);

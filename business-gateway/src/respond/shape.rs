@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use gatehouse_shared::hop::{HopResult, RESULT_HEADER};
+use gatehouse_shared::hop::{Auth, HopResult, RESULT_HEADER};
 use http::header::{HeaderName, HeaderValue};
 use http::{Response, Version};
 
@@ -14,12 +14,12 @@ use crate::dispatch::upstream::download::Download;
 /// The name of the result header.
 pub(super) const RESULT: HeaderName = HeaderName::from_static(RESULT_HEADER);
 
-/// Shapes the answer of a service. `idle` bounds the wait between two pieces of its body.
+/// Shapes the answer of a service to a call of `auth`. `idle` bounds the wait between two pieces of its body.
 #[must_use]
-pub fn shape(answer: Response<Download>, idle: Duration) -> Response<Outgoing> {
+pub fn shape(answer: Response<Download>, idle: Duration, auth: Auth) -> Response<Outgoing> {
     let (mut parts, body) = answer.into_parts();
     strip(&mut parts.headers);
-    parts.headers.insert(RESULT, result(&HopResult::SERVICE));
+    parts.headers.insert(RESULT, result(&HopResult { auth, ..HopResult::SERVICE }));
     // hyper answers in the version of the request; what a service spoke with us is nobody's business.
     parts.version = Version::HTTP_11;
     parts.extensions.clear();

@@ -1,6 +1,6 @@
 //! Services and APIs: as written in `catalog.toml`, and as one cross-checked, immutable value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use gatehouse_shared::config::{ConfigErrors, Document, Positions, nearest};
@@ -9,9 +9,14 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::admit::api::{self, Api, PathToService};
+use crate::admit::app::jwt;
+use crate::admit::app::of_api::Credentials;
+use crate::admit::flow_rule::{self, Bounds, FlowRules};
 use crate::admit::matcher::{Matcher, Place};
 use crate::admit::path::PathTemplate;
+use crate::admit::permission::{self, Packages};
 use crate::admit::quota::{self, Limits};
+use crate::admit::traffic_group::{GroupConfig, PoolConfig, TrafficGroups};
 use crate::dispatch::service::{self, Service, Surroundings};
 
 /// `catalog.toml` as written.
@@ -24,6 +29,15 @@ pub struct CatalogConfig {
     /// What callers may call: one table each.
     #[serde(default)]
     pub api: Vec<api::Config>,
+    /// Who issues tokens that callers may show: one table each.
+    #[serde(default)]
+    pub issuer: Vec<jwt::Config>,
+    /// APIs that are granted to applications together: one table each.
+    #[serde(default)]
+    pub package: Vec<permission::Config>,
+    /// What operators say of calls: one table each, judged in this order.
+    #[serde(default)]
+    pub flow_rule: Vec<flow_rule::Config>,
     /// How many calls somebody may make in a window: one table each.
     #[serde(default)]
     pub limit: Vec<quota::LimitConfig>,
@@ -36,6 +50,12 @@ pub struct CatalogConfig {
     /// What a node keeps of applications it has read: one table each, the first that fits decides.
     #[serde(default)]
     pub cache_rule: Vec<super::apps::rule::Config>,
+    /// What services can take: one table each.
+    #[serde(default)]
+    pub pool: Vec<PoolConfig>,
+    /// Who goes first, the most important group first: one table each.
+    #[serde(default)]
+    pub group: Vec<GroupConfig>,
 }
 
 /// Every service and API of one generation.
@@ -47,8 +67,14 @@ pub struct Catalog {
     pub apis: Vec<Arc<Api>>,
     /// Limits on calls.
     pub limits: Arc<Limits>,
+    /// Groups and pools.
+    pub traffic: TrafficGroups,
     /// From host, path and method to an API.
     pub matcher: Matcher<Arc<Api>>,
+    /// What applications are granted.
+    pub packages: Packages,
+    /// What operators say of calls.
+    pub flow_rules: FlowRules,
 }
 
 impl Catalog {
@@ -63,6 +89,9 @@ impl Catalog {
     ) -> Result<Self, ConfigErrors> {
         let mut errors = ConfigErrors::new();
         let mut catalog = Self::default();
+        let traffic =
+            TrafficGroups::compile(&document.value, &document.positions, before.map(|before| &before.traffic));
+        catalog.traffic = errors.collect(traffic).unwrap_or_default();
         for (index, written) in document.value.service.iter().enumerate() {
             let at = At { positions: &document.positions, path: format!("service[{index}]") };
             if catalog.services.contains_key(written.name.as_str()) {
@@ -79,11 +108,31 @@ impl Catalog {
         let before_limits = before.map(|before| &*before.limits);
         let limits = Limits::compile(limits, plans, &document.positions, &quota::no_expressions, before_limits);
         catalog.limits = errors.collect(limits).map(Arc::new).unwrap_or_default();
+        errors.collect(catalog.add_permissions_and_rules(document, surroundings.flow, before));
         for (index, written) in document.value.api.iter().enumerate() {
             let at = At { positions: &document.positions, path: format!("api[{index}]") };
-            errors.collect(catalog.add_api(written, &at, document));
+            errors.collect(catalog.add_api(written, &at, document, surroundings.flow));
         }
         errors.into_result(catalog)
+    }
+
+    fn add_permissions_and_rules(
+        &mut self,
+        document: &Document<CatalogConfig>,
+        bounds: &Bounds,
+        before: Option<&Self>,
+    ) -> Result<(), ConfigErrors> {
+        let mut errors = ConfigErrors::new();
+        let Document { value, positions } = document;
+        let apis: Vec<&str> = value.api.iter().map(|api| api.name.as_str()).collect();
+        let before_packages = before.map(|before| &before.packages);
+        let packages = Packages::compile(&value.package, positions, bounds, &apis, before_packages);
+        self.packages = errors.collect(packages).unwrap_or_default();
+        let limits: BTreeSet<String> = value.limit.iter().map(|limit| limit.name.clone()).collect();
+        let before_rules = before.map(|before| &before.flow_rules);
+        let rules = FlowRules::compile(&value.flow_rule, positions, bounds, &apis, limits, before_rules);
+        self.flow_rules = errors.collect(rules).unwrap_or_default();
+        errors.into_result(())
     }
 
     fn add_api(
@@ -91,6 +140,7 @@ impl Catalog {
         written: &api::Config,
         at: &At<'_>,
         document: &Document<CatalogConfig>,
+        bounds: &Bounds,
     ) -> Result<(), ConfigErrors> {
         let mut errors = ConfigErrors::new();
         check_name(&written.name, at, &mut errors);
@@ -121,15 +171,26 @@ impl Catalog {
             };
             errors.push(at.error("service", format!("no service {:?}", written.service), remedy));
         }
+        let traffic = self.traffic.of_api(written, at, &mut errors);
         let limits = errors.collect(self.limits.named(&written.limits, &document.value.limit, at, "limits"));
-        let (Some(path), Some(service)) = (path, service) else { return errors.into_result(()) };
+        let credentials = path.as_ref().and_then(|path| errors.collect(Credentials::compile(written, path, at)));
+        let permission = errors.collect(self.packages.of_api(written, at, bounds));
+        let rules = self.flow_rules.of_api(&written.name, &written.flow_rules, at, &document.value.flow_rule);
+        let rules = errors.collect(rules);
+        let (Some(path), Some(service), Some(credentials)) = (path, service, credentials) else {
+            return errors.into_result(());
+        };
         let api = Arc::new(Api {
             name: written.name.as_str().into(),
             path_to_service: if written.raw_path { PathToService::Raw } else { PathToService::Canonical },
             envelope: written.envelope,
             timeout: written.timeout.map_or(service.timeout, |timeout| timeout.get()),
+            permission: permission.unwrap_or_default(),
+            flow_rules: rules.unwrap_or_default(),
             limits: limits.unwrap_or_default(),
             metrics: OnceLock::new(),
+            credentials,
+            traffic,
             service,
             hosts,
             methods,

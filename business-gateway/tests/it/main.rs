@@ -11,10 +11,17 @@ mod bodies;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod credentials;
+#[cfg(test)]
 mod drain;
+#[cfg(test)]
 mod fleet;
 #[cfg(test)]
+mod flow_rules;
+#[cfg(test)]
 mod hop;
+#[cfg(test)]
+mod permissions;
 #[cfg(test)]
 mod quota;
 #[cfg(test)]
@@ -27,6 +34,10 @@ mod quota_store;
 mod reload;
 #[cfg(test)]
 mod routing;
+#[cfg(test)]
+mod traffic_groups;
+#[cfg(test)]
+mod traffic_groups_shed;
 #[cfg(test)]
 mod upstream;
 #[cfg(test)]

@@ -13,8 +13,9 @@ async fn a_reload_loses_no_connection_and_no_count() {
     let mut edge = Edge::connect(site.address, BOTH[1]).await;
     for number in 0..20 {
         assert_eq!(edge.get("/x").await.status, 200);
-        let more = format!("\n[[api]]\nname = \"new-{number}\"\nservice = \"sample\"\npath = \"/new\"\n");
-        site.write("catalog.toml", &(catalog(&[service.address], "") + &more));
+        let more =
+            format!("\n[[api]]\nname = \"new-{number}\"\naccess = \"open\"\nservice = \"sample\"\npath = \"/new\"\n");
+        site.write("catalog.toml", &(catalog(&[service.address], "") + &*more));
         assert_eq!(site.gateway.live.reload(), ReloadOutcome::Replaced(number + 2));
     }
     assert_eq!(service.connections(), 1, "parked connections are carried over");
@@ -30,7 +31,7 @@ async fn a_catalog_that_is_wrong_is_never_loaded() {
     site.write("catalog.toml", &good.replace("service = \"sample\"", "servcie = \"sample\""));
     let ReloadOutcome::Failed(errors) = site.gateway.live.reload() else { panic!("loaded") };
     let text = errors.to_string();
-    assert!(text.contains("catalog.toml:7:1") && text.contains("service"), "{text}");
+    assert!(text.contains("catalog.toml:8:1") && text.contains("service"), "{text}");
     let mut edge = Edge::connect(site.address, BOTH[0]).await;
     assert_eq!(edge.get("/x").await.status, 200);
     let status = site.gateway.live.status();

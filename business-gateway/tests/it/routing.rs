@@ -49,8 +49,8 @@ async fn routing_looks_at_the_canonical_path_only() {
     let service = Service::start().await;
     let catalog = format!(
         "[[service]]\nname = \"sample\"\nendpoints = [\"{}\"]\n\
-         [[api]]\nname = \"one\"\nservice = \"sample\"\npath = \"/orders/{{id}}\"\nmethods = [\"GET\"]\n\
-         [[api]]\nname = \"raw\"\nservice = \"sample\"\npath = \"/raw-orders/{{id}}\"\nraw_path = true\n",
+         [[api]]\nname = \"one\"\naccess = \"open\"\nservice = \"sample\"\npath = \"/orders/{{id}}\"\nmethods = [\"GET\"]\n\
+         [[api]]\nname = \"raw\"\naccess = \"open\"\nservice = \"sample\"\npath = \"/raw-orders/{{id}}\"\nraw_path = true\n",
         service.address
     );
     let site = Site::start(&catalog).await;
@@ -73,7 +73,7 @@ async fn unknown_paths_and_methods_are_told_apart() {
     let service = Service::start().await;
     let catalog = format!(
         "[[service]]\nname = \"sample\"\nendpoints = [\"{}\"]\n\
-         [[api]]\nname = \"one\"\nservice = \"sample\"\npath = \"/orders/{{id}}\"\nmethods = [\"GET\", \"PUT\"]\n",
+         [[api]]\nname = \"one\"\naccess = \"open\"\nservice = \"sample\"\npath = \"/orders/{{id}}\"\nmethods = [\"GET\", \"PUT\"]\n",
         service.address
     );
     let site = Site::start(&catalog).await;

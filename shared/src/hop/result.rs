@@ -61,6 +61,9 @@ impl HopResult {
         if *self == Self::SERVICE {
             return Cow::Borrowed("v=1, origin=service, auth=anonymous, cost=1, retry=never");
         }
+        if *self == (Self { auth: Auth::App, ..Self::SERVICE }) {
+            return Cow::Borrowed("v=1, origin=service, auth=app, cost=1, retry=never");
+        }
         let origin = match self.origin {
             Origin::Gateway => "gateway",
             Origin::Service => "service",

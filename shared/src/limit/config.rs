@@ -46,19 +46,6 @@ pub struct RateLimitConfig {
     pub max_keys: usize,
 }
 
-/// A limit on what is in flight: requests, connections.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConcurrencyConfig {
-    /// Its name: 1 to 64 letters, digits, dots, dashes and underscores.
-    pub name: String,
-    /// What a key stands for. Counts are kept across a reload only while this stays the same.
-    pub key: String,
-    /// Most in flight at a time for each key, 1 to 4,294,967,295.
-    pub max: u64,
-    /// Most keys at a time, 1 to 100,000,000.
-    pub max_keys: usize,
-}
-
 /// A limit that all nodes of a fleet keep together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FleetConfig {

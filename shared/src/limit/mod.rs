@@ -2,10 +2,9 @@
 //!
 //! - [`RateLimit`]: so many in a time, by [`Algorithm::TokenBucket`] or [`Algorithm::SlidingWindow`], with bans on breach
 //!   and costs that may be counted after the fact.
-//! - [`ConcurrencyLimit`]: so many in flight; a [`Permit`] counts until it is dropped.
 //! - [`FleetLimit`]: so many in a window on all nodes of a fleet together, which exchange what they counted.
 //!
-//! All three count by [`Key`], a keyed hash that a [`KeyHasher`] makes of whatever the configuration counts by. The parts
+//! Both count by [`Key`], a keyed hash that a [`KeyHasher`] makes of whatever the configuration counts by. The parts
 //! of keys are hashed once for a request (about 20 ns each) and serve every limit that counts by them; a check then costs 30
 //! to 50 ns.
 //!
@@ -67,11 +66,9 @@ mod sliding_window;
 mod config;
 mod decision;
 mod rate_limit;
-mod concurrency;
 mod fleet;
 
-pub use concurrency::{ConcurrencyLimit, Permit, Refused};
-pub use config::{Algorithm, ConcurrencyConfig, FleetConfig, RateLimitConfig};
+pub use config::{Algorithm, FleetConfig, RateLimitConfig};
 pub use decision::{Decision, write_field};
 pub use fleet::{Delta, FleetLimit};
 pub use key::{Key, KeyBuilder, KeyHasher};

@@ -52,13 +52,6 @@ fn reports_every_mistake_at_once() {
     let slow = RateLimitConfig { burst: Some(100), ..config(Algorithm::TokenBucket, "1/300d") };
     let errors = RateLimit::compile(&slow, None, "limit[0]", &Positions::default(), clock::now()).unwrap_err();
     assert_eq!(errors.to_string(), ":1:1: \"limit[0].burst\" must come back at the rate within 366d");
-    let wrong = ConcurrencyConfig { name: String::new(), key: String::new(), max: 0, max_keys: 0 };
-    let errors = ConcurrencyLimit::compile(&wrong, None, "limit[0]", &Positions::default(), clock::now()).unwrap_err();
-    insta::assert_snapshot!(errors.to_string(), @r#"
-    :1:1: "limit[0].max" must be 1 to 4294967295
-    :1:1: "limit[0].max_keys" must be 1 to 100000000
-    :1:1: "limit[0].name" must be 1 to 64 letters, digits, dots, dashes and underscores
-    "#);
 }
 
 #[test]
@@ -292,65 +285,4 @@ fn counts_begin_anew_when_they_would_mean_something_else() {
     ] {
         assert_eq!(compile(&changed, Some(&before)).peek(key("a", 1), 1, now).remaining, 10);
     }
-}
-
-fn concurrency(max: u64, before: Option<&ConcurrencyLimit>) -> ConcurrencyLimit {
-    let config = ConcurrencyConfig { name: "connections".into(), key: "client".into(), max, max_keys: 100 };
-    ConcurrencyLimit::compile(&config, before, "limit[0]", &Positions::default(), clock::now()).unwrap()
-}
-
-#[test]
-fn a_permit_counts_until_it_is_dropped() {
-    let (limit, now) = (concurrency(2, None), clock::now());
-    let first = limit.acquire(key("a", 1), now).unwrap();
-    let second = limit.acquire(key("a", 1), now).unwrap();
-    assert_eq!(limit.acquire(key("a", 1), now).unwrap_err(), Refused::Busy);
-    let other = limit.acquire(key("a", 2), now).unwrap();
-    drop(first);
-    assert_eq!(limit.in_flight(key("a", 1), now), 1);
-    let third = limit.acquire(key("a", 1), now).unwrap();
-    drop((second, third, other));
-    assert_eq!(limit.in_flight(key("a", 1), now), 0);
-    limit.reclaim(now);
-    assert_eq!(limit.usage().keys, 0);
-}
-
-#[test]
-fn what_is_in_flight_survives_a_reload() {
-    let (before, now) = (concurrency(2, None), clock::now());
-    let permits: Vec<_> = (0..2).map(|_| before.acquire(key("a", 1), now).unwrap()).collect();
-    let limit = concurrency(1, Some(&before));
-    assert_eq!(limit.in_flight(key("a", 1), now), 2);
-    assert_eq!(limit.acquire(key("a", 1), now).unwrap_err(), Refused::Busy);
-    drop(before);
-    drop(permits);
-    assert!(limit.acquire(key("a", 1), now).is_ok());
-}
-
-#[test]
-fn a_full_table_of_permits_refuses_new_keys_only() {
-    let (limit, now) = (concurrency(2, None), clock::now());
-    let mut permits: Vec<_> = (0..100).map(|n| limit.acquire(key("a", n), now).unwrap()).collect();
-    assert_eq!(limit.acquire(key("b", 1), now).unwrap_err(), Refused::Full(Full));
-    assert!(limit.acquire(key("a", 99), now).is_ok());
-    permits.pop();
-    let later = after(now, 1);
-    assert!((0..64).any(|_| limit.acquire(key("b", 1), later).is_ok()));
-}
-
-#[test]
-fn threads_together_hold_no_more_permits_than_one() {
-    let (limit, now) = (concurrency(3, None), clock::now());
-    std::thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                for _ in 0..2_000 {
-                    let permit = limit.acquire(key("a", 1), now);
-                    assert!(limit.in_flight(key("a", 1), now) <= 3);
-                    drop(permit);
-                }
-            });
-        }
-    });
-    assert_eq!(limit.in_flight(key("a", 1), now), 0);
 }

@@ -69,7 +69,7 @@ pub fn json_with<N: AsRef<str>, V: AsRef<str>>(
     detail: Option<&str>,
     members: impl IntoIterator<Item = (N, V)>,
 ) -> Vec<u8> {
-    let mut body = begin(reason, status, request_id, detail);
+    let mut body = begin(reason, status, reason.sub_code, request_id, detail);
     for (name, value) in members {
         body.push(',');
         push_json_string(&mut body, name.as_ref().as_bytes());
@@ -80,16 +80,17 @@ pub fn json_with<N: AsRef<str>, V: AsRef<str>>(
     body.into_bytes()
 }
 
-/// The same for a call of an application: `retry_after` says after how many seconds it may be made again.
+/// The same for a call of an application, with the `sub_code` of this case: `retry_after` says after how many seconds it may be made again.
 #[must_use]
 pub fn json_of_call(
     reason: &Reason,
     status: u16,
+    sub_code: Option<&str>,
     request_id: &str,
     detail: Option<&str>,
     retry_after: Option<u64>,
 ) -> Vec<u8> {
-    let mut body = begin(reason, status, request_id, detail);
+    let mut body = begin(reason, status, sub_code, request_id, detail);
     if let Some(seconds) = retry_after {
         body.push_str(",\"retry_after\":");
         push_number(&mut body, seconds);
@@ -99,7 +100,7 @@ pub fn json_of_call(
 }
 
 /// Everything but further members and the end.
-fn begin(reason: &Reason, status: u16, request_id: &str, detail: Option<&str>) -> String {
+fn begin(reason: &Reason, status: u16, sub_code: Option<&str>, request_id: &str, detail: Option<&str>) -> String {
     let mut body = String::with_capacity(256);
     body.push_str("{\"type\":\"urn:gatehouse:problem:");
     body.push_str(reason.code);
@@ -113,7 +114,7 @@ fn begin(reason: &Reason, status: u16, request_id: &str, detail: Option<&str>) -
     }
     body.push_str(",\"code\":\"");
     body.push_str(reason.code);
-    if let Some(sub_code) = reason.sub_code {
+    if let Some(sub_code) = sub_code {
         body.push_str("\",\"sub_code\":\"");
         body.push_str(sub_code);
     }

@@ -1,47 +1,20 @@
 //! Routes that operators have cut off for a time: which, for how many clients, until when, by whom.
 //!
-//! There are a handful at most, so nodes exchange all of them: each tells what it knows, and takes what the others know. Of
-//! two records of a route the one with the later *stamp* counts, wherever they meet, so that the order of exchanges does not
-//! matter and a change made while Redis was away is not lost.
+//! There are a handful at most, so nodes exchange all of them (see `exchange.rs`).
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::exchange::{self, Record, exchange};
 use crate::key::Key;
-use crate::redis::{Command, Redis, StoreError};
+use crate::redis::{Redis, StoreError};
 
 /// Most routes with a record at a time.
 pub const MOST_CUTS: usize = 1_000;
 
 /// How long an ended record is kept, in seconds, so that who has not heard of the end does not bring the old one back.
-pub const MEMORY: u64 = 86_400;
-
-/// ARGV: most records, the Unix second before which ended records are forgotten, then route and record of each. Answers all
-/// records.
-const EXCHANGE: &str = r"
-local most, forget = tonumber(ARGV[1]), tonumber(ARGV[2])
-for i = 3, #ARGV, 2 do
-  local old = redis.call('HGET', KEYS[1], ARGV[i])
-  local is_newer = true
-  if old then
-    is_newer = cjson.decode(ARGV[i + 1]).stamp > cjson.decode(old).stamp
-  elseif redis.call('HLEN', KEYS[1]) >= most then
-    is_newer = false
-  end
-  if is_newer then redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
-end
-local all = redis.call('HGETALL', KEYS[1])
-local records = {}
-for i = 1, #all, 2 do
-  if cjson.decode(all[i + 1])['until'] < forget then
-    redis.call('HDEL', KEYS[1], all[i])
-  else
-    records[#records + 1] = all[i + 1]
-  end
-end
-return records
-";
+pub const MEMORY: u64 = exchange::MEMORY;
 
 /// What is known of a route: that it is cut off, or that it was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +53,12 @@ impl Cut {
     }
 }
 
+impl Record for Cut {
+    fn name(&self) -> &str {
+        &self.route
+    }
+}
+
 /// The records of a fleet in Redis.
 #[derive(Clone, Debug)]
 pub struct RedisCuts {
@@ -98,13 +77,6 @@ impl RedisCuts {
     /// # Errors
     /// As [`StoreError`] says.
     pub async fn exchange(&self, known: &[Cut], now: u64) -> Result<Vec<Cut>, StoreError> {
-        let mut command = Command::script(EXCHANGE, &[&Key::cut()]).arg(MOST_CUTS).arg(now.saturating_sub(MEMORY));
-        for cut in known {
-            let record =
-                serde_json::to_string(cut).map_err(|error| StoreError::Unexpected(error.to_string().into()))?;
-            command = command.arg(&cut.route).arg(record);
-        }
-        let records: Vec<String> = self.redis.one(command).await?;
-        Ok(records.iter().filter_map(|record| serde_json::from_str(record).ok()).collect())
+        exchange(&self.redis, &Key::cut(), MOST_CUTS, known, now).await
     }
 }

@@ -3,7 +3,8 @@
 //! [`config`] is the `[store]` table. With `kind = "file"` every node works from its own files. With `kind = "redis"` a fleet
 //! shares what it knows through [`redis`]; [`key`] fixes the names of all keys; [`fleet`] knows which nodes are alive. [`block`] is the dynamic blocklist of the edge
 //! over either, [`limit`] the exchange of counts for limits that a fleet keeps together, [`quota`] the tokens of quotas, leased to
-//! nodes, [`cut`] which routes are cut off. [`app`] are the applications of the business tier.
+//! nodes, [`cut`] which routes are cut off, [`shed`] which traffic groups. [`app`] are the applications of the business tier,
+//! [`nonce`] the signed calls they have made.
 
 pub mod config;
 pub mod key;
@@ -12,7 +13,10 @@ pub mod fleet;
 pub mod block;
 pub mod limit;
 pub mod quota;
+mod exchange;
 pub mod cut;
+pub mod shed;
+pub mod nonce;
 pub mod app;
 
 pub use config::{Config, Kind, Mode, RedisSettings, Settings};

@@ -25,6 +25,15 @@ const DIRECTIVES: &[&str] = &[
     "SecRule ARGS \"@pmFromFile words.data\" \"id:8,deny,redirect:'http://%{tx.0}/',ctl:ruleRemoveTargetById=7;ARGS:b\"\n",
 ];
 
+/// What callers prove themselves with: the signature, a digest or `Authorization`, and what is covered or the parameters.
+const CALLS: &[&str] = &[
+    "sig1=:pxcQw6G3AjtMBQjwo8XzkZf/bws5LelbaMk5rGIGtE8=:\nsha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:\n\
+     sig1=(\"@method\" \"@authority\" \"@path\" \"@query\" \"content-digest\");created=1618884473;expires=1618884500;nonce=\"n\";keyid=\"shop/1\";alg=\"hmac-sha256\";tag=\"t\"",
+    "a=:AAAA:\nBasic c2hvcDpzZWNyZXQ=\na=(\"@target-uri\" \"@scheme\" \"x\");created=1",
+    "[1]\nApiKey shop.secret\napp_key=shop&method=orders.list&timestamp=2026-11-22+12%3A30%3A00&v=2.0&sign_method=md5&session=t&sign=0123456789ABCDEF0123456789ABCDEF",
+    "\nBearer a.b.c\neyJhbGciOiJIUzI1NiIsImtpZCI6IjEifQ.eyJpc3MiOiJhIiwiYXVkIjpbImIiXSwiZXhwIjoxLCJuYmYiOjB9.AAAA",
+];
+
 /// Where seeds go.
 struct Seeds {
     root: PathBuf,
@@ -107,6 +116,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     for directives in DIRECTIVES {
         seeds.write("seclang", directives.as_bytes())?;
+    }
+    for call in CALLS {
+        seeds.add("credentials", call.as_bytes())?;
     }
     println!("{} seeds in {}", seeds.count, seeds.root.display());
     Ok(())

@@ -21,6 +21,8 @@ endpoints = {endpoints}
 
 [[api]]
 name = "everything"
+access = "open"
+schemes = []
 service = "sample"
 methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 path = "/{*rest}"

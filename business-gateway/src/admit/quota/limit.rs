@@ -15,6 +15,7 @@ use super::rate::{Rate, Span};
 use super::subject::{By, Expression, Part, Subject};
 use super::table::Table;
 use super::window::Windows;
+use crate::admit::flow_rule;
 use crate::store::catalog::{At, check_name};
 
 /// Windows shorter than this are too short for leases: nodes tell each other what they counted instead.
@@ -103,6 +104,12 @@ impl Limits {
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&Arc<Limit>> {
         self.list.iter().find(|limit| *limit.name == *name)
+    }
+
+    /// What rules charge a call beside the limits of its API. A limit that has left the catalog meanwhile is not charged.
+    #[must_use]
+    pub fn charged_by_rules(&self, charges: &[flow_rule::effect::Charge]) -> Vec<(Arc<Limit>, u64)> {
+        charges.iter().filter_map(|charge| Some((Arc::clone(self.find(&charge.limit)?), charge.cost))).collect()
     }
 
     /// All of them, in the order written.

@@ -20,6 +20,7 @@ pub struct AppMetrics {
     refused: IntCounterVec,
     older: IntCounterVec,
     overtaken: IntCounterVec,
+    passed: IntCounterVec,
     entries: IntGaugeVec,
     bytes: IntGaugeVec,
     filter_keys: IntGauge,
@@ -80,6 +81,11 @@ impl AppMetrics {
                 "Entries dropped from memory because a change was announced.",
                 &[KIND],
             )?,
+            passed: catalogue.counters(
+                "gatehouse_business_app_not_kept_total",
+                "Reads of something that was not kept, since memory is full of what is used more often.",
+                &[KIND],
+            )?,
             entries: catalogue.gauges("gatehouse_business_app_entries", "Entries in memory.", &[KIND])?,
             bytes: catalogue.gauges("gatehouse_business_app_bytes", "Weight of these entries in bytes, about.", &[KIND])?,
             filter_keys: catalogue
@@ -136,6 +142,7 @@ impl AppMetrics {
             older,
             damaged,
             overtaken,
+            passed,
         } = &funnel.counters;
         for (level, count) in [
             ("fresh", fresh),
@@ -153,9 +160,13 @@ impl AppMetrics {
         for (result, count) in [("answered", answered), ("failed", failed.get()), ("damaged", damaged.get())] {
             mirror(&self.reads.with_label_values(&[kind, result]), count);
         }
-        for (metric, count) in
-            [(&self.joined, joined), (&self.refused, crowded), (&self.older, older), (&self.overtaken, overtaken)]
-        {
+        for (metric, count) in [
+            (&self.joined, joined),
+            (&self.refused, crowded),
+            (&self.older, older),
+            (&self.overtaken, overtaken),
+            (&self.passed, passed),
+        ] {
             mirror(&metric.with_label_values(&[kind]), count.get());
         }
         self.entries.with_label_values(&[kind]).set(whole(funnel.gauge().entries()));

@@ -3,6 +3,7 @@ use std::path::Path;
 use gatehouse_shared::config::Sources;
 
 use super::*;
+use crate::admit::flow_rule::Bounds;
 use crate::store::file;
 
 /// The catalog `text`, read from a file in `dir`.
@@ -10,7 +11,7 @@ fn compile(dir: &Path, text: &str) -> Result<Catalog, ConfigErrors> {
     std::fs::write(dir.join(file::CATALOG), text).unwrap();
     let document = file::read(&mut Sources::new(dir))?;
     let defaults = crate::dispatch::Config::default();
-    Catalog::compile(&document, Surroundings { defaults: &defaults, zone: None }, None)
+    Catalog::compile(&document, Surroundings { defaults: &defaults, zone: None, flow: &Bounds::default() }, None)
 }
 
 /// A service with one endpoint; `more` are further keys.

@@ -182,7 +182,7 @@ async fn a_fleet_without_sealing_keys_says_so() {
 async fn two_nodes_of_a_fleet_serve_the_same_applications() {
     let dir = tempfile::tempdir().unwrap();
     let redis = RedisServer::start(&dir.path().join("redis")).await;
-    let settings = redis.toml() + "connect_timeout = \"10s\"\ncommand_timeout = \"10s\"\n" + &keys(dir.path(), "");
+    let settings = redis.toml() + "connect_timeout = \"10s\"\ncommand_timeout = \"10s\"\n" + &*keys(dir.path(), "");
     let (one, other) = (Node::start(CATALOG, &settings).await, Node::start(CATALOG, &settings).await);
     one.app(&["create", "--key", "shop", "--name", "Shop"]);
     assert_eq!(other.show("shop")["name"], "Shop");

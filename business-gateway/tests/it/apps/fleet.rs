@@ -106,6 +106,24 @@ async fn guesses_hardly_reach_the_store() {
 }
 
 #[tokio::test]
+async fn a_thousand_calls_of_one_application_read_it_once() {
+    let nodes = Nodes::start(2, "").await;
+    nodes.sites[0].gateway.apps.create(Some("shop".to_owned()), named("shop")).await.unwrap();
+    let site = &nodes.sites[1];
+    let before = reads(site);
+    let calls: Vec<_> = (0..1_000)
+        .map(|_| {
+            let apps = Arc::clone(&site.gateway.apps);
+            tokio::spawn(async move { matches!(apps.find("shop", clock::now()).await, Lookup::Found(_)) })
+        })
+        .collect();
+    for call in calls {
+        assert!(call.await.unwrap());
+    }
+    assert_eq!(reads(site) - before, 1);
+}
+
+#[tokio::test]
 async fn a_gap_in_the_announcements_makes_a_node_read_again() {
     let nodes = Nodes::start(1, "").await;
     let site = &nodes.sites[0];
@@ -179,7 +197,7 @@ async fn a_starting_node_takes_the_filter_that_another_one_left() {
     let before = made();
     wait("another filter", async || (made() > before + 1).then_some(())).await;
     let dir = tempfile::tempdir().unwrap();
-    let settings = nodes.redis.toml() + &keys(dir.path(), "");
+    let settings = nodes.redis.toml() + &*keys(dir.path(), "");
     let second = Site::with(&catalog(&[nodes.service.address], ""), &settings).await;
     wait("its filter", async || (metric(&second, "gatehouse_business_app_filters_total") > 0).then_some(())).await;
     assert_eq!(metric(&second, "gatehouse_business_app_filter_keys"), 1);

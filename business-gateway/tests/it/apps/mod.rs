@@ -42,7 +42,7 @@ impl Nodes {
         let redis = RedisServer::start(&dir.path().join("redis")).await;
         let service = Service::start().await;
         let settings =
-            redis.toml() + "connect_timeout = \"10s\"\ncommand_timeout = \"10s\"\n" + &keys(dir.path(), more);
+            redis.toml() + "connect_timeout = \"10s\"\ncommand_timeout = \"10s\"\n" + &*keys(dir.path(), more);
         let mut sites = Vec::new();
         for _ in 0..count {
             sites.push(Site::with(&catalog(&[service.address], ""), &settings).await);

@@ -162,11 +162,12 @@ pub(crate) struct Said<'a> {
     pub(crate) path: Option<&'a str>,
     pub(crate) left: Duration,
     pub(crate) held: bool,
+    pub(crate) subject: Option<&'a str>,
 }
 
 impl Default for Said<'_> {
     fn default() -> Self {
-        Self { path: None, left: Duration::from_secs(30), held: false }
+        Self { path: None, left: Duration::from_secs(30), held: false, subject: None }
     }
 }
 
@@ -190,7 +191,7 @@ pub(crate) fn sign(method: &str, target: &str, said: Said<'_>) -> String {
         client: "203.0.113.9:4711".parse().unwrap(),
         scheme: Scheme::Http,
         tls: None,
-        subject: None,
+        subject: said.subject,
         fingerprint: None,
         path,
         left: said.left,

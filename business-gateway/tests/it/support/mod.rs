@@ -1,6 +1,7 @@
 //! A gateway in process, a service behind it, and an edge that signs.
 
 pub(crate) mod client;
+pub(crate) mod process;
 pub(crate) mod redis;
 pub(crate) mod service;
 
@@ -36,7 +37,7 @@ pub(crate) struct Site {
 pub(crate) fn catalog(endpoints: &[SocketAddr], more: &str) -> String {
     let endpoints: Vec<String> = endpoints.iter().map(|address| format!("\"{address}\"")).collect();
     format!(
-        "[[service]]\nname = \"sample\"\nendpoints = [{}]\n{more}\n[[api]]\nname = \"all\"\nservice = \"sample\"\npath = \"/{{*rest}}\"\n",
+        "[[service]]\nname = \"sample\"\nendpoints = [{}]\n{more}\n[[api]]\nname = \"all\"\naccess = \"open\"\nservice = \"sample\"\npath = \"/{{*rest}}\"\n",
         endpoints.join(", ")
     )
 }

@@ -33,6 +33,9 @@ pub(crate) struct Service {
 pub(crate) struct Seen {
     pub(crate) connections: AtomicUsize,
     pub(crate) requests: AtomicUsize,
+    /// Requests whose answer has not begun, now and at most.
+    pub(crate) under_way: AtomicUsize,
+    pub(crate) most_under_way: AtomicUsize,
     /// `x-ledger-id` of every request executed.
     pub(crate) executed: Mutex<Vec<String>>,
 }
@@ -111,12 +114,30 @@ async fn serve(stream: TcpStream, seen: Arc<Seen>) {
             if let Some(id) = request.headers().get("x-ledger-id") {
                 seen.executed.lock().unwrap().push(id.to_str().unwrap().to_owned());
             }
+            let _under_way = UnderWay::enter(&seen);
             Ok::<_, Infallible>(answer(request).await)
         }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().max_headers(256);
     drop(builder.serve_connection(TokioIo::new(stream), service).await);
+}
+
+/// A request whose answer has not begun.
+struct UnderWay(Arc<Seen>);
+
+impl UnderWay {
+    fn enter(seen: &Arc<Seen>) -> Self {
+        let under_way = seen.under_way.fetch_add(1, Ordering::SeqCst) + 1;
+        seen.most_under_way.fetch_max(under_way, Ordering::SeqCst);
+        Self(Arc::clone(seen))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 async fn misbehave(mut stream: TcpStream, start: &str) {

@@ -89,6 +89,13 @@ impl Key {
         Self::fixed(Owner::Business, "bloom")
     }
 
+    /// Traffic groups that are shut off. Hash: group → record. Records leave a day after their end; written and read by
+    /// business nodes.
+    #[must_use]
+    pub fn shed() -> Self {
+        Self::fixed(Owner::Business, "shed")
+    }
+
     /// Live business nodes. Sorted set: node → heartbeat in Unix milliseconds. Lives for ever; written and read by nodes.
     #[must_use]
     pub fn business_nodes() -> Self {

@@ -18,6 +18,7 @@
 //! | `gh:b:quota:{RULE}:WINDOW` | hash: `KEY@PROCESS` → count, `KEY` → sum | two windows | business |
 //! | `gh:b:nonce:{KEYID}:NONCE` | string | 2 × clock window | business |
 //! | `gh:b:bloom` | string: filter snapshot and revision | for ever | business |
+//! | `gh:b:shed` | hash: group → record | a day after its end | business |
 //! | `gh:b:nodes` | sorted set: node → heartbeat | for ever | business |
 //! | `gh:b:cache:{API}:HASH` | string: stored answer | by rule | business |
 //! | `gh:b:tag:{TAG}` | set: cache keys | by rule | business |

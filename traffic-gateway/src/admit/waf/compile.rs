@@ -27,6 +27,7 @@ use super::{
     Kept, Totals, Waf,
     budget::Budget,
     config::{Answers, Config, ListCheck, ListConfig},
+    crs,
     files::{Read, RuleFiles},
 };
 
@@ -60,16 +61,16 @@ pub(super) fn compile(
 ) -> Result<Option<Waf>, ConfigErrors> {
     let config = &all.waf;
     let (mut errors, longest) = check_all(all, positions);
-    if config.rules.is_empty() && config.list.is_empty() {
+    if config.rules.is_empty() && config.crs.is_none() && config.list.is_empty() {
         return errors.into_result(None);
     }
-    let files = RuleFiles::new(sources);
+    let files = RuleFiles::new(sources, crs::settings(config));
     let same = before.filter(|before| {
         before.made_of.config == *config && before.made_of.longest == longest && files.is_still(&before.made_of.read)
     });
     let rules = match same {
         Some(before) => Some(Arc::clone(&before.rules)),
-        None => errors.collect(read_rules(config, longest, &files)).map(|made| {
+        None => errors.collect(read_rules(config, longest, &files, positions)).map(|made| {
             made.tell();
             Arc::new(made.rules)
         }),
@@ -134,6 +135,7 @@ fn check(config: &Config, positions: &Positions) -> ConfigErrors {
     check((10..=100_000).contains(&body.arguments), "body.arguments", "arguments must be 10 to 100000");
     check((4..=1_000).contains(&body.depth), "body.depth", "depth must be 4 to 1000");
     check((1..=10_000).contains(&body.parts), "body.parts", "parts must be 1 to 10000");
+    crs::check(config, &mut errors, positions);
     errors
 }
 
@@ -155,8 +157,13 @@ impl Made {
     }
 }
 
-/// Reads and compiles every file.
-pub(super) fn read_rules(config: &Config, longest: u64, files: &RuleFiles<'_>) -> Result<Made, ConfigErrors> {
+/// Reads and compiles every file; `positions` are those of the configuration.
+pub(super) fn read_rules(
+    config: &Config,
+    longest: u64,
+    files: &RuleFiles<'_>,
+    positions: &Positions,
+) -> Result<Made, ConfigErrors> {
     let mut errors = ConfigErrors::new();
     let (mut program, mut warnings) = (Program::default(), Vec::new());
     // Lists first: what a list of allowed targets lets pass, no rule is asked about.
@@ -169,7 +176,12 @@ pub(super) fn read_rules(config: &Config, longest: u64, files: &RuleFiles<'_>) -
             Err(found) => found.iter().for_each(|error| errors.push(finding(error))),
         }
     }
-    match seclang::parse(files, &config.rules) {
+    let paths = crs::paths(config, files).unwrap_or_else(|message| {
+        let remedy = "name the directory that a release was unpacked to, or /usr/share/modsecurity-crs".to_owned();
+        errors.push(positions.error("waf.crs", message, Some(remedy)));
+        Vec::new()
+    });
+    match seclang::parse(files, &paths) {
         Ok((rules, found)) => {
             program.append(rules);
             warnings.extend(found);

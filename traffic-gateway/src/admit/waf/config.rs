@@ -1,8 +1,12 @@
 //! `[waf]` and the `waf` of a route, as they are written.
 
+use std::collections::BTreeMap;
+
 use gatehouse_shared::config::ByteSize;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::crs::Value;
 
 /// `[waf]`: rules that look into requests and answers; see docs/WAF.md.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -15,6 +19,21 @@ pub struct Config {
     /// files are read in the order of their names.
     #[schemars(example = ["waf/*.conf"])]
     pub rules: Vec<String>,
+    /// Directory of an OWASP Core Rule Set as unpacked, relative to this one; `/usr/share/modsecurity-crs` for Debian's package.
+    /// It is read behind `rules`; see docs/COMING_FROM_MODSECURITY.md.
+    #[schemars(example = &"crs")]
+    pub crs: Option<String>,
+    /// Files of rules that are read behind the Core Rule Set, as `rules`.
+    #[schemars(example = ["waf/after/*.conf"])]
+    pub rules_after: Vec<String>,
+    /// Whether the Core Rule Set refuses a request by its head before its body is waited for.
+    pub early_blocking: bool,
+    /// How much the Core Rule Set writes about scores at the end of a request: 0 (nothing) to 5 (every request). Default: what
+    /// the rule set has, 4 (every request that has a score).
+    #[schemars(example = 2)]
+    pub reporting_level: Option<u8>,
+    /// Further `tx` variables that `crs-setup.conf` would set, by name without `tx.`. What that file sets overrides them.
+    pub crs_variables: BTreeMap<String, Value>,
     /// Directories of plain lists, one regular expression a line; see docs/PLAIN_LISTS.md.
     pub list: Vec<ListConfig>,
     /// Rules up to this paranoia level refuse: 1 to 4.
@@ -43,6 +62,11 @@ impl Default for Config {
         Self {
             mode: Mode::Block,
             rules: Vec::new(),
+            crs: None,
+            rules_after: Vec::new(),
+            early_blocking: false,
+            reporting_level: None,
+            crs_variables: BTreeMap::new(),
             list: Vec::new(),
             blocking_paranoia: 1,
             detection_paranoia: None,

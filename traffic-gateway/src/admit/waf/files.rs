@@ -11,6 +11,8 @@ use gatehouse_shared::config::Sources;
 use gatehouse_waf::seclang::files::{Disk, Files};
 use ring::digest::{SHA256, digest};
 
+use super::crs;
+
 /// What was read, in order: the files and directories with the SHA-256 of what they hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Read(Vec<(PathBuf, [u8; 32])>);
@@ -19,11 +21,18 @@ pub(super) struct Read(Vec<(PathBuf, [u8; 32])>);
 pub(super) struct RuleFiles<'a> {
     sources: RefCell<&'a mut Sources>,
     read: RefCell<Read>,
+    /// What is read by the name [`crs::SETTINGS`], though it is no file.
+    text: Option<String>,
 }
 
 impl<'a> RuleFiles<'a> {
-    pub(super) fn new(sources: &'a mut Sources) -> Self {
-        Self { sources: RefCell::new(sources), read: RefCell::default() }
+    pub(super) fn new(sources: &'a mut Sources, text: Option<String>) -> Self {
+        Self { sources: RefCell::new(sources), read: RefCell::default(), text }
+    }
+
+    /// Whether there is something by the name [`crs::SETTINGS`].
+    pub(super) const fn has_text(&self) -> bool {
+        self.text.is_some()
     }
 
     /// Whether what was read before is still the same. It counts as read again.
@@ -58,6 +67,9 @@ impl<'a> RuleFiles<'a> {
 
 impl Files for RuleFiles<'_> {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        if let Some(text) = self.text.as_ref().filter(|_| path == Path::new(crs::SETTINGS)) {
+            return Ok(text.clone().into_bytes());
+        }
         if !self.sources.borrow().dir().join(path).exists() {
             return Err(io::Error::new(io::ErrorKind::NotFound, "there is no such file"));
         }

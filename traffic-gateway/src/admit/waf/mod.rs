@@ -6,6 +6,7 @@
 
 pub mod config;
 mod files;
+pub mod crs;
 mod compile;
 mod budget;
 mod verdict;

@@ -12,7 +12,7 @@ use std::{
 
 use gatehouse_shared::{
     clock,
-    config::{self, ConfigErrors, Sources},
+    config::{self, ConfigErrors, Positions, Sources},
 };
 use gatehouse_waf::{
     RuleSet,
@@ -25,6 +25,7 @@ use gatehouse_waf::{
 use super::{
     compile::{self, Made},
     config::{Beyond, Config, ListConfig},
+    crs,
     files::RuleFiles,
     media_type,
 };
@@ -89,7 +90,8 @@ impl Offline {
         let document = config::parse::<crate::config::Config>(&file)?;
         let (mut errors, longest) = compile::check_all(&document.value, &document.positions);
         let config = change(document.value.waf);
-        let made = errors.collect(compile::read_rules(&config, longest, &RuleFiles::new(&mut sources)));
+        let files = RuleFiles::new(&mut sources, crs::settings(&config));
+        let made = errors.collect(compile::read_rules(&config, longest, &files, &document.positions));
         match made {
             Some(made) if errors.is_empty() => Ok(Self::new(config, made)),
             _ => Err(errors),
@@ -111,7 +113,8 @@ impl Offline {
             ..Config::default()
         };
         let mut sources = Sources::new(Path::new(""));
-        let made = compile::read_rules(&config, config.body.max.get(), &RuleFiles::new(&mut sources))?;
+        let files = RuleFiles::new(&mut sources, None);
+        let made = compile::read_rules(&config, config.body.max.get(), &files, &Positions::default())?;
         Ok(Self::new(config, made))
     }
 

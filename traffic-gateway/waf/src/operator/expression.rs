@@ -2,6 +2,7 @@
 
 use regex::bytes::{Regex, RegexBuilder};
 
+use super::backtrack::{self, Backtrack};
 use super::{Captures, OperatorError, pattern};
 
 /// The most memory one compiled expression may take, in bytes: what the `regex` crate proposes, and enough for every
@@ -11,7 +12,10 @@ const SIZE_LIMIT: usize = 10 << 20;
 /// A compiled expression.
 #[derive(Clone, Debug)]
 pub(super) struct Expression {
+    /// All of it, or what is left of it without what no automaton has.
     regex: Regex,
+    /// All of it, when there is such.
+    whole: Option<Box<Backtrack>>,
 }
 
 impl Expression {
@@ -20,23 +24,22 @@ impl Expression {
         let translation = pattern::translate(argument)?;
         // Parsed once on its own, since only the parser says where a mistake is.
         let parsed = regex_syntax::ParserBuilder::new().utf8(false).build().parse(translation.pattern());
-        if let Err(error) = parsed {
+        let parsed = parsed.map_err(|error| {
             let (at, reason) = match &error {
                 regex_syntax::Error::Parse(error) => (error.span().start.offset, error.kind().to_string()),
                 regex_syntax::Error::Translate(error) => (error.span().start.offset, error.kind().to_string()),
                 other => (0, other.to_string()),
             };
-            return Err(OperatorError::Regex { offset: translation.origin(at), reason });
+            OperatorError::Regex { offset: translation.origin(at), reason }
+        })?;
+        if !translation.has_particular() {
+            return Ok(Self { regex: build(translation.pattern())?, whole: None });
         }
-        let regex =
-            RegexBuilder::new(translation.pattern()).size_limit(SIZE_LIMIT).build().map_err(|error| match error {
-                regex::Error::CompiledTooBig(limit) => OperatorError::RegexSize { limit },
-                other => OperatorError::Regex { offset: 0, reason: other.to_string() },
-            })?;
-        Ok(Self { regex })
+        let regex = build(&backtrack::without_particular(&parsed).to_string())?;
+        Ok(Self { regex, whole: Some(Box::new(Backtrack::compile(&parsed)?)) })
     }
 
-    /// The translated pattern with its flags.
+    /// The translated pattern with its flags; it matches whatever the expression does.
     pub(super) fn pattern(&self) -> &str {
         self.regex.as_str()
     }
@@ -45,6 +48,9 @@ impl Expression {
     pub(super) fn matches(&self, value: &[u8], captures: &mut Captures) -> bool {
         if !self.regex.is_match(value) {
             return false;
+        }
+        if let Some(whole) = &self.whole {
+            return whole.matches(value, captures);
         }
         if captures.are_wanted()
             && let Some(groups) = self.regex.captures(value)
@@ -55,4 +61,11 @@ impl Expression {
         }
         true
     }
+}
+
+fn build(pattern: &str) -> Result<Regex, OperatorError> {
+    RegexBuilder::new(pattern).size_limit(SIZE_LIMIT).build().map_err(|error| match error {
+        regex::Error::CompiledTooBig(limit) => OperatorError::RegexSize { limit },
+        other => OperatorError::Regex { offset: 0, reason: other.to_string() },
+    })
 }

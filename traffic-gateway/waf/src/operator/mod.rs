@@ -11,6 +11,7 @@ mod error;
 mod expression;
 mod number;
 mod pattern;
+mod backtrack;
 mod phrases;
 mod text;
 mod validate;
@@ -81,7 +82,8 @@ impl Operator {
         let fixed = || argument.plain().ok_or(OperatorError::Reference(kind.name()));
         let comparison = match kind {
             OperatorKind::UnconditionalMatch => Comparison::Always,
-            OperatorKind::NoMatch => Comparison::Never,
+            // Rules with a lookup that can run do not load.
+            OperatorKind::NoMatch | OperatorKind::GeoLookup | OperatorKind::Rbl => Comparison::Never,
             OperatorKind::Rx => Comparison::Regex(Expression::compile(fixed()?)?),
             OperatorKind::Pm => Comparison::Phrases(Phrases::from_argument(fixed()?)?),
             OperatorKind::PmFromFile => Comparison::Phrases(Phrases::from_files(fixed()?, files)?),

@@ -4,7 +4,7 @@
 //! `regex`, `a++` is possessive in PCRE and a repetition of a repetition in `regex`. Left alone these would quietly
 //! match something else, so every escape, class, group and quantifier passes through here.
 
-use super::OperatorError;
+use super::{OperatorError, backtrack};
 
 /// Bytes instead of characters, and `.` matches line feeds.
 const FLAGS: &str = "(?s-u)";
@@ -15,9 +15,15 @@ pub(super) struct Translation {
     pattern: String,
     /// Offsets in `pattern` and in the source where the two stop running in step, ascending.
     steps: Vec<(usize, usize)>,
+    particular: usize,
 }
 
 impl Translation {
+    /// Whether there are groups that `backtrack` gives their meaning.
+    pub(super) const fn has_particular(&self) -> bool {
+        self.particular > 0
+    }
+
     pub(super) fn pattern(&self) -> &str {
         &self.pattern
     }
@@ -33,16 +39,25 @@ impl Translation {
 ///
 /// # Errors
 ///
-/// What only a backtracking engine can do: look-around, back-references, atomic groups, possessive quantifiers,
-/// recursion, conditions. Everything else that is wrong is left to the parser of `regex` to find.
+/// What only a backtracking engine can do: atomic groups, possessive quantifiers behind groups, recursion, conditions. Everything else that is wrong is left to the parser of `regex` to find.
 pub(super) fn translate(source: &str) -> Result<Translation, OperatorError> {
-    let mut walk = Walk { source, offset: 0, out: FLAGS.to_owned(), steps: Vec::new(), quantified: false };
+    let mut walk = Walk {
+        source,
+        offset: 0,
+        out: FLAGS.to_owned(),
+        steps: Vec::new(),
+        quantified: false,
+        particular: 0,
+        atom: None,
+        open: Vec::new(),
+        folds: false,
+    };
     while let Some(next) = walk.peek() {
         walk.steps.push((walk.out.len(), walk.offset));
         walk.token(next)?;
     }
     walk.steps.push((walk.out.len(), walk.offset));
-    Ok(Translation { pattern: walk.out, steps: walk.steps })
+    Ok(Translation { pattern: walk.out, steps: walk.steps, particular: walk.particular })
 }
 
 struct Walk<'a> {
@@ -52,6 +67,14 @@ struct Walk<'a> {
     steps: Vec<(usize, usize)>,
     /// Whether the last token was a quantifier.
     quantified: bool,
+    /// How many groups have a meaning of their own.
+    particular: usize,
+    /// Where in `out` the byte or class stands that the last token was; `None` behind a group.
+    atom: Option<(usize, usize)>,
+    /// What `folds` was before each group that is open.
+    open: Vec<bool>,
+    /// Whether capitals do not count here.
+    folds: bool,
 }
 
 /// Where an escape stands, since some mean something else in a class.
@@ -113,16 +136,37 @@ impl Walk<'_> {
         OperatorError::PcreOnly { offset: self.offset, feature, remedy }
     }
 
+    /// The name of another group with a meaning of its own.
+    fn particular(&mut self, kind: &str) -> String {
+        self.particular += 1;
+        format!("{kind}{}", self.particular)
+    }
+
     fn regex(&self, reason: &str) -> OperatorError {
         OperatorError::Regex { offset: self.offset, reason: reason.to_owned() }
     }
 
     fn token(&mut self, next: char) -> Result<(), OperatorError> {
         let quantified = std::mem::take(&mut self.quantified);
+        let begin = self.out.len();
+        let read = self.read(next, quantified);
+        if !self.quantified {
+            let is_atom = !matches!(next, '(' | ')' | '|' | '^' | '$') && self.out.len() > begin;
+            self.atom = is_atom.then_some((begin, self.out.len()));
+        }
+        read
+    }
+
+    fn read(&mut self, next: char, quantified: bool) -> Result<(), OperatorError> {
         match next {
             '\\' => self.escape(Place::Outside),
             '[' => self.class(),
             '(' => self.group(),
+            ')' => {
+                self.folds = self.open.pop().unwrap_or(self.folds);
+                self.copy(next);
+                Ok(())
+            }
             '*' | '?' | '+' if quantified => self.second_quantifier(next),
             '*' | '?' | '+' => {
                 self.copy(next);
@@ -156,17 +200,33 @@ impl Walk<'_> {
                 self.copy(next);
                 if self.rest().starts_with(['*', '+', '?']) { Err(self.regex("nothing to repeat")) } else { Ok(()) }
             }
-            '+' => Err(self.pcre_only("the possessive quantifier", "leave out the second `+`")),
+            // What a class takes and never gives back is what no more of it follows, when it takes all there is.
+            '+' => match self
+                .atom
+                .filter(|_| self.is_behind_endless())
+                .and_then(|(begin, end)| self.out.get(begin..end))
+                .map(str::to_owned)
+            {
+                Some(atom) => {
+                    self.skip(1);
+                    let name = self.particular(backtrack::NOT_AHEAD);
+                    self.out.push_str(&format!("(?P<{name}>{atom})"));
+                    Ok(())
+                }
+                None => Err(self.pcre_only("the possessive quantifier", "leave out the second `+`")),
+            },
             _ => Err(self.regex("nothing to repeat")),
         }
     }
 
+    /// Whether the quantifier before this one has no end.
+    fn is_behind_endless(&self) -> bool {
+        let before = self.offset.checked_sub(1).and_then(|at| self.source.as_bytes().get(at));
+        matches!(before, Some(b'*' | b'+'))
+    }
+
     fn group(&mut self) -> Result<(), OperatorError> {
-        const KINDS: [(&str, &str, &str); 15] = [
-            ("(?=", "look-ahead", "match what follows and use a second, chained rule"),
-            ("(?!", "look-ahead", "use a second, chained rule with a negated operator"),
-            ("(?<=", "look-behind", "match what stands before as well and capture the rest"),
-            ("(?<!", "look-behind", "use a second, chained rule with a negated operator"),
+        const KINDS: [(&str, &str, &str); 11] = [
             ("(?>", "the atomic group", "write (?:…)"),
             ("(?|", "the branch-reset group", "write (?:…) and count the groups"),
             ("(?(", "the conditional group", "write both cases as alternatives"),
@@ -194,11 +254,37 @@ impl Walk<'_> {
             self.skip(end + 1);
             return Ok(());
         }
-        let head = if rest.starts_with("(?") { "(?" } else { "(" };
+        self.open.push(self.folds);
+        let around = [
+            ("(?=", backtrack::AHEAD),
+            ("(?!", backtrack::NOT_AHEAD),
+            ("(?<=", backtrack::BEHIND),
+            ("(?<!", backtrack::NOT_BEHIND),
+        ];
+        let found = around.into_iter().find(|(head, _)| self.rest().starts_with(head));
+        if let Some((head, kind)) = found {
+            self.skip(head.len());
+            let name = self.particular(kind);
+            self.out.push_str(&format!("(?P<{name}>"));
+            return Ok(());
+        }
+        let head = if self.rest().starts_with("(?") { "(?" } else { "(" };
         self.out.push_str(head);
         self.skip(head.len());
         // What follows are flags or a name: none of it is a quantifier.
         if head == "(?" {
+            let flags = self.rest().bytes().take_while(|byte| byte.is_ascii_alphabetic() || *byte == b'-').count();
+            let (flags, behind) = self.rest().split_at_checked(flags).unwrap_or_default();
+            let (on, off) = flags.split_once('-').unwrap_or((flags, ""));
+            let is_alone = behind.starts_with(')');
+            if (is_alone || behind.starts_with(':')) && (on.contains('i') || off.contains('i')) {
+                self.folds = on.contains('i');
+            }
+            if is_alone {
+                // Flags alone hold for what follows in the group around them.
+                self.open.pop();
+                self.open.push(self.folds);
+            }
             while let Some(next) = self.peek().filter(|next| next.is_ascii_alphanumeric() || "-_<>".contains(*next)) {
                 self.copy(next);
             }
@@ -281,7 +367,16 @@ impl Walk<'_> {
             ('x', _) => return self.hexadecimal().map(|()| true),
             ('0', _) => return Ok(self.octal()),
             ('1'..='9', true) => return Ok(self.octal()),
-            ('1'..='9' | 'k', false) | ('g', _) => {
+            ('1'..='9', false) => {
+                let digits = self.rest().bytes().skip(1).take_while(u8::is_ascii_digit).count();
+                let group = self.rest().get(1..=digits).unwrap_or_default().to_owned();
+                self.skip(1 + digits);
+                let folds = if self.folds { "i" } else { "x" };
+                let name = self.particular(&format!("{}{group}_{folds}_", backtrack::SAME_AS));
+                self.out.push_str(&format!("(?P<{name}>)"));
+                return Ok(true);
+            }
+            ('k', false) | ('g', _) => {
                 let remedy = "use `capture` and a chained rule that compares with %{TX.1}";
                 return Err(self.pcre_only("the back-reference", remedy));
             }

@@ -202,16 +202,10 @@ fn reads_expressions_as_pcre_does() {
 #[test]
 fn names_what_needs_a_backtracking_engine() {
     let cases = [
-        ("a(?=b)", 1, "look-ahead"),
-        ("(?!b)", 0, "look-ahead"),
-        ("(?<=b)", 0, "look-behind"),
-        ("(?<!b)", 0, "look-behind"),
         ("(?>b)", 0, "the atomic group"),
-        ("a++", 2, "the possessive quantifier"),
-        ("ba*+", 3, "the possessive quantifier"),
+        ("(a)++", 4, "the possessive quantifier"),
         ("a?+", 2, "the possessive quantifier"),
         ("a{2,3}+", 6, "the possessive quantifier"),
-        (r"(a)\1", 3, "the back-reference"),
         (r"(?<n>a)\k<n>", 7, "the back-reference"),
         (r"(a)\g1", 3, "the back-reference"),
         ("(?P=n)", 0, "the back-reference"),
@@ -354,8 +348,8 @@ fn says_what_to_write_instead() {
         ),
         (
             "rx",
-            "a(?=b)",
-            "look-ahead at offset 1 needs a backtracking engine, whose time attackers can choose; match what follows and use a second, chained rule",
+            "a(?>b)",
+            "the atomic group at offset 1 needs a backtracking engine, whose time attackers can choose; write (?:…)",
         ),
         ("rx", "(", "not a regular expression: unclosed group at offset 0"),
     ];

@@ -18,7 +18,7 @@ use super::settings::Settings;
 use super::targets::TargetNames;
 use super::template::Template;
 use super::units::UnitBuilder;
-use super::{CompileError, Options, RuleSet, constant};
+use super::{CompileError, Options, RuleSet, constant, kept};
 
 /// Reads the files that operators name.
 pub(super) type Files<'a> = &'a mut dyn FnMut(&str) -> Result<Vec<u8>, String>;
@@ -31,7 +31,14 @@ pub(super) fn compile(program: &Program, files: Files<'_>, options: &Options) ->
     compiler.errors.append(&mut drafts.errors);
     compiler.refuse_equal_ids(&drafts.rules);
     let settings = Settings::new(options, &drafts.settings);
-    let dead = constant::dead_rules(&drafts, &compiler.initial_values());
+    let constant::Constants { dead, arguments } = constant::constants(&drafts, &compiler.initial_values());
+    for (rule, link, argument) in arguments {
+        let link = drafts.rules.get_mut(rule).and_then(|rule| rule.links.get_mut(link));
+        if let Some(operator) = link.and_then(|link| link.operator.as_mut()) {
+            operator.argument = ast::Text::from(argument.as_str());
+        }
+    }
+    compiler.errors.extend(kept::missing(&drafts, &dead));
     let mut rules = Vec::with_capacity(drafts.rules.len());
     for (number, draft) in drafts.rules.iter().enumerate() {
         let dead = dead.get(number).copied().unwrap_or(false);
@@ -66,6 +73,9 @@ impl<'a> Compiler<'a> {
             ("detection_paranoia_level", i64::from(detection)),
             ("inbound_anomaly_score_threshold", i64::from(options.inbound_threshold)),
             ("outbound_anomaly_score_threshold", i64::from(options.outbound_threshold)),
+            // The names of the levels in version 3 of the Core Rule Set.
+            ("paranoia_level", i64::from(options.blocking_paranoia)),
+            ("executing_paranoia_level", i64::from(detection)),
         ];
         let initial = initial.into_iter().map(|(name, value)| (TxId(tx.add(name)), value)).collect();
         let mut members = Names::default();

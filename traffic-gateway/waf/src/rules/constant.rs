@@ -1,8 +1,9 @@
-//! Which rules can never run: those of paranoia levels that are off.
+//! What is known of rules before any request: which can never run, such as those of paranoia levels that are off, and what
+//! the settings are that their operators refer to.
 //!
 //! Variables of `TX` are followed through the rules in the order in which they run, as long as their values do not
-//! depend on the request. A rule that compares such a value either always or never matches; when it always jumps, what
-//! it jumps over is dead. This assumes that no `ctl` takes such a rule away: the level is a setting, and a request that
+//! depend on the request. A rule that compares such a value either always or never matches, a chain when all its links do or
+//! one does not; when it always jumps, what it jumps over is dead. This assumes that no `ctl` takes such a rule away: the level is a setting, and a request that
 //! removes a rule at run time does not raise it.
 
 use std::collections::HashMap;
@@ -30,11 +31,21 @@ struct State {
     loose: Vec<String>,
 }
 
-/// For each rule, in order, whether it can never run.
-pub(super) fn dead_rules(drafts: &Drafts, initial: &[(String, i64)]) -> Vec<bool> {
+/// What is known of rules, in their order.
+#[derive(Debug)]
+pub(super) struct Constants {
+    /// Whether a rule can never run.
+    pub(super) dead: Vec<bool>,
+    /// Arguments that have to be known at load and are, though they refer to variables: number of the rule and of its link.
+    pub(super) arguments: Vec<(usize, usize, String)>,
+}
+
+/// Follows variables through the rules.
+pub(super) fn constants(drafts: &Drafts, initial: &[(String, i64)]) -> Constants {
     let values = initial.iter().map(|(name, value)| (name.to_ascii_lowercase(), Known::Value(value.to_string())));
     let mut state = State { values: values.collect(), loose: loose_names(drafts) };
     let mut dead = vec![false; drafts.rules.len()];
+    let mut arguments = Vec::new();
     // Rules before this one may have been jumped over.
     let mut certain_until = 0;
     // Rules before this one are never reached.
@@ -54,7 +65,8 @@ pub(super) fn dead_rules(drafts: &Drafts, initial: &[(String, i64)]) -> Vec<bool
             mark(&mut dead, number);
             continue;
         }
-        let verdict = if rule.links.len() == 1 { state.verdict(rule) } else { None };
+        arguments.extend(state.arguments(rule).into_iter().map(|(link, argument)| (number, link, argument)));
+        let verdict = state.verdict(rule);
         if verdict == Some(false) {
             mark(&mut dead, number);
             continue;
@@ -81,7 +93,7 @@ pub(super) fn dead_rules(drafts: &Drafts, initial: &[(String, i64)]) -> Vec<bool
         }
         allowed |= allows(rule);
     }
-    dead
+    Constants { dead, arguments }
 }
 
 fn mark(dead: &mut [bool], number: usize) {
@@ -92,14 +104,15 @@ fn mark(dead: &mut [bool], number: usize) {
 
 /// Whether a match leaves nothing behind but a jump.
 fn only_jumps(rule: &Draft) -> bool {
-    let head = rule.links.first().map_or(&[][..], |head| &head.actions);
     let mut log = true;
-    for action in rule.defaults.iter().chain(head) {
+    for action in rule.defaults.iter().chain(rule.links.iter().flat_map(|link| &link.actions)) {
         match &action.kind {
             ActionKind::Log(toggle) => log = *toggle == Toggle::On,
-            ActionKind::SetVariable(_) | ActionKind::Control(_) | ActionKind::Severity(_) | ActionKind::Capture => {
-                return false;
-            }
+            ActionKind::SetVariable(_)
+            | ActionKind::SetKept(..)
+            | ActionKind::Control(_)
+            | ActionKind::Severity(_)
+            | ActionKind::Capture => return false,
             ActionKind::Deny
             | ActionKind::Drop
             | ActionKind::Block
@@ -154,9 +167,25 @@ impl State {
         self.values.get(&name).cloned().unwrap_or(Known::Unset)
     }
 
-    /// Whether a rule matches, if that depends on nothing a request says.
+    /// Whether a rule matches, if that depends on nothing a request says. What links before the one that never matches leave
+    /// behind must be nothing.
     fn verdict(&self, rule: &Draft) -> Option<bool> {
-        let link = rule.links.first()?;
+        let mut all = Some(true);
+        for link in &rule.links {
+            match self.verdict_of(rule, link) {
+                Some(true) => {}
+                Some(false) => return Some(false),
+                None => all = None,
+            }
+            if rule.links.len() > 1 && leaves_something(link) {
+                return None;
+            }
+        }
+        all
+    }
+
+    /// The same for one link.
+    fn verdict_of(&self, rule: &Draft, link: &DraftLink) -> Option<bool> {
         let Some(operator) = &link.operator else { return Some(true) };
         let [target] = link.targets.as_slice() else { return None };
         let (Variable::Tx, Some(Selector::Name(name))) = (target.variable, &target.selector) else { return None };
@@ -171,6 +200,15 @@ impl State {
             (Known::Value(value), TargetKind::Include) => value,
         };
         Some(self.compare(operator, &value)? != operator.negated)
+    }
+
+    /// The arguments of a rule that are compiled once, where they refer to nothing but known variables.
+    fn arguments(&self, rule: &Draft) -> Vec<(usize, String)> {
+        let operators = rule.links.iter().enumerate().filter_map(|(link, of)| Some((link, of.operator.as_ref()?)));
+        let referring = operators.filter(|(_, operator)| {
+            matches!(operator.kind, OperatorKind::Rx | OperatorKind::Pm) && operator.argument.plain().is_none()
+        });
+        referring.filter_map(|(link, operator)| Some((link, self.text(&operator.argument)?))).collect()
     }
 
     fn compare(&self, operator: &Operator, value: &str) -> Option<bool> {
@@ -248,6 +286,16 @@ fn changes(rule: &Draft) -> impl Iterator<Item = &ast::SetVariable> {
     })
 }
 
+/// Whether a link does something as soon as it matches itself.
+fn leaves_something(link: &DraftLink) -> bool {
+    link.actions.iter().any(|action| {
+        matches!(
+            action.kind,
+            ActionKind::SetVariable(_) | ActionKind::SetKept(..) | ActionKind::Control(_) | ActionKind::Capture
+        )
+    })
+}
+
 fn has_transformations(rule: &Draft, link: &DraftLink) -> bool {
     let actions = rule.defaults.iter().chain(&link.actions);
     let mut any = false;
@@ -264,15 +312,15 @@ fn has_transformations(rule: &Draft, link: &DraftLink) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::draft::draft;
-    use super::dead_rules;
+    use super::constants;
     use crate::seclang::{files::Memory, parse_text};
 
     fn dead(text: &str) -> Vec<u32> {
         let (program, _) = parse_text(&Memory::default(), "test.conf", text).unwrap();
         let mut drafts = draft(&program);
         drafts.rules.sort_by_key(|rule| (rule.phase, rule.order));
-        let dead = dead_rules(&drafts, &[("level".to_owned(), 1)]);
-        drafts.rules.iter().zip(dead).filter(|(_, dead)| *dead).map(|(rule, _)| rule.id).collect()
+        let known = constants(&drafts, &[("level".to_owned(), 1)]);
+        drafts.rules.iter().zip(known.dead).filter(|(_, dead)| *dead).map(|(rule, _)| rule.id).collect()
     }
 
     const BLOCK: &str = "SecRule TX:LEVEL \"@lt 2\" \"id:10,phase:2,pass,nolog,skipAfter:END\"
@@ -319,8 +367,26 @@ SecAction \"id:13,phase:2,pass\"\n";
     }
 
     #[test]
-    fn a_chain_never_jumps_for_certain() {
-        let text = BLOCK.replace("skipAfter:END\"", "skipAfter:END,chain\"\nSecRule ARGS \"@rx x\"");
-        assert_eq!(dead(&text), [0; 0]);
+    fn a_chain_jumps_for_certain_when_all_its_links_match() {
+        let chain = |link: &str| BLOCK.replace("skipAfter:END\"", &format!("skipAfter:END,chain\"\n{link}"));
+        assert_eq!(dead(&chain("SecRule ARGS \"@rx x\"")), [0; 0]);
+        assert_eq!(dead(&chain("SecRule &TX:other \"@eq 0\"")), [10, 11]);
+        assert_eq!(dead(&chain("SecRule TX:other \"@eq 1\"")), [10]);
+        assert_eq!(dead(&chain("SecRule &TX:other \"@eq 0\" \"setvar:tx.level=2\"")), [0; 0]);
+    }
+
+    #[test]
+    fn what_operators_refer_to_is_known_where_requests_do_not_set_it() {
+        let known = |first: &str| {
+            let text = format!("{first}\nSecRule TX:1 \"@rx ^%{{tx.types}}$\" \"id:2,phase:2,deny\"");
+            let (program, _) = parse_text(&Memory::default(), "test.conf", &text).unwrap();
+            let mut drafts = draft(&program);
+            drafts.rules.sort_by_key(|rule| (rule.phase, rule.order));
+            constants(&drafts, &[]).arguments
+        };
+        let set = "SecRule &TX:types \"@eq 0\" \"id:1,phase:1,pass,setvar:'tx.types=a|b'\"";
+        assert_eq!(known(set), [(1, 0, "^a|b$".to_owned())]);
+        assert_eq!(known(&set.replace("a|b", "%{ARGS.a}")), []);
+        assert_eq!(known(&set.replace("&TX:types \"@eq 0", "ARGS \"@rx x")), []);
     }
 }

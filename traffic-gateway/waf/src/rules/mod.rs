@@ -18,6 +18,7 @@ mod compile;
 mod actions;
 mod targets;
 mod constant;
+mod kept;
 pub(crate) mod prefilter;
 pub(crate) mod units;
 pub(crate) mod memo;

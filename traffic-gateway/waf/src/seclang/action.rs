@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::ast::{Action, ActionKind, AllowScope, Control, Text, Toggle};
-use super::diagnostic::{Problem, Report, WarningCode, shown};
+use super::diagnostic::{Problem, Report, shown};
 use super::words::{Word, closing, is_blank, unescape};
 use super::{control, names, set_variable, text};
 use crate::transform::Transformation;
@@ -38,6 +38,7 @@ pub(super) const ACTIONS: &[&str] = &[
     "auditlog",
     "noauditlog",
     "setvar",
+    "expirevar",
     "ctl",
     "initcol",
 ];
@@ -46,7 +47,7 @@ pub(super) const ACTIONS: &[&str] = &[
 pub(super) const SEVERITIES: [&str; 8] =
     ["EMERGENCY", "ALERT", "CRITICAL", "ERROR", "WARNING", "NOTICE", "INFO", "DEBUG"];
 
-/// Persistent collections that rules of the field open. Opening one does nothing here; reading or writing one is an error.
+/// Persistent collections that rules of the field open. Opening one does nothing: rules that need what is in it do not load.
 const COLLECTIONS: [&str; 5] = ["global", "ip", "resource", "session", "user"];
 
 /// Reads a list of actions. Wrong ones are reported and left out.
@@ -58,11 +59,7 @@ pub(super) fn parse(word: &Word<'_>, report: &mut Report) -> Vec<Action> {
         let position = word.position(reader.at);
         match reader.item() {
             Ok(item) if item.name.eq_ignore_ascii_case("initcol") => match collection(item.value.as_deref()) {
-                Ok(name) => report.warn(
-                    position,
-                    WarningCode::IgnoredAction,
-                    format!("initcol:{name} has no effect: nothing is kept from one transaction to the next"),
-                ),
+                Ok(_) => {}
                 Err(problem) => report.error(position, problem),
             },
             Ok(item) => match kind(item.name, item.value.as_deref()) {
@@ -234,7 +231,8 @@ fn with_value(name: &'static str, value: &str) -> Result<ActionKind, Problem> {
         "skipAfter" => ActionKind::SkipAfter(plain(name, value)?),
         "redirect" => ActionKind::Redirect(text::parse(value)?),
         "status" => ActionKind::Status(number(name, value, 100, 599)?),
-        "setvar" => ActionKind::SetVariable(set_variable::parse(value)?),
+        "setvar" => set_variable::parse(value)?,
+        "expirevar" => set_variable::expire(value)?,
         _ => ActionKind::Control(control::parse(value)?),
     })
 }

@@ -276,8 +276,12 @@ pub enum ActionKind {
     Log(Toggle),
     /// `auditlog` or `noauditlog`.
     AuditLog(Toggle),
-    /// `setvar`.
+    /// `setvar` of a member of `TX`.
     SetVariable(SetVariable),
+    /// `setvar` of a member of a collection that would be kept; see [`Variable::is_kept`].
+    SetKept(Variable, SetVariable),
+    /// `expirevar` of such a member: its name as written, and after how many seconds.
+    ExpireKept(Variable, Text, Text),
     /// `ctl`.
     Control(Control),
 }
@@ -293,10 +297,10 @@ pub enum AllowScope {
     Request,
 }
 
-/// `setvar:[!]tx.NAME[=[+|-]VALUE]`.
+/// `setvar:[!]COLLECTION.NAME[=[+|-]VALUE]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SetVariable {
-    /// Name within `TX`, lower case; may hold references.
+    /// Name within its collection, lower case; may hold references.
     pub name: Text,
     /// What is done.
     pub change: Change,
@@ -384,6 +388,9 @@ impl Variable {
                 | Self::FilesContent
                 | Self::FilesNames
                 | Self::FilesSizes
+                | Self::Geo
+                | Self::Global
+                | Self::Ip
                 | Self::MatchedVars
                 | Self::MatchedVarsNames
                 | Self::MultipartFilename
@@ -393,12 +400,22 @@ impl Variable {
                 | Self::RequestCookiesNames
                 | Self::RequestHeaders
                 | Self::RequestHeadersNames
+                | Self::Resource
                 | Self::ResponseHeaders
                 | Self::ResponseHeadersNames
                 | Self::Rule
+                | Self::Session
                 | Self::Tx
+                | Self::User
                 | Self::Xml
         )
+    }
+
+    /// Whether it would be kept from one transaction to the next. Nothing is: such a collection is always empty, and
+    /// rules that need it do not load.
+    #[must_use]
+    pub const fn is_kept(self) -> bool {
+        matches!(self, Self::Global | Self::Ip | Self::Resource | Self::Session | Self::User)
     }
 }
 
@@ -466,8 +483,11 @@ names! {
         FilesNames = "FILES_NAMES",
         FilesSizes = "FILES_SIZES",
         FullRequestLength = "FULL_REQUEST_LENGTH",
+        Geo = "GEO",
+        Global = "GLOBAL",
         HighestSeverity = "HIGHEST_SEVERITY",
         InboundDataError = "INBOUND_DATA_ERROR",
+        Ip = "IP",
         MatchedVar = "MATCHED_VAR",
         MatchedVars = "MATCHED_VARS",
         MatchedVarsNames = "MATCHED_VARS_NAMES",
@@ -510,6 +530,7 @@ names! {
         RequestProtocol = "REQUEST_PROTOCOL",
         RequestUri = "REQUEST_URI",
         RequestUriRaw = "REQUEST_URI_RAW",
+        Resource = "RESOURCE",
         ResponseBody = "RESPONSE_BODY",
         ResponseContentLength = "RESPONSE_CONTENT_LENGTH",
         ResponseContentType = "RESPONSE_CONTENT_TYPE",
@@ -521,6 +542,7 @@ names! {
         ServerAddr = "SERVER_ADDR",
         ServerName = "SERVER_NAME",
         ServerPort = "SERVER_PORT",
+        Session = "SESSION",
         StatusLine = "STATUS_LINE",
         Time = "TIME",
         TimeDay = "TIME_DAY",
@@ -534,6 +556,7 @@ names! {
         Tx = "TX",
         UniqueId = "UNIQUE_ID",
         UrlencodedError = "URLENCODED_ERROR",
+        User = "USER",
         Xml = "XML",
         XmlDoctype = "XML_DOCTYPE",
     }
@@ -550,6 +573,7 @@ names! {
         EndsWith = "endsWith",
         Eq = "eq",
         Ge = "ge",
+        GeoLookup = "geoLookup",
         Gt = "gt",
         IpMatch = "ipMatch",
         IpMatchFromFile = "ipMatchFromFile",
@@ -558,6 +582,7 @@ names! {
         NoMatch = "noMatch",
         Pm = "pm",
         PmFromFile = "pmFromFile",
+        Rbl = "rbl",
         Rx = "rx",
         Streq = "streq",
         Strmatch = "strmatch",

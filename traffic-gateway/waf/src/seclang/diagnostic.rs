@@ -114,8 +114,6 @@ impl fmt::Display for Warning {
 pub enum WarningCode {
     /// A directive without effect here, because its work is done elsewhere.
     IgnoredDirective,
-    /// An action without effect here.
-    IgnoredAction,
     /// A comment that ends with a backslash: other programs take the next line as part of it, Gatehouse does not.
     CommentContinues,
     /// A pattern of file names that no file matches.
@@ -138,7 +136,6 @@ impl WarningCode {
     pub const fn name(self) -> &'static str {
         match self {
             Self::IgnoredDirective => "ignored-directive",
-            Self::IgnoredAction => "ignored-action",
             Self::CommentContinues => "comment-continues",
             Self::NothingIncluded => "nothing-included",
             Self::DeadRule => "dead-rule",

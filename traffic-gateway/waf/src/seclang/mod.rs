@@ -17,7 +17,7 @@
 //!   compare text, and not for others.
 //! - `%{` followed by a letter refers to a variable, in texts and in arguments of operators. Anything else stays text.
 //! - A name is what exists here, in any case. What other engines know and this one leaves out is an error that says what
-//!   to do instead; `Setting::Ignored` and `initcol` are accepted with a warning.
+//!   to do instead; `Setting::Ignored` is accepted with a warning.
 //!
 //! The time is linear in the length of the files; their bounds are [`MAX_BYTES`], [`MAX_DIRECTIVES`], [`MAX_PARTS`] and
 //! [`MAX_DEPTH`]. Errors are collected, up to [`MAX_ERRORS`].
@@ -27,7 +27,7 @@ pub mod diagnostic;
 pub mod files;
 mod lines;
 mod words;
-mod names;
+pub(crate) mod names;
 mod text;
 mod target;
 mod operator;

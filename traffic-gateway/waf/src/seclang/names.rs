@@ -54,12 +54,12 @@ fn distance(from: &[u8], to: &[u8]) -> usize {
     row.last().copied().unwrap_or_default()
 }
 
-const PERSISTENT: &str = "nothing is kept from one transaction to the next here; count with a [[limit]] of the edge, and use tx. within a \
+pub(crate) const PERSISTENT: &str = "nothing is kept from one transaction to the next here; count with a [[limit]] of the edge, and use tx. within a \
                           transaction";
 const NO_PROGRAMS: &str =
     "rules start no programs and scripts; write the check as rules, or put a service behind the gateway";
 const NO_UPLOADS: &str = "uploads are inspected while they pass and never stored; remove the line";
-const NO_LOOKUP: &str = "rules ask no other service while a request waits; use the access lists of the edge";
+pub(crate) const NO_LOOKUP: &str = "rules ask no other service while a request waits; use the access lists of the edge";
 const NO_CHANGES: &str = "rules judge and change nothing; change headers and bodies in the service";
 const NO_CHECKSUMS: &str = "validators of account numbers are not part of this engine; use @rx";
 
@@ -152,14 +152,8 @@ pub(super) const IGNORED: &[&str] = &[
 
 /// Variables of other engines that are left out.
 pub(super) const VARIABLES: &[Unsupported] = &[
-    ("IP", PERSISTENT),
-    ("GLOBAL", PERSISTENT),
-    ("RESOURCE", PERSISTENT),
-    ("SESSION", PERSISTENT),
     ("SESSIONID", PERSISTENT),
-    ("USER", PERSISTENT),
     ("USERID", PERSISTENT),
-    ("GEO", NO_LOOKUP),
     ("AUTH_TYPE", "who a caller is, is decided behind the rules; use REQUEST_HEADERS:Authorization"),
     ("REMOTE_USER", "who a caller is, is decided behind the rules; use REQUEST_HEADERS:Authorization"),
     ("PATH_INFO", "a gateway runs no scripts; use REQUEST_FILENAME"),
@@ -193,9 +187,7 @@ pub(super) const VARIABLES: &[Unsupported] = &[
 pub(super) const OPERATORS: &[Unsupported] = &[
     ("inspectFile", NO_PROGRAMS),
     ("fuzzyHash", NO_PROGRAMS),
-    ("geoLookup", NO_LOOKUP),
     ("gsbLookup", NO_LOOKUP),
-    ("rbl", NO_LOOKUP),
     ("rsub", NO_CHANGES),
     ("rxGlobal", "use @rx; capture keeps the first match"),
     ("validateDTD", "use @detectXxe, and validate documents in the service itself"),
@@ -214,7 +206,6 @@ pub(super) const OPERATORS: &[Unsupported] = &[
 /// Actions of other engines that are left out.
 pub(super) const ACTIONS: &[Unsupported] = &[
     ("exec", NO_PROGRAMS),
-    ("expirevar", PERSISTENT),
     ("deprecatevar", PERSISTENT),
     ("setsid", PERSISTENT),
     ("setuid", PERSISTENT),

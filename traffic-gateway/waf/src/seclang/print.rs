@@ -10,7 +10,7 @@ use super::action::SEVERITIES;
 use super::ast::{
     Action, ActionKind, AllowScope, BodyProcessor, Change, Control, Directive, DirectiveKind, EngineMode, LimitAction,
     Operator, OperatorKind, Piece, Program, Rule, Selection, Selector, SetVariable, Setting, Target, TargetKind, Text,
-    Toggle, XPath,
+    Toggle, Variable, XPath,
 };
 
 impl Display for Program {
@@ -198,7 +198,11 @@ impl Display for Action {
             ActionKind::SkipAfter(marker) => write!(f, "skipAfter:{}", Inner(marker)),
             ActionKind::Redirect(text) => write!(f, "redirect:{}", Inner(text)),
             ActionKind::Status(status) => write!(f, "status:{status}"),
-            ActionKind::SetVariable(change) => write!(f, "setvar:{}", Inner(change)),
+            ActionKind::SetVariable(change) => write!(f, "setvar:{}", Inner(change.within(Variable::Tx))),
+            ActionKind::SetKept(collection, change) => write!(f, "setvar:{}", Inner(change.within(*collection))),
+            ActionKind::ExpireKept(collection, name, seconds) => {
+                write!(f, "expirevar:{}", Inner(format_args!("{}.{name}={seconds}", collection.name().to_lowercase())))
+            }
             ActionKind::Control(control) => write!(f, "ctl:{}", Inner(control)),
             alone => f.write_str(name_alone(alone)),
         }
@@ -227,13 +231,15 @@ fn name_alone(kind: &ActionKind) -> &'static str {
     }
 }
 
-impl Display for SetVariable {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+impl SetVariable {
+    /// The value of `setvar` for a member of this collection.
+    fn within(&self, collection: Variable) -> String {
+        let name = format!("{}.{}", collection.name().to_ascii_lowercase(), self.name);
         match &self.change {
-            Change::Unset => write!(f, "!tx.{}", self.name),
-            Change::Set(text) => write!(f, "tx.{}={text}", self.name),
-            Change::Add(text) => write!(f, "tx.{}=+{text}", self.name),
-            Change::Subtract(text) => write!(f, "tx.{}=-{text}", self.name),
+            Change::Unset => format!("!{name}"),
+            Change::Set(text) => format!("{name}={text}"),
+            Change::Add(text) => format!("{name}=+{text}"),
+            Change::Subtract(text) => format!("{name}=-{text}"),
         }
     }
 }

@@ -1,12 +1,12 @@
-//! `setvar:[!]tx.NAME[=[+|-]VALUE]`.
+//! `setvar:[!]COLLECTION.NAME[=[+|-]VALUE]` and `expirevar:COLLECTION.NAME=SECONDS`.
 
-use super::ast::{Change, Piece, SetVariable, Text};
+use super::ast::{ActionKind, Change, Piece, SetVariable, Text, Variable};
 use super::diagnostic::{Problem, shown};
 use super::words::unescape;
 use super::{names, text};
 
 /// Reads the value of `setvar`. A name alone sets 1, as everywhere.
-pub(super) fn parse(value: &str) -> Result<SetVariable, Problem> {
+pub(super) fn parse(value: &str) -> Result<ActionKind, Problem> {
     let value = value.trim_matches([' ', '\t']);
     let (unset, rest) = match value.strip_prefix('!') {
         Some(rest) => (true, rest),
@@ -16,7 +16,7 @@ pub(super) fn parse(value: &str) -> Result<SetVariable, Problem> {
         Some((path, assigned)) => (path.trim_end_matches([' ', '\t']), Some(assigned)),
         None => (rest, None),
     };
-    let name = name(path)?;
+    let (collection, name) = name(path)?;
     let change = match (unset, assigned) {
         (true, None) => Change::Unset,
         (true, Some(_)) => {
@@ -27,14 +27,29 @@ pub(super) fn parse(value: &str) -> Result<SetVariable, Problem> {
         (false, None) => Change::Set(Text::from("1")),
         (false, Some(assigned)) => change(assigned)?,
     };
-    Ok(SetVariable { name, change })
+    let set = SetVariable { name, change };
+    Ok(if collection == Variable::Tx { ActionKind::SetVariable(set) } else { ActionKind::SetKept(collection, set) })
 }
 
-fn name(path: &str) -> Result<Text, Problem> {
+/// Reads the value of `expirevar`.
+pub(super) fn expire(value: &str) -> Result<ActionKind, Problem> {
+    let Some((path, seconds)) = value.split_once('=') else {
+        return Err(Problem::Invalid("expirevar needs a number of seconds behind =".to_owned()));
+    };
+    match name(path.trim_matches([' ', '\t']))? {
+        (Variable::Tx, _) => {
+            Err(Problem::Invalid("variables of TX end with their transaction; remove the action".to_owned()))
+        }
+        (collection, name) => Ok(ActionKind::ExpireKept(collection, name, text::parse(seconds)?)),
+    }
+}
+
+fn name(path: &str) -> Result<(Variable, Text), Problem> {
     let Some((collection, member)) = path.split_once(['.', ':']) else {
         return Err(Problem::Invalid(format!("setvar sets members of TX; write setvar:tx.{}", shown(path))));
     };
-    if !collection.eq_ignore_ascii_case("tx") {
+    let found = Variable::find(collection).filter(|found| *found == Variable::Tx || found.is_kept());
+    let Some(found) = found else {
         return Err(match names::VARIABLES.iter().find(|(name, _)| name.eq_ignore_ascii_case(collection)) {
             Some((name, instead)) => Problem::Unsupported { what: "collection", name, instead },
             None => Problem::Invalid(format!(
@@ -42,9 +57,9 @@ fn name(path: &str) -> Result<Text, Problem> {
                 shown(collection)
             )),
         });
-    }
+    };
     if member.is_empty() {
-        return Err(Problem::Invalid("setvar needs a name behind tx.".to_owned()));
+        return Err(Problem::Invalid(format!("a name is missing behind {collection}.")));
     }
     let mut name = text::parse(member)?;
     for piece in &mut name.pieces {
@@ -52,7 +67,7 @@ fn name(path: &str) -> Result<Text, Problem> {
             plain.make_ascii_lowercase();
         }
     }
-    Ok(name)
+    Ok((found, name))
 }
 
 fn change(assigned: &str) -> Result<Change, Problem> {

@@ -26,6 +26,7 @@ pub(super) fn is_injection(kinds: &[Kind]) -> bool {
         [b'X'] => true,
         [b'V', b'&', b'V'] => is_condition(kinds),
         [b'V', b'o', b'V'] => is_comparison(kinds),
+        [b'V', b'U', b'c'] if kinds.first() == Some(&Kind::Number) => true,
         [b'V', b')', b'c'] => kinds.first() != Some(&Kind::Bareword),
         _ if is_prose(kinds) => false,
         _ if is_cut_string(kinds) => true,

@@ -51,4 +51,13 @@ pub struct Counters {
     pub damaged: Count,
     /// Entries dropped because a change was announced.
     pub overtaken: Count,
+    /// Values that were read and not kept, since what is in memory is used more often.
+    pub passed: Count,
+}
+
+impl Counters {
+    /// Look-ups of values that exist.
+    pub(super) fn look_ups(&self) -> u64 {
+        self.fresh.get().saturating_add(self.stale.get()).saturating_add(self.read.get())
+    }
 }

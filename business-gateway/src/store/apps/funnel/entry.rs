@@ -1,7 +1,7 @@
 //! What a node remembers of one key.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use super::super::rule::Terms;
 
@@ -35,10 +35,23 @@ pub(super) struct Entry<V> {
     read_at: u64,
     /// Thousandths of the time to live by which it ends earlier, so that what was read together is not read again together.
     earlier: u16,
+    /// How often it was used, and those before it of the same key.
+    uses: AtomicU8,
+    /// How often counts had been halved when it came.
+    born: u64,
     /// Before this time nobody else reads it again.
     again_at: AtomicU64,
     gauge: Arc<Gauge>,
     weight: u64,
+}
+
+/// What a read has brought.
+#[derive(Debug)]
+pub(super) struct Read<V> {
+    pub(super) value: Arc<V>,
+    pub(super) version: u64,
+    /// When it began.
+    pub(super) read_at: u64,
 }
 
 /// How an entry may be used.
@@ -58,12 +71,39 @@ const MOST_EARLIER: u16 = 100;
 const AGAIN: u64 = 1_000;
 
 impl<V> Entry<V> {
-    pub(super) fn new(value: Arc<V>, version: u64, read_at: u64, weight: usize, gauge: &Arc<Gauge>) -> Self {
+    /// `weight` is that of key and value; `uses` how often the key was used at this `age`.
+    pub(super) fn new(read: Read<V>, (uses, age): (u8, u64), weight: usize, gauge: &Arc<Gauge>) -> Self {
+        let Read { value, version, read_at } = read;
         let weight = u64::try_from(weight.saturating_add(size_of::<Self>())).unwrap_or(u64::MAX);
         gauge.entries.fetch_add(1, Ordering::Relaxed);
         gauge.bytes.fetch_add(weight, Ordering::Relaxed);
         let earlier = fastrand::u16(0..=MOST_EARLIER);
-        Self { value, version, read_at, earlier, again_at: AtomicU64::new(0), gauge: Arc::clone(gauge), weight }
+        Self {
+            value,
+            version,
+            read_at,
+            earlier,
+            uses: AtomicU8::new(uses),
+            born: age,
+            again_at: AtomicU64::new(0),
+            gauge: Arc::clone(gauge),
+            weight,
+        }
+    }
+
+    /// It was looked up.
+    pub(super) fn used(&self) {
+        let uses = self.uses.load(Ordering::Relaxed);
+        if uses < u8::MAX {
+            // Two at once may count as one.
+            self.uses.store(uses + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// How often it was used, when counts have been halved so often by now.
+    pub(super) fn uses(&self, age: u64) -> u8 {
+        let halved = u32::try_from(age.saturating_sub(self.born)).unwrap_or(u32::MAX);
+        self.uses.load(Ordering::Relaxed).checked_shr(halved).unwrap_or(0)
     }
 
     /// What may be done with it at `now`. What was read before `stale_before` is stale at once.

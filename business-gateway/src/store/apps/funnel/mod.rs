@@ -9,6 +9,7 @@
 
 mod counters;
 mod entry;
+mod frequency;
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -19,11 +20,13 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use gatehouse_store::app::RecordKind;
 use quick_cache::sync::Cache;
+use quick_cache::{DefaultHashBuilder, Lifecycle, UnitWeighter};
 use tokio::sync::watch;
 
 pub use counters::{Count, Counters};
 pub use entry::Gauge;
-use entry::{Entry, State, millis};
+use entry::{Entry, Read, State, millis};
+use frequency::Frequency;
 
 use super::origin::{Origin, OriginError};
 use super::rule::{ENTRIES, Pattern, Rules, Terms};
@@ -101,7 +104,21 @@ pub struct Funnel<K: Kind> {
     pub counters: Counters,
 }
 
-type Local<V> = Cache<Arc<str>, Arc<Entry<V>>>;
+type Local<V> = Cache<Arc<str>, Arc<Entry<V>>, UnitWeighter, DefaultHashBuilder, Evictions>;
+
+/// Sees what is pushed out of a region.
+#[derive(Debug, Clone)]
+struct Evictions(Arc<Frequency>);
+
+impl<V> Lifecycle<Arc<str>, Arc<Entry<V>>> for Evictions {
+    /// Entries are freed when the cache has let go of its lock.
+    type RequestState = Vec<Arc<Entry<V>>>;
+
+    fn on_evict(&self, freed: &mut Self::RequestState, key: Arc<str>, entry: Arc<Entry<V>>) {
+        self.0.evicted(&key, entry.uses(self.0.age()));
+        freed.push(entry);
+    }
+}
 
 /// The rules in force, each with the memory it uses.
 #[derive(Debug)]
@@ -116,20 +133,36 @@ struct Plan<V> {
 struct Region<V> {
     name: Box<str>,
     local: Local<V>,
+    frequency: Arc<Frequency>,
     entries: AtomicU64,
 }
 
 impl<V> Region<V> {
     fn new(name: &str, entries: usize) -> Arc<Self> {
-        let count = AtomicU64::new(u64::try_from(entries).unwrap_or(u64::MAX));
-        Arc::new(Self { name: name.into(), local: Cache::new(entries), entries: count })
+        let count = u64::try_from(entries).unwrap_or(u64::MAX);
+        let frequency = Arc::new(Frequency::new(entries));
+        let evictions = Evictions(Arc::clone(&frequency));
+        let local = Cache::with(entries, count, UnitWeighter, DefaultHashBuilder::default(), evictions);
+        Arc::new(Self { name: name.into(), local, frequency, entries: AtomicU64::new(count) })
     }
 
     fn resize(&self, entries: usize) {
-        let entries = u64::try_from(entries).unwrap_or(u64::MAX);
-        if self.entries.swap(entries, Ordering::Relaxed) != entries {
-            self.local.set_capacity(entries);
+        let count = u64::try_from(entries).unwrap_or(u64::MAX);
+        if self.entries.swap(count, Ordering::Relaxed) != count {
+            self.local.set_capacity(count);
+            self.frequency.resize(entries);
         }
+    }
+
+    /// Keeps what was read, unless what it would push out is used more often. `known` is the entry it replaces.
+    fn keep(&self, key: &Arc<str>, read: Read<V>, known: Option<&Entry<V>>, weight: usize, gauge: &Arc<Gauge>) -> bool {
+        let age = self.frequency.age();
+        let uses = known.map_or_else(|| self.frequency.count(key), |known| known.uses(age));
+        let is_kept = known.is_some() || self.frequency.admits(uses);
+        if is_kept {
+            self.local.insert(Arc::clone(key), Arc::new(Entry::new(read, (uses, age), weight, gauge)));
+        }
+        is_kept
     }
 }
 
@@ -198,6 +231,7 @@ impl<K: Kind> Funnel<K> {
                 }
                 State::Expired => return None,
             }
+            entry.used();
             return Some(Found::Value(Arc::clone(&entry.value)));
         }
         // Whether a key is unknown is only certain while no announcement is missing.
@@ -307,7 +341,8 @@ impl<K: Kind> Funnel<K> {
         flights.remove(key);
         let plan = self.plan.load();
         let (terms, region) = plan.of(K::pattern_key(key));
-        if let Some(known) = region.local.peek(&**key)
+        let known = region.local.peek(&**key);
+        if let Some(known) = &known
             && version < known.version
             && known.state(terms, read_at, 0) != State::Expired
         {
@@ -323,8 +358,11 @@ impl<K: Kind> Funnel<K> {
         let weight = K::weight(&value).saturating_add(size_of::<K::Value>()).saturating_add(key.len());
         let value = Arc::new(value);
         if terms.is_cached {
-            let entry = Entry::new(Arc::clone(&value), version, read_at, weight, &self.gauge);
-            region.local.insert(Arc::clone(key), Arc::new(entry));
+            region.frequency.grow_old(self.counters.look_ups(), region.entries.load(Ordering::Relaxed));
+            let read = Read { value: Arc::clone(&value), version, read_at };
+            if !region.keep(key, read, known.as_deref(), weight, &self.gauge) {
+                self.counters.passed.add();
+            }
         }
         self.negative.remove(&**key);
         Some(Found::Value(value))

@@ -167,6 +167,10 @@ fn others(variable: Variable) -> &'static str {
     match variable {
         Variable::Duration => "Milliseconds since the request began; known in phase 5.",
         Variable::Env => "A verdict depends on the rules alone; remove the target.",
+        Variable::Geo => "Always empty: rules ask no other service. A rule that needs it and can run does not load.",
+        Variable::Global | Variable::Ip | Variable::Resource | Variable::Session | Variable::User => {
+            "Always empty: nothing is kept from one transaction to the next. Rules that need it and can run do not load."
+        }
         Variable::HighestSeverity => "The gravest severity of the rules that matched, 0 to 7; 255 without one.",
         Variable::MatchedVar => "The value that the rule matched last.",
         Variable::MatchedVars => "All values that the chain has matched so far.",
@@ -198,6 +202,9 @@ pub(super) fn operator(kind: OperatorKind) -> &'static str {
         OperatorKind::EndsWith => "a value that ends with the argument",
         OperatorKind::Eq => "an equal number",
         OperatorKind::Ge => "the same or a larger number",
+        OperatorKind::GeoLookup | OperatorKind::Rbl => {
+            "nothing: rules ask no other service; a rule with it that can run does not load"
+        }
         OperatorKind::Gt => "a larger number",
         OperatorKind::IpMatch => "an address in one of the networks: `192.0.2.7,198.51.100.0/24,2001:db8::/32`",
         OperatorKind::IpMatchFromFile => "the same; the networks stand in files, `#` begins a comment",
@@ -209,7 +216,7 @@ pub(super) fn operator(kind: OperatorKind) -> &'static str {
         }
         OperatorKind::PmFromFile => "the same; one phrase a line in files, `#` begins a comment",
         OperatorKind::Rx => {
-            "a regular expression over bytes, found anywhere; the dot matches a line feed; no look-around and back-references"
+            "a regular expression over bytes, found anywhere; the dot matches a line feed; look-around and back-references have their bounds"
         }
         OperatorKind::Streq => "the same text",
         OperatorKind::Strmatch => "as `@contains`",
@@ -276,7 +283,8 @@ pub(super) fn action(name: &str) -> &'static str {
             "`tx.name=value`, `tx.name=+5`, `tx.name=-1`, `tx.name` (1), `!tx.name` (away); may hold `%{…}`. Done at once for each value that matches."
         }
         "ctl" => "See below.",
-        "initcol" => "Accepted with a warning and without effect: nothing is kept from one transaction to the next.",
+        "initcol" => "Opens a collection that is always empty: nothing is kept from one transaction to the next.",
+        "expirevar" => "When a member of such a collection ends.",
         _ => "",
     }
 }

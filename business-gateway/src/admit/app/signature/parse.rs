@@ -1,0 +1,324 @@
+//! `Signature-Input` and `Signature` taken apart: strictly one signature, whose parameters are written down again as they will
+//! be signed (RFC 9421, section 2.3) while they are read.
+
+use std::borrow::Cow;
+
+use http::HeaderMap;
+use sfv::visitor::{DictionaryVisitor, EntryVisitor, Ignored, InnerListVisitor, ItemVisitor, ParameterVisitor};
+use sfv::{BareItemFromInput, KeyRef, Parser, StringRef};
+
+use super::{Malformed, SIGNATURE, SIGNATURE_INPUT, joined};
+
+/// Components that a signature may cover; a request has few headers that anybody would sign.
+const MOST_COMPONENTS: usize = 32;
+/// Bytes of `nonce` and of `keyid`; both become part of keys in the store.
+const LONGEST_NAME: usize = 256;
+/// Derived components that are known (RFC 9421, section 2.2), without what needs parameters.
+const DERIVED: [&str; 6] = ["@method", "@authority", "@scheme", "@path", "@query", "@target-uri"];
+
+/// What a signature covers and says, borrowed from `Signature-Input`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Input<'a> {
+    /// The label that joins the two headers.
+    pub label: &'a str,
+    /// Names of what is covered, in order.
+    pub components: Vec<&'a str>,
+    /// When it was made, in Unix seconds.
+    pub created: Option<u64>,
+    /// When it ends, in Unix seconds.
+    pub expires: Option<u64>,
+    /// What makes it the only one of its kind; empty when it is not there.
+    pub nonce: Cow<'a, str>,
+    /// Whose key it is; empty when it is not there.
+    pub key_id: Cow<'a, str>,
+    /// What the caller thinks the algorithm is.
+    pub algorithm: Option<Cow<'a, str>>,
+    /// Components and parameters as they are signed.
+    pub parameters: String,
+}
+
+/// The two headers of a request, as one text each.
+#[derive(Debug, Clone)]
+pub struct Headers<'h> {
+    input: Cow<'h, [u8]>,
+    signature: Cow<'h, [u8]>,
+}
+
+impl<'h> Headers<'h> {
+    /// Those of a request.
+    ///
+    /// # Errors
+    /// When one of them is missing.
+    pub fn of(headers: &'h HeaderMap) -> Result<Self, Malformed> {
+        let input = joined(headers, SIGNATURE_INPUT).ok_or(Malformed("Signature without Signature-Input"))?;
+        let signature = joined(headers, SIGNATURE).ok_or(Malformed("Signature-Input without Signature"))?;
+        Ok(Self { input, signature })
+    }
+
+    /// What is covered, and the signature.
+    ///
+    /// # Errors
+    /// When the headers are not one signature with all parameters that are needed.
+    pub fn parse(&self) -> Result<(Input<'_>, Vec<u8>), Malformed> {
+        let mut reading = Reading::default();
+        let parsed = Parser::new(&*self.input).parse_dictionary_with_visitor(&mut reading);
+        if let Err(_error) = parsed {
+            return Err(reading.wrong.unwrap_or(Malformed("Signature-Input is not a dictionary of inner lists")));
+        }
+        let input = reading.finish()?;
+        let mut found = Found { label: input.label, bytes: None };
+        let parsed = Parser::new(&*self.signature).parse_dictionary_with_visitor(&mut found);
+        parsed.map_err(|_error| Malformed("Signature is not one byte sequence under the label of Signature-Input"))?;
+        let bytes = found.bytes.ok_or(Malformed("Signature has no member"))?;
+        Ok((input, bytes))
+    }
+}
+
+/// `Signature-Input` while it is read.
+#[derive(Default)]
+struct Reading<'de> {
+    label: Option<&'de str>,
+    input: Input<'de>,
+    has_tag: bool,
+    wrong: Option<Malformed>,
+}
+
+impl<'de> Reading<'de> {
+    fn refuse<T>(&mut self, message: &'static str) -> Result<T, Malformed> {
+        self.wrong = Some(Malformed(message));
+        Err(Malformed(message))
+    }
+
+    fn finish(self) -> Result<Input<'de>, Malformed> {
+        let Some(label) = self.label else { return Err(Malformed("Signature-Input has no member")) };
+        Ok(Input { label, ..self.input })
+    }
+
+    fn component(&mut self, item: &BareItemFromInput<'de>) -> Result<(), Malformed> {
+        let BareItemFromInput::String(Cow::Borrowed(name)) = item else {
+            return self.refuse("a component is not a plain string");
+        };
+        let name = name.as_str();
+        let is_known = match name.starts_with('@') {
+            true => DERIVED.contains(&name),
+            false => !name.is_empty() && name.bytes().all(is_in_header_names),
+        };
+        if !is_known {
+            return self.refuse("a component that is not known, or not in lower case");
+        }
+        if self.input.components.contains(&name) {
+            return self.refuse("a component is covered twice");
+        }
+        if self.input.components.len() >= MOST_COMPONENTS {
+            return self.refuse("more than 32 components");
+        }
+        if !self.input.components.is_empty() {
+            self.input.parameters.push(' ');
+        }
+        self.input.components.push(name);
+        push_string(&mut self.input.parameters, name);
+        Ok(())
+    }
+
+    fn parameter(&mut self, key: &KeyRef, value: BareItemFromInput<'de>) -> Result<(), Malformed> {
+        let name = key.as_str();
+        let seen_before = match name {
+            "created" => self.input.created.is_some(),
+            "nonce" => !self.input.nonce.is_empty(),
+            "keyid" => !self.input.key_id.is_empty(),
+            "tag" => std::mem::replace(&mut self.has_tag, true),
+            "expires" => self.input.expires.is_some(),
+            "alg" => self.input.algorithm.is_some(),
+            _ => return self.refuse("a parameter that is not known"),
+        };
+        if seen_before {
+            return self.refuse("a parameter is there twice");
+        }
+        self.input.parameters.push(';');
+        self.input.parameters.push_str(name);
+        self.input.parameters.push('=');
+        match (name, value) {
+            ("created" | "expires", BareItemFromInput::Integer(value)) => {
+                let Ok(time) = u64::try_from(i64::from(value)) else { return self.refuse("a time before 1970") };
+                self.input.parameters.push_str(&time.to_string());
+                let slot = if name == "created" { &mut self.input.created } else { &mut self.input.expires };
+                *slot = Some(time);
+            }
+            ("nonce" | "keyid" | "alg" | "tag", BareItemFromInput::String(value)) => {
+                let value = text(value);
+                push_string(&mut self.input.parameters, &value);
+                if value.is_empty() || value.len() > LONGEST_NAME {
+                    return self.refuse("a parameter is empty or longer than 256 bytes");
+                }
+                match name {
+                    "nonce" => self.input.nonce = value,
+                    "keyid" => self.input.key_id = value,
+                    "alg" => self.input.algorithm = Some(value),
+                    _ => {}
+                }
+            }
+            _ => return self.refuse("a parameter has the wrong type"),
+        }
+        Ok(())
+    }
+}
+
+fn text(value: Cow<'_, StringRef>) -> Cow<'_, str> {
+    match value {
+        Cow::Borrowed(value) => Cow::Borrowed(value.as_str()),
+        Cow::Owned(value) => Cow::Owned(value.as_str().to_owned()),
+    }
+}
+
+/// RFC 9110, section 5.1: `token`, in lower case.
+fn is_in_header_names(byte: u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// RFC 9651, section 4.1.6.
+pub(super) fn push_string(out: &mut String, value: &str) {
+    out.push('"');
+    for character in value.chars() {
+        if matches!(character, '"' | '\\') {
+            out.push('\\');
+        }
+        out.push(character);
+    }
+    out.push('"');
+}
+
+impl<'de> DictionaryVisitor<'de> for &mut Reading<'de> {
+    type Out = ();
+    type Error = Malformed;
+
+    fn entry(&mut self, key: &'de KeyRef) -> Result<impl EntryVisitor<'de>, Malformed> {
+        if self.label.replace(key.as_str()).is_some() {
+            return self.refuse("more than one signature");
+        }
+        Ok(Member(self))
+    }
+
+    fn finish(self) -> Result<(), Malformed> {
+        Ok(())
+    }
+}
+
+struct Member<'r, 'de>(&'r mut Reading<'de>);
+
+impl<'de> EntryVisitor<'de> for Member<'_, 'de> {
+    type Error = Malformed;
+
+    fn item(self) -> Result<impl ItemVisitor<'de>, Malformed> {
+        self.0.refuse::<Ignored>("Signature-Input holds something else than a list")
+    }
+
+    fn inner_list(self) -> Result<impl InnerListVisitor<'de>, Malformed> {
+        self.0.input.parameters.push('(');
+        Ok(self)
+    }
+}
+
+impl<'de> InnerListVisitor<'de> for Member<'_, 'de> {
+    type Error = Malformed;
+
+    fn item(&mut self) -> Result<impl ItemVisitor<'de>, Malformed> {
+        Ok(Component(&mut *self.0))
+    }
+
+    fn finish(self) -> Result<impl ParameterVisitor<'de>, Malformed> {
+        self.0.input.parameters.push(')');
+        Ok(Parameters(self.0))
+    }
+}
+
+struct Component<'r, 'de>(&'r mut Reading<'de>);
+
+impl<'de> ItemVisitor<'de> for Component<'_, 'de> {
+    type Out = ();
+    type Error = Malformed;
+
+    fn bare_item(self, item: BareItemFromInput<'de>) -> Result<impl ParameterVisitor<'de, Out = ()>, Malformed> {
+        self.0.component(&item)?;
+        Ok(NoParameters(self.0))
+    }
+}
+
+/// Components with parameters (`;sf`, `;key`, `;bs`, `;req`, `;tr`, `;name`) are not taken: nobody needs them to sign a call.
+struct NoParameters<'r, 'de>(&'r mut Reading<'de>);
+
+impl<'de> ParameterVisitor<'de> for NoParameters<'_, 'de> {
+    type Out = ();
+    type Error = Malformed;
+
+    fn parameter(&mut self, _: &'de KeyRef, _: BareItemFromInput<'de>) -> Result<(), Malformed> {
+        self.0.refuse("a component with parameters")
+    }
+
+    fn finish(self) -> Result<(), Malformed> {
+        Ok(())
+    }
+}
+
+struct Parameters<'r, 'de>(&'r mut Reading<'de>);
+
+impl<'de> ParameterVisitor<'de> for Parameters<'_, 'de> {
+    type Out = ();
+    type Error = Malformed;
+
+    fn parameter(&mut self, key: &'de KeyRef, value: BareItemFromInput<'de>) -> Result<(), Malformed> {
+        self.0.parameter(key, value)
+    }
+
+    fn finish(self) -> Result<(), Malformed> {
+        Ok(())
+    }
+}
+
+/// `Signature` while it is read.
+struct Found<'l> {
+    label: &'l str,
+    bytes: Option<Vec<u8>>,
+}
+
+impl<'de> DictionaryVisitor<'de> for &mut Found<'_> {
+    type Out = ();
+    type Error = Malformed;
+
+    fn entry(&mut self, key: &'de KeyRef) -> Result<impl EntryVisitor<'de>, Malformed> {
+        if key.as_str() != self.label || self.bytes.is_some() {
+            return Err(Malformed("Signature has another label than Signature-Input"));
+        }
+        Ok(Bytes(&mut self.bytes))
+    }
+
+    fn finish(self) -> Result<(), Malformed> {
+        Ok(())
+    }
+}
+
+struct Bytes<'a>(&'a mut Option<Vec<u8>>);
+
+impl<'de> EntryVisitor<'de> for Bytes<'_> {
+    type Error = Malformed;
+
+    fn item(self) -> Result<impl ItemVisitor<'de>, Malformed> {
+        Ok(self)
+    }
+
+    fn inner_list(self) -> Result<impl InnerListVisitor<'de>, Malformed> {
+        Err::<Ignored, _>(Malformed("Signature holds a list"))
+    }
+}
+
+impl<'de> ItemVisitor<'de> for Bytes<'_> {
+    type Out = ();
+    type Error = Malformed;
+
+    fn bare_item(self, item: BareItemFromInput<'de>) -> Result<impl ParameterVisitor<'de, Out = ()>, Malformed> {
+        let BareItemFromInput::ByteSequence(bytes) = item else {
+            return Err(Malformed("a signature is not a byte sequence"));
+        };
+        *self.0 = Some(bytes);
+        Ok(Ignored)
+    }
+}
