@@ -25,6 +25,7 @@ struct Node {
     quotas: Arc<Quotas>,
     limits: Arc<Limits>,
     settings: Settings,
+    fleet: Arc<Fleet>,
     tasks: Vec<AbortHandle>,
 }
 
@@ -58,13 +59,16 @@ impl Node {
             nodes: 3,
             fleet: KeyHasher::of_fleet([7; 16]),
         };
-        let beats = tokio::spawn(async move {
-            loop {
-                let _away = fleet.beat().await.is_err();
-                tokio::time::sleep(Duration::from_millis(500)).await;
+        let beats = tokio::spawn({
+            let fleet = Arc::clone(&fleet);
+            async move {
+                loop {
+                    let _away = fleet.beat().await.is_err();
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
             }
         });
-        Self { quotas, limits: compile(catalog), settings, tasks: vec![beats.abort_handle()] }
+        Self { quotas, limits: compile(catalog), settings, fleet, tasks: vec![beats.abort_handle()] }
     }
 
     /// Makes rounds by itself.
@@ -298,6 +302,11 @@ async fn a_limit_by_the_second_is_kept_within_three_percent() {
     let mut nodes = Vec::new();
     for name in ["a", "b", "c"] {
         nodes.push(Node::start(&server, name, catalog, Clock::Manual(Arc::clone(&manual))).await);
+    }
+    // Each hears of all three before it begins.
+    for node in &nodes {
+        node.fleet.beat().await.unwrap();
+        assert_eq!(node.quotas.nodes(1), 3);
     }
     let mut random = fastrand::Rng::with_seed(5);
     let mut next = [17_u64, 83, 141];
