@@ -361,7 +361,7 @@ impl Search<'_> {
                     Some(Step::Done) => return Some(at),
                     Some(Step::Byte(set, next)) => {
                         let byte = self.value.get(at).copied();
-                        if !byte.is_some_and(|byte| set.get(usize::from(byte)) == Some(&true)) {
+                        if byte.is_none_or(|byte| set.get(usize::from(byte)) != Some(&true)) {
                             break;
                         }
                         at += 1;
