@@ -192,16 +192,13 @@ impl Compiler<'_> {
     fn compile(&mut self, hir: &Hir, next: usize) -> Result<usize, OperatorError> {
         match hir.kind() {
             HirKind::Empty => Ok(next),
-            HirKind::Literal(literal) => {
-                let bytes = literal.0.iter().rev();
-                bytes.into_iter().try_fold(next, |next, byte| {
-                    let mut set = Box::new([false; 256]);
-                    if let Some(place) = set.get_mut(usize::from(*byte)) {
-                        *place = true;
-                    }
-                    self.push(Step::Byte(set, next))
-                })
-            }
+            HirKind::Literal(literal) => literal.0.iter().rev().try_fold(next, |next, byte| {
+                let mut set = Box::new([false; 256]);
+                if let Some(place) = set.get_mut(usize::from(*byte)) {
+                    *place = true;
+                }
+                self.push(Step::Byte(set, next))
+            }),
             HirKind::Class(class) => {
                 let set = Box::new(set_of(class));
                 self.push(Step::Byte(set, next))
@@ -364,7 +361,7 @@ impl Search<'_> {
                     Some(Step::Done) => return Some(at),
                     Some(Step::Byte(set, next)) => {
                         let byte = self.value.get(at).copied();
-                        if !byte.is_some_and(|byte| set.get(usize::from(byte)) == Some(&true)) {
+                        if byte.is_none_or(|byte| set.get(usize::from(byte)) != Some(&true)) {
                             break;
                         }
                         at += 1;

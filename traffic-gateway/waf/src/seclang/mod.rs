@@ -23,6 +23,7 @@
 //! [`MAX_DEPTH`]. Errors are collected, up to [`MAX_ERRORS`].
 
 pub mod ast;
+mod variable;
 pub mod diagnostic;
 pub mod files;
 mod lines;
