@@ -164,7 +164,7 @@ async fn rules_are_swapped_whole_and_one_that_does_not_compile_never_comes_in() 
         site.write("catalog.toml", &with_rules(&service, &rule(wrong)));
         let ReloadOutcome::Failed(errors) = site.gateway.live.reload() else { panic!("{wrong} was loaded") };
         let text = errors.to_string();
-        assert!(text.contains("catalog.toml:12:8: ") && text.contains(said), "{text}");
+        assert!(text.contains("catalog.toml:13:8: ") && text.contains(said), "{text}");
         assert_eq!((edge.get("/a").await.status, edge.get("/b").await.status), (200, 410));
     }
     let metrics = site.gateway.metrics.render();

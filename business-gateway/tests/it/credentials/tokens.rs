@@ -70,7 +70,7 @@ async fn keys_are_fetched_kept_and_asked_for_again() {
     let issuer = Issuer::start().await;
     let text = catalog(&[service.address], "").replace("access = \"open\"", "access = \"user\"");
     let text = format!(
-        "{text}[[issuer]]\nname = \"accounts\"\nissuer = \"accounts\"\naudiences = [\"gate\"]\nalgorithm = \"EdDSA\"\n\
+        "{text}[[package]]\nname = \"all\"\napis = [\"*\"]\n[[issuer]]\nname = \"accounts\"\nissuer = \"accounts\"\naudiences = [\"gate\"]\nalgorithm = \"EdDSA\"\n\
          jwks_url = \"http://{}/keys?v=1\"\nrefresh = \"1h\"\nrefresh_min = \"50ms\"\njwks_max = \"2KiB\"\n",
         issuer.address
     );
@@ -169,7 +169,7 @@ async fn keys_come_over_tls_from_a_server_that_is_trusted_and_no_other() {
     site.write("right.pem", &certificate);
     let with = |authorities: &str| {
         format!(
-            "{text}[[issuer]]\nname = \"accounts\"\nissuer = \"accounts\"\naudiences = [\"gate\"]\nalgorithm = \"EdDSA\"\n\
+            "{text}[[package]]\nname = \"all\"\napis = [\"*\"]\n[[issuer]]\nname = \"accounts\"\nissuer = \"accounts\"\naudiences = [\"gate\"]\nalgorithm = \"EdDSA\"\n\
              jwks_url = \"https://localhost:{}/keys\"\njwks_ca = \"{authorities}\"\nrefresh_min = \"20ms\"\n",
             address.port()
         )
