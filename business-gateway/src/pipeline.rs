@@ -260,7 +260,7 @@ async fn run(
     let kept = api.flow_rules.keep(&parts);
 
     // admit: it has calls left.
-    let subject = quota::Subject::of(&api, Some(caller), hop.client.ip(), &parts);
+    let subject = quota::Subject::of(&api, Some(caller), &facts, &parts);
     let charges = policy.catalog.limits.charged_by_rules(&record.flow.charges);
     record.quota.charge(&gateway.quotas, &policy.quota, &api.limits, &charges, &subject).await?;
 

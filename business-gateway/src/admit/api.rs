@@ -116,6 +116,8 @@ pub struct Api {
     pub timeout: Duration,
     /// What it says of credentials.
     pub credentials: Credentials,
+    /// How important its calls are; empty for none.
+    pub level: Box<str>,
     /// What it asks of its callers.
     pub permission: ApiPermission,
     /// What operators say of its calls.

@@ -109,7 +109,8 @@ impl Catalog {
         }
         let (limits, plans) = (&document.value.limit, &document.value.plan);
         let before_limits = before.map(|before| &*before.limits);
-        let limits = Limits::compile(limits, plans, &document.positions, &quota::no_expressions, before_limits);
+        let keys = |text: &str| flow_rule::key::compile(text, surroundings.flow);
+        let limits = Limits::compile(limits, plans, &document.positions, &keys, before_limits);
         catalog.limits = errors.collect(limits).map(Arc::new).unwrap_or_default();
         errors.collect(catalog.add_permissions_and_rules(document, surroundings.flow, before));
         for (index, written) in document.value.api.iter().enumerate() {
@@ -188,6 +189,7 @@ impl Catalog {
             path_to_service: if written.raw_path { PathToService::Raw } else { PathToService::Canonical },
             envelope: written.envelope,
             timeout: written.timeout.map_or(service.timeout, |timeout| timeout.get()),
+            level: written.level.as_deref().unwrap_or_default().into(),
             permission: permission.unwrap_or_default(),
             flow_rules: rules.unwrap_or_default(),
             limits: limits.unwrap_or_default(),

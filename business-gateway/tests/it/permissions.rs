@@ -158,3 +158,32 @@ async fn an_api_for_users_asks_for_its_scopes() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_limit_counts_by_what_an_expression_says() {
+    let service = Service::start().await;
+    let rules = r#"
+[[limit]]
+name = "tenant"
+key = "headers['x-tenant'].lower()"
+rate = "1/1d"
+
+[[flow_rule]]
+name = "tenants"
+apis = ["orders.list"]
+charge = [{ limit = "tenant" }]
+"#;
+    let site = start(&service, rules).await;
+    let mut edge = Edge::connect(site.address, BOTH[1]).await;
+    for (tenant, status) in [("a", 200), ("A", 429), ("b", 200), ("", 200), ("", 200)] {
+        let mut sent = request("GET", "/orders").header("x-api-key", "full.k3y");
+        if !tenant.is_empty() {
+            sent = sent.header("x-tenant", tenant);
+        }
+        let answer = edge.exchange(sent.body(empty()).unwrap()).await;
+        assert_eq!(answer.status, status, "{tenant}: {}", answer.text());
+    }
+    write(&site.config(), &service, &rules.replace("x-tenant'].lower()", "x-tenant'] == 1"));
+    let ReloadOutcome::Failed(errors) = site.gateway.live.reload() else { panic!("loaded") };
+    assert!(errors.to_string().contains("`==` is not for a text and a whole number"), "{errors}");
+}

@@ -165,6 +165,12 @@ pub struct Facts<'a> {
     pub counters: Option<&'a Arc<dyn Counters>>,
 }
 
+impl std::fmt::Debug for Facts<'_> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Facts").field("app", &self.app.key).field("api", &self.api).finish_non_exhaustive()
+    }
+}
+
 impl<'a> Facts<'a> {
     /// The facts of a call.
     #[must_use]
@@ -183,8 +189,7 @@ impl<'a> Facts<'a> {
             scopes: caller.scopes.as_deref().unwrap_or_default(),
             client: hop.client.ip(),
             api: &api.name,
-            // Levels come with traffic groups.
-            level: "",
+            level: &api.level,
             host,
             path: &hop.path,
             unix_ms,

@@ -8,6 +8,7 @@
 //! - [`effect`]: what a rule may do
 //! - [`rule`]: one rule
 //! - [`judge`]: the rules of an API, at work
+//! - [`key`]: what a limit counts by, as an expression
 //! - [`sample`]: made-up calls
 //!
 //! A rule can never stop a node: what an expression may cost is computed at load, what a script does is counted, and one that
@@ -17,6 +18,7 @@ pub mod effect;
 pub mod expression;
 pub mod input;
 pub mod judge;
+pub mod key;
 pub mod rule;
 pub mod sample;
 pub mod script;

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::admit::api::Api;
 use crate::admit::caller::Caller;
+use crate::admit::flow_rule::Facts;
 
 /// The longest text of a subject; longer ones are replaced by their hash.
 const TEXT_MAX: usize = 256;
@@ -57,8 +58,8 @@ pub struct Subject<'a> {
     pub user: Option<&'a str>,
     /// The client.
     pub client: IpAddr,
-    /// The head of the request, for expressions.
-    pub head: Option<&'a Parts>,
+    /// The call and the head of its request, for expressions.
+    pub head: Option<(&'a Facts<'a>, &'a Parts)>,
 }
 
 /// Makes a subject of a call; `None`: the limit does not concern it.
@@ -130,15 +131,15 @@ impl By {
 impl<'a> Subject<'a> {
     /// The subject of a call.
     #[must_use]
-    pub fn of(api: &'a Api, caller: Option<&'a Caller>, client: IpAddr, head: &'a Parts) -> Self {
+    pub fn of(api: &'a Api, caller: Option<&'a Caller>, facts: &'a Facts<'a>, head: &'a Parts) -> Self {
         let app = caller.and_then(|caller| caller.app.as_ref());
         Self {
             api: &api.name,
             app: app.map(|app| &*app.key),
             plan: app.and_then(|app| app.plan.as_deref()),
             user: caller.and_then(|caller| caller.user.as_deref()),
-            client,
-            head: Some(head),
+            client: facts.client,
+            head: Some((facts, head)),
         }
     }
 

@@ -28,6 +28,11 @@ use crate::store::catalog::At;
 
 /// How deep an expression may be nested: parentheses, calls and operators.
 const DEPTH_MAX: u16 = 48;
+/// Operators, fields, calls and brackets of an expression. A chain of them is as deep as it is long, for the parser and for the
+/// interpreter, and every level takes some of the thread's stack.
+const OPERATIONS_MAX: usize = 80;
+/// Stack of the thread that compiles: the parser takes much more of it for each level than the interpreter does.
+const COMPILE_STACK: usize = 64 << 20;
 /// Characters of an error that are worth keeping in a log line.
 const ERROR_MAX: usize = 200;
 
@@ -101,11 +106,28 @@ impl Expression {
     /// # Errors
     /// Everything that is wrong with it, at the place of the key, with the line and column inside the expression.
     pub fn compile(text: &str, yields: Yields, place: Place<'_>) -> Result<Self, ConfigErrors> {
+        std::thread::scope(|scope| {
+            let compiler = std::thread::Builder::new().stack_size(COMPILE_STACK);
+            let compiled = compiler.spawn_scoped(scope, || Self::compile_here(text, yields, place));
+            match compiled.map(std::thread::ScopedJoinHandle::join) {
+                Ok(Ok(compiled)) => compiled,
+                _ => Err(place.at.error(place.key, "the expression cannot be compiled now", "try again").into()),
+            }
+        })
+    }
+
+    fn compile_here(text: &str, yields: Yields, place: Place<'_>) -> Result<Self, ConfigErrors> {
         let mut errors = ConfigErrors::new();
         let mut complain = |message: String, remedy: &str| errors.push(place.at.error(place.key, message, remedy));
         if text.len() > place.bounds.source_max {
             let message = format!("an expression of {} bytes; at most {}", text.len(), place.bounds.source_max);
             complain(message, "divide it into several rules, or raise flow.source_max");
+            return Err(errors);
+        }
+        let operations = operations(text);
+        if operations > OPERATIONS_MAX {
+            let message = format!("an expression of {operations} operations; at most {OPERATIONS_MAX}");
+            complain(message, "use a list, as in method in ['GET', 'HEAD'], or divide it into several rules");
             return Err(errors);
         }
         // The parser is generated code; a panic of it must cost one reload, not the watcher.
@@ -312,6 +334,28 @@ fn syntax_errors(found: &ParseErrors) -> Vec<(isize, isize, Cow<'_, str>)> {
             (error.pos.0.max(1), error.pos.1.max(1), Cow::Owned(short(&message.replace("'<EOF>'", "the end"))))
         })
         .collect()
+}
+
+/// What may make a level of the expression, counted in its text. Texts in quotes do not count, unless raw texts
+/// or comments make it hard to say where they end.
+fn operations(text: &str) -> usize {
+    let is_plain = !["//", "r'", "r\"", "R'", "R\"", "'''", "\"\"\""].iter().any(|quote| text.contains(quote));
+    let mut within = None;
+    let mut is_escaped = false;
+    let mut count = 0;
+    for character in text.chars() {
+        match within {
+            Some(_) if is_escaped => is_escaped = false,
+            Some(_) if character == '\\' => is_escaped = true,
+            Some(quote) if character == quote => within = None,
+            Some(_) => {}
+            None if is_plain && matches!(character, '"' | '\'') => within = Some(character),
+            None if "+-*/%<>=!.[({?&|".contains(character) => count += 1,
+            None => {}
+        }
+    }
+    // Words that only contain it are few.
+    count + text.matches("in").count()
 }
 
 /// Line and column (in characters) of a byte of the expression, both from 1.

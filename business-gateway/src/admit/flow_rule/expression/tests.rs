@@ -134,6 +134,7 @@ fn what_may_take_too_long_or_too_much_is_refused_at_load() {
         ("query.map(a, path + a).size() == 0", "bytes; at most"),
         (doubling.as_str(), "bytes; at most"),
         (long.as_str(), "an expression of 24004 bytes; at most 16384"),
+        (&long[..8000], "an expression of 2000 operations; at most 80"),
         (deep.as_str(), "of the expression"),
     ] {
         let errors = compile(text).map(|expression| expression.cost()).expect_err(text);
@@ -141,6 +142,36 @@ fn what_may_take_too_long_or_too_much_is_refused_at_load() {
     }
     assert!(compile("app.plan == 'free' && method == 'POST'").unwrap().cost() < 600);
     assert!(compile("headers.exists(name, name.contains('debug'))").is_ok());
+}
+
+#[test]
+fn no_chain_takes_the_stack_of_a_worker() {
+    let call = call();
+    let input = call.input(Stage::Request);
+    let check = move || {
+        for (first, next, last) in [
+            ("1", " + 1", " > 0"),
+            ("path", ".lower()", " != ''"),
+            ("true", " && true", ""),
+            ("true", " == true", ""),
+            ("[1]", ".map(x, x)", ".size() == 1"),
+            ("", "!", "true"),
+            ("", "[", ""),
+            ("1", " in [1] ? 1 : 1", " == 1"),
+            ("r'\\' + '", "+", "'"),
+        ] {
+            for count in [20, 35, 70, 140, 5_000] {
+                let text = format!("{first}{}{last}", next.repeat(count));
+                match compile(&text) {
+                    Ok(expression) => drop(expression.test(&input)),
+                    Err(errors) => assert!(count > 20 || !errors.contains("operations; at most"), "{text}: {errors}"),
+                }
+                assert!(count < 5_000 || compile(&text).is_err());
+            }
+        }
+    };
+    let worker = std::thread::Builder::new().stack_size(2 << 20);
+    std::thread::scope(|scope| worker.spawn_scoped(scope, check).unwrap().join().unwrap());
 }
 
 #[test]

@@ -118,8 +118,14 @@ fn what_never_ends_is_cut() {
     let input = call.input(Stage::Request);
     // The stack of a worker thread; a debug build uses the most of it.
     let worker = std::thread::Builder::new().stack_size(2 << 20);
+    let deep = [
+        format!("fn f(n) {{ {}f(n + 1){} }} f(0);", "1 + (".repeat(12), ")".repeat(12)),
+        format!("fn f(n) {{ {}f(n + 1){} }} f(0);", "[".repeat(12), "]".repeat(12)),
+        format!("fn f(n) {{ {} f(n + 1); {} }} f(0);", "if true { ".repeat(12), "}".repeat(12)),
+        format!("fn f(n) {{ {}f(n + 1){} }} f(0);", "[1].map(|x| ".repeat(4), ")".repeat(4)),
+    ];
     let check = move || {
-        for text in HOSTILE {
+        for text in HOSTILE.iter().copied().chain(deep.iter().map(String::as_str)) {
             let (interpreter, used) = Interpreter::counting(&bounds);
             let script = compile_with(text, &interpreter).unwrap_or_else(|errors| panic!("{text}: {errors}"));
             let outcome = script.run(&input, &TimeZone::UTC);
