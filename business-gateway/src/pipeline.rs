@@ -265,9 +265,9 @@ async fn run(
     record.quota.charge(&gateway.quotas, &policy.quota, &api.limits, &charges, &subject).await?;
 
     // admit: its turn has come.
-    let began = if hop.held { clock::now() } else { record.began };
     let who = Who { caller: Some(caller), client: hop.client.ip() };
     let turn = traffic_group::enter(gateway, &api.traffic, who, deadline, &mut record.traffic).await?;
+    let began = turn.unwrap_or_else(|| if hop.held { clock::now() } else { record.began });
 
     // dispatch: a service answers it.
     let trace = record.trace.unwrap_or_else(|| TraceContext::start(&hop.request_id));
@@ -282,9 +282,8 @@ async fn run(
     rewrite(&mut parts, &notes, api.service.protocol, upload.length())?;
     let request = Request::from_parts(parts, upload);
     let call = Call { client: hop.client.ip(), authority: &authority };
-    let answer =
-        dispatch::run(Plan::new(&api, call, turn.unwrap_or(began), deadline), request, &mut record.dispatch).await?;
-    record.traffic.answered(&api.traffic, record.dispatch.waited);
+    let answer = dispatch::run(Plan::new(&api, call, began, deadline), request, &mut record.dispatch).await?;
+    record.traffic.answered(&api.traffic, record.upload.as_deref(), began + record.dispatch.waited);
 
     // respond: with what the edge may see of it.
     let mut answer = shape(answer, policy.body_idle, caller.auth());

@@ -158,6 +158,7 @@ impl Record {
         }
         self.reason = Some(failure.reason);
         self.cause = failure.cause;
+        self.traffic.gave_up(self.upload.as_deref(), clock::now());
         self.traffic.release();
     }
 
@@ -179,6 +180,7 @@ impl Record {
         }
         let now = clock::now();
         self.busy.leave(now);
+        self.traffic.gave_up(self.upload.as_deref(), now);
         let total = now.saturating_duration_since(self.began);
         let metrics = &self.gateway.metrics;
         let of_api = match &self.api {

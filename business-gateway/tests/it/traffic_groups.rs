@@ -9,7 +9,8 @@ use crate::support::client::{Answer, Edge, Protocol, Said, empty, request, reque
 use crate::support::service::Service;
 use crate::support::{Site, until};
 
-/// One service, and an API for each group: `GET` is core, `PUT` real-time, `POST` the rest. `pool` goes to the `[[pool]]` and
+/// One service, and an API for each group: `GET` is core, `PUT` real-time, `POST` the rest, but core for applications of the
+/// class `gold`. `pool` goes to the `[[pool]]` and
 /// `core` to the first API.
 pub(crate) fn catalog(service: SocketAddr, pool: &str, core: &str) -> String {
     let api = |name: &str, method: &str, more: &str| {
@@ -21,7 +22,7 @@ pub(crate) fn catalog(service: SocketAddr, pool: &str, core: &str) -> String {
     [
         format!("[[service]]\nname = \"sample\"\nendpoints = [\"{service}\"]\n"),
         format!("[[pool]]\nname = \"sample\"\n{pool}\n"),
-        group("core", 60, "when = [{ level = \"core\" }]"),
+        group("core", 60, "when = [{ level = \"core\" }, { class = \"gold\" }]"),
         group("real-time", 30, "when = [{ level = \"real-time\" }]"),
         group("rest", 10, ""),
         api("orders", "GET", &format!("level = \"core\"\n{core}")),

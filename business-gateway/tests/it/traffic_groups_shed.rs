@@ -84,3 +84,48 @@ async fn all_nodes_of_a_fleet_share_pools_and_obey_also_when_the_store_was_away(
     redis.restart().await;
     until_status(&second, "PUT", 503).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_share_of_applications_is_refused_and_a_class_may_belong_to_another_group() {
+    const APPS: usize = 30;
+    let service = Service::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(dir.path().join("config")).unwrap();
+    std::fs::write(dir.path().join("config/api"), "k3y").unwrap();
+    let app = |number: usize, class: &str| {
+        format!(
+            "[[app]]\nkey = \"app{number}\"\nclass = \"{class}\"\napi_keys = [{{ id = \"a\", secret = {{ file = \"api\" }} }}]\n"
+        )
+    };
+    let apps: String = (0..APPS).map(|number| app(number, "iron")).chain([app(APPS, "gold")]).collect();
+    let catalog = catalog(service.address, "size = 10", "") + apps.as_str();
+    let mut node = Process::start(dir.path(), "a", &catalog, "").await;
+    let shed = node.command(&["group", "shed", "rest", "--for", "10m", "--percent", "50"]);
+    assert_eq!(shed.code, Some(0), "{shed:?}");
+
+    let refused = refused_apps(&node, APPS).await;
+    assert!((5..=25).contains(&refused.len()), "{refused:?}");
+    assert_eq!(refused_apps(&node, APPS).await, refused, "always the same");
+    node.restart().await;
+    assert_eq!(refused_apps(&node, APPS).await, refused);
+    node.command(&["group", "shed", "rest", "--for", "10m"]);
+    assert_eq!(refused_apps(&node, APPS).await.len(), APPS);
+    let mut edge = Edge::connect(node.address, Protocol::Http1).await;
+    let gold = request("POST", "/").header("x-api-key", format!("app{APPS}.k3y")).body(empty()).unwrap();
+    assert_eq!(edge.exchange(gold).await.status, 200);
+}
+
+/// Which of the applications are refused.
+async fn refused_apps(node: &Process, apps: usize) -> Vec<usize> {
+    let mut edge = Edge::connect(node.address, Protocol::Http1).await;
+    let mut refused = Vec::new();
+    for number in 0..apps {
+        let call = request("POST", "/").header("x-api-key", format!("app{number}.k3y")).body(empty()).unwrap();
+        let answer = edge.exchange(call).await;
+        if answer.status != 200 {
+            assert_eq!(answer.code(), "group_shed");
+            refused.push(number);
+        }
+    }
+    refused
+}

@@ -110,20 +110,18 @@ impl<W> Capacity<W> {
         self.pool.give_up(group, ticket);
     }
 
-    /// The head of an answer came, so long after its call had got its slot.
-    pub(super) fn answered(&mut self, took: Duration) {
-        if let Some(adaptive) = &mut self.adaptive {
-            adaptive.answered(took);
+    /// What the service has shown.
+    pub(super) fn learn(&mut self, shown: Shown) {
+        match (&mut self.adaptive, shown) {
+            (Some(adaptive), Shown::Answered(took)) => adaptive.answered(took),
+            (Some(adaptive), Shown::NotYet(waited)) => adaptive.gave_up(waited),
+            (None, _) => {}
         }
     }
 
-    /// A call gives its slot back that it had for `held`; `is_answered` when its answer had begun. Then [`Self::next`] says who
-    /// may go.
-    pub(super) fn leave(&mut self, group: &Arc<str>, held: Duration, is_answered: Answered) {
+    /// A call gives its slot back that it had for `held`. Then [`Self::next`] says who may go.
+    pub(super) fn leave(&mut self, group: &Arc<str>, held: Duration) {
         self.pool.leave(group, Some(held));
-        if let Some(adaptive) = self.adaptive.as_mut().filter(|_| is_answered == Answered::No) {
-            adaptive.gave_up(held);
-        }
     }
 
     /// A slot that was granted comes back, because nobody was there to take it.
@@ -171,13 +169,13 @@ impl<W> Capacity<W> {
     }
 }
 
-/// Whether the answer to a call had begun when its slot was given back.
+/// What a call tells about its service, counted from when all of it was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answered {
-    /// It had.
-    Yes,
-    /// It had not.
-    No,
+pub(super) enum Shown {
+    /// The head of the answer came after so long.
+    Answered(Duration),
+    /// Nothing came for so long, and nobody waits for it any more.
+    NotYet(Duration),
 }
 
 impl Settings {
@@ -250,7 +248,7 @@ mod tests {
         let now = clock::now();
         let bounds = Bounds { min: 2, max: 100, window: Duration::from_millis(10) };
         let mut capacity = Capacity::<u32>::new(&settings(Size::Adaptive(bounds)), 1, now);
-        (0..20).for_each(|_| capacity.answered(Duration::from_millis(7)));
+        (0..20).for_each(|_| capacity.learn(Shown::Answered(Duration::from_millis(7))));
         assert_eq!(capacity.next(now + bounds.window), None);
         assert_eq!(capacity.status().baseline, Some(Duration::from_millis(7)));
         let again = settings(Size::Adaptive(bounds));

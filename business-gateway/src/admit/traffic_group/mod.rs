@@ -36,12 +36,13 @@ use std::time::{Duration, Instant};
 
 use gatehouse_shared::config::{ConfigErrors, Positions, nearest};
 
-use self::capacity::{Settings, Size};
+use self::capacity::{Settings, Shown, Size};
 use self::metrics::GroupMetrics;
 use self::pool::{Refusal, Shape};
 use self::slots::{Limit, NoSlot, Slot};
 use super::api;
 use super::caller::Caller;
+use crate::accept::body::Progress;
 use crate::pipeline::Gateway;
 use crate::store::catalog::{At, CatalogConfig};
 
@@ -252,19 +253,47 @@ pub struct Notes {
     pub group: Option<Arc<Group>>,
     /// How long it waited for its turn.
     pub waited: Option<Duration>,
+    is_answered: bool,
     /// Dropped in this order: the slot of the pool before that of the API.
     pool: Option<Slot>,
     cap: Option<Slot>,
 }
 
 impl Notes {
-    /// The head of the answer to a call of `api` is there, after so long.
-    pub fn answered(&mut self, api: &OfApi, took: Duration) {
-        if self.pool.is_some() || self.cap.is_some() {
+    /// The head of the answer to a call of `api` came at `at`. It counts from when the request's body was sent: a slow client
+    /// says nothing about the service.
+    pub fn answered(&mut self, api: &OfApi, upload: Option<&Progress>, at: Instant) {
+        self.is_answered = true;
+        if let Some(took) = self.since_sent(upload, at) {
             api.learn(took);
+            self.learn(Shown::Answered(took));
         }
-        if let Some(slot) = &mut self.pool {
-            slot.answered(took);
+    }
+
+    /// Nobody waits for the answer any more at `at`. Nothing happens when it has begun.
+    pub fn gave_up(&mut self, upload: Option<&Progress>, at: Instant) {
+        if let Some(waited) = self.since_sent(upload, at).filter(|_| !self.is_answered) {
+            self.learn(Shown::NotYet(waited));
+        }
+    }
+
+    /// How long all of the request had been sent at `at`, if it has a slot and all of it was.
+    fn since_sent(&self, upload: Option<&Progress>, at: Instant) -> Option<Duration> {
+        let since = self.since()?;
+        let sent = match upload {
+            None => since,
+            Some(upload) => upload.ended_at()?.max(since),
+        };
+        Some(at.saturating_duration_since(sent))
+    }
+
+    fn since(&self) -> Option<Instant> {
+        self.pool.as_ref().or(self.cap.as_ref()).and_then(Slot::since)
+    }
+
+    fn learn(&self, shown: Shown) {
+        if let Some(slot) = &self.pool {
+            slot.learn(shown);
         }
     }
 
@@ -331,7 +360,7 @@ pub struct Who<'a> {
 }
 
 /// Lets a call of `api` go on, at once or when it is its turn. Whatever it takes is noted in `notes` and given back with them.
-/// Returns when it went on, where it had to wait.
+/// Returns when it got what it took; `None` when there was nothing to take.
 ///
 /// # Errors
 /// [`Refused`] when it does not get its turn.
@@ -371,9 +400,10 @@ pub async fn enter(
         notes.waited = notes.waited.map_or(waited, |before| Some(before + waited.unwrap_or_default()));
     }
     metrics.admitted.inc();
-    let Some(waited) = notes.waited else { return Ok(None) };
-    metrics.wait_seconds.observe(waited.as_secs_f64());
-    Ok(notes.pool.as_ref().or(notes.cap.as_ref()).and_then(Slot::since))
+    if let Some(waited) = notes.waited {
+        metrics.wait_seconds.observe(waited.as_secs_f64());
+    }
+    Ok(notes.since())
 }
 
 impl NoSlot {

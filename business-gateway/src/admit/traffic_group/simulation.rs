@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use gatehouse_shared::clock;
 
 use super::adaptive::Bounds;
-use super::capacity::{Answered, Capacity, Settings, Size};
+use super::capacity::{Capacity, Settings, Shown, Size};
 use super::pool::{Entry, Shape, Woken};
 
 const WORKERS: u32 = 32;
@@ -144,8 +144,8 @@ impl Simulation {
             match event {
                 Event::Arrives(load) => simulation.arrive(load),
                 Event::GivesUp(call) => simulation.give_up(call),
-                Event::IsAnswered(call) => simulation.finish(call, Answered::Yes),
-                Event::IsCutOff(call) => simulation.finish(call, Answered::No),
+                Event::IsAnswered(call) => simulation.finish(call, Shown::Answered),
+                Event::IsCutOff(call) => simulation.finish(call, Shown::NotYet),
             }
             if simulation.sequence.is_multiple_of(100) {
                 simulation.sizes.push((at, simulation.pool.status().size));
@@ -231,14 +231,15 @@ impl Simulation {
         }
     }
 
-    fn finish(&mut self, call: usize, answered: Answered) {
+    fn finish(&mut self, call: usize, shown: fn(Duration) -> Shown) {
         let Call { load, began, has_slot_since, .. } = self.calls[call];
         self.calls[call].place = Place::Over;
         let held = self.now - has_slot_since;
-        if answered == Answered::Yes {
+        let shown = shown(held);
+        self.pool.learn(shown);
+        if shown == Shown::Answered(held) {
             self.free_workers += 1;
             self.serve();
-            self.pool.answered(held);
             let took = self.now - began;
             if took > PATIENCE {
                 self.results[load].too_late += 1;
@@ -247,7 +248,7 @@ impl Simulation {
                 self.results[load].times.push((self.now, took));
             }
         }
-        self.pool.leave(&self.groups[load], held, answered);
+        self.pool.leave(&self.groups[load], held);
         while let Some(woken) = self.pool.next(self.now) {
             match woken {
                 Woken::Granted(_, call) => self.start(call),
@@ -285,7 +286,7 @@ impl Simulation {
         let Call { load, began, .. } = self.calls[call];
         let held = self.now - began;
         let Some(gate) = &mut self.gates[load] else { return };
-        gate.leave(&self.groups[load], held, Answered::Yes);
+        gate.leave(&self.groups[load], held);
         let mut through = Vec::new();
         while let Some(woken) = gate.next(self.now) {
             match woken {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use gatehouse_shared::clock;
 use tokio::sync::oneshot;
 
-use super::capacity::{Answered, Capacity, Settings, Status};
+use super::capacity::{Capacity, Settings, Shown, Status};
 use super::pool::{Entry, Refusal, Why, Woken};
 
 /// A capacity by the settings of one generation.
@@ -44,7 +44,6 @@ struct Held {
     slots: Arc<Slots>,
     group: Arc<str>,
     since: Instant,
-    answered: Answered,
 }
 
 /// Why there is no slot.
@@ -157,16 +156,13 @@ impl Slots {
 impl Slot {
     fn new(slots: &Arc<Slots>, group: &Arc<str>, since: Instant) -> Self {
         let (slots, group) = (Arc::clone(slots), Arc::clone(group));
-        Self { held: Some(Held { slots, group, since, answered: Answered::No }) }
+        Self { held: Some(Held { slots, group, since }) }
     }
 
-    /// The head of the answer is there, after so long.
-    pub(super) fn answered(&mut self, took: Duration) {
-        if let Some(held) = &mut self.held {
-            held.answered = Answered::Yes;
-            if held.slots.is_found.load(Ordering::Relaxed) {
-                held.slots.lock().answered(took);
-            }
+    /// What the service has shown.
+    pub(super) fn learn(&self, shown: Shown) {
+        if let Some(held) = self.held.as_ref().filter(|held| held.slots.is_found.load(Ordering::Relaxed)) {
+            held.slots.lock().learn(shown);
         }
     }
 
@@ -178,10 +174,10 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let Some(Held { slots, group, since, answered }) = self.held.take() else { return };
+        let Some(Held { slots, group, since }) = self.held.take() else { return };
         let now = clock::now();
         let mut capacity = slots.lock();
-        capacity.leave(&group, now.saturating_duration_since(since), answered);
+        capacity.leave(&group, now.saturating_duration_since(since));
         slots.settle(capacity, now);
     }
 }
