@@ -10,12 +10,11 @@ use crate::support::service::Service;
 use crate::support::{Site, until};
 
 /// One service, and an API for each group: `GET` is core, `PUT` real-time, `POST` the rest, but core for applications of the
-/// class `gold`. `pool` goes to the `[[pool]]` and
-/// `core` to the first API.
+/// class `gold`. `pool` goes to the `[[pool]]` and `core` to the first API.
 pub(crate) fn catalog(service: SocketAddr, pool: &str, core: &str) -> String {
     let api = |name: &str, method: &str, more: &str| {
         format!(
-            "[[api]]\nname = \"{name}\"\nservice = \"sample\"\nmethods = [\"{method}\"]\npath = \"/{{*rest}}\"\n{more}\n"
+            "[[api]]\nname = \"{name}\"\nservice = \"sample\"\naccess = \"open\"\nmethods = [\"{method}\"]\npath = \"/{{*rest}}\"\n{more}\n"
         )
     };
     let group = |name: &str, ratio: u32, when: &str| format!("[[group]]\nname = \"{name}\"\nratio = {ratio}\n{when}\n");
