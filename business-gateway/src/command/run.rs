@@ -19,6 +19,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{fail, refuse};
 use crate::admin::Admin;
+use crate::admit::flow_rule::STACK;
 use crate::admit::quota::refill;
 use crate::admit::traffic_group::shed;
 use crate::dispatch::upkeep;
@@ -141,7 +142,7 @@ fn runtime(threads: Option<usize>) -> io::Result<Runtime> {
     if threads > 1 {
         builder.worker_threads(threads);
     }
-    builder.thread_name("serve").enable_all().build()
+    builder.thread_name("serve").thread_stack_size(STACK).enable_all().build()
 }
 
 fn announce(node: &str, ports: &Ports) {

@@ -32,6 +32,10 @@ pub use self::input::{AppInput, Counters, Input};
 pub use self::judge::{ApiRules, Facts, FlowRules, Kept, Notes, Refused};
 pub use self::rule::Config;
 
+/// Stack of the threads that serve, in bytes. The deepest expression or script that is let in takes most of the usual 2 MiB in a
+/// build that is not optimised; of what is not used, nothing is ever in memory.
+pub const STACK: usize = 8 << 20;
+
 /// `[flow]` of `business.toml`: what bounds expressions and scripts.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

@@ -292,7 +292,9 @@ impl Lease {
         if now.saturating_sub(self.rated_at) >= RATE_SPAN {
             (self.rate, self.rated_at, self.rated_used) = (self.rate_at(now), now, self.used);
         }
-        let batch = self.batch(self.rate, nodes).max(self.need).max(1);
+        // What is needed is needed beside what is there already.
+        let needed = if self.need > 0 { self.pocket().saturating_add(self.need) } else { 1 };
+        let batch = self.batch(self.rate, nodes).max(needed);
         let keep = self.keep(nodes, now).min(if self.pocket() > batch.saturating_mul(3) { batch } else { u64::MAX });
         let wanted = if keep == u64::MAX { batch } else { 0 };
         let target = self.leased.min(self.used.saturating_add(keep)).max(self.used.saturating_add(wanted));

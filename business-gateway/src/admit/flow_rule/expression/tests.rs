@@ -1,4 +1,5 @@
 use super::*;
+use crate::admit::flow_rule::STACK;
 use crate::admit::flow_rule::sample::Prepared;
 use gatehouse_shared::config::Positions;
 
@@ -170,7 +171,7 @@ fn no_chain_takes_the_stack_of_a_worker() {
             }
         }
     };
-    let worker = std::thread::Builder::new().stack_size(2 << 20);
+    let worker = std::thread::Builder::new().stack_size(STACK);
     std::thread::scope(|scope| worker.spawn_scoped(scope, check).unwrap().join().unwrap());
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::admit::flow_rule::STACK;
 use crate::admit::flow_rule::effect::Charge;
 use crate::admit::flow_rule::expression::Stage;
 use crate::admit::flow_rule::expression::tests::call;
@@ -117,11 +118,11 @@ fn what_never_ends_is_cut() {
     let call = call();
     let input = call.input(Stage::Request);
     // The stack of a worker thread; a debug build uses the most of it.
-    let worker = std::thread::Builder::new().stack_size(2 << 20);
+    let worker = std::thread::Builder::new().stack_size(STACK);
     let deep = [
-        format!("fn f(n) {{ {}f(n + 1){} }} f(0);", "1 + (".repeat(12), ")".repeat(12)),
-        format!("fn f(n) {{ {}f(n + 1){} }} f(0);", "[".repeat(12), "]".repeat(12)),
-        format!("fn f(n) {{ {} f(n + 1); {} }} f(0);", "if true { ".repeat(12), "}".repeat(12)),
+        format!("fn f(n) {{ {}f(n + 1){} }} f(0);", "1 + (".repeat(6), ")".repeat(6)),
+        format!("fn f(n) {{ {}f(n + 1){} }} f(0);", "[".repeat(6), "]".repeat(6)),
+        format!("fn f(n) {{ {} f(n + 1); {} }} f(0);", "if true { ".repeat(6), "}".repeat(6)),
         format!("fn f(n) {{ {}f(n + 1){} }} f(0);", "[1].map(|x| ".repeat(4), ")".repeat(4)),
     ];
     let check = move || {

@@ -101,11 +101,15 @@ impl Fleet {
 
     /// A request that waits for a round when it has to.
     fn call(&mut self, node: usize) -> bool {
-        let (mut take, wish) = self.take(node, 1);
+        self.call_of(node, 1)
+    }
+
+    fn call_of(&mut self, node: usize, cost: u64) -> bool {
+        let (mut take, wish) = self.take(node, cost);
         if matches!(wish, Wish::Now | Wish::Hurry) {
             self.round(node);
             if matches!(take, Take::Empty | Take::New) {
-                take = self.take(node, 1).0;
+                take = self.take(node, cost).0;
             }
         }
         take == Take::Taken
@@ -119,6 +123,15 @@ impl Fleet {
                 self.round(node);
             }
         }
+    }
+}
+
+#[test]
+fn a_call_that_costs_more_gets_what_is_missing_and_no_less() {
+    for cost in 1..=7 {
+        let mut fleet = Fleet::new(1, 60);
+        let admitted = (0..100).filter(|_| fleet.call_of(0, cost)).count();
+        assert_eq!(u64::try_from(admitted).unwrap(), 60 / cost, "at {cost} a call");
     }
 }
 
