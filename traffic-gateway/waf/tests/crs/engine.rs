@@ -61,7 +61,7 @@ impl Engine {
     /// The rules do not load.
     pub(crate) fn blocking(directory: &Path, before: &str) -> anyhow::Result<Self> {
         let limits = Limits { arguments: 10_000, parts: 200, ..Limits::default() };
-        Self::with(directory, before, Options { limits, ..Options::default() })
+        Self::with(directory, before, &Options { limits, ..Options::default() })
     }
 
     /// Rules that refuse, with a text behind the setup.
@@ -69,9 +69,9 @@ impl Engine {
     /// # Errors
     ///
     /// The rules do not load.
-    pub(crate) fn with(directory: &Path, before: &str, options: Options) -> anyhow::Result<Self> {
+    pub(crate) fn with(directory: &Path, before: &str, options: &Options) -> anyhow::Result<Self> {
         let set = directory.join("crs-setup.conf.example");
-        let rules = compile(&[&set, &directory.join("rules/*.conf")], before, &options)?;
+        let rules = compile(&[&set, &directory.join("rules/*.conf")], before, options)?;
         Ok(Self { rules, mode: Mode::Block })
     }
 
