@@ -27,7 +27,8 @@ fuzz_target!(|bytes: &[u8]| {
     ]);
     linear(length, || {
         signature(&headers);
-        let _digest = ContentDigest::of(&headers).is_ok_and(|digest| digest.is_some_and(|digest| digest.matches(&first)));
+        let _digest =
+            ContentDigest::of(&headers).is_ok_and(|digest| digest.is_some_and(|digest| digest.matches(&first)));
         let mut request = Request::new(());
         *request.headers_mut() = headers.clone();
         let _presented = presented::find(&request.into_parts().0).is_ok();

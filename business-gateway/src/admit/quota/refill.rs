@@ -1,7 +1,7 @@
 //! Rounds: asking the store for tokens, giving back what is not used, telling what was counted. One background task, one round trip
 //! at a time for everything that waits.
 //!
-//! A round is made every [`EXCHANGE_EVERY`] when there is something to ask or to tell, and at once for calls that wait.
+//! A round is made every `EXCHANGE_EVERY` when there is something to ask or to tell, and at once for calls that wait.
 //! While the store is away it is tried with every tick; the breaker of the store keeps that from costing anything.
 
 use std::sync::Arc;

@@ -2,18 +2,18 @@
 //!
 //! A *pool* is what a service can take: so many calls at a time, all nodes of the fleet together; this node has its part. A
 //! *group* is calls that are equally important, by the level of the API and the class of the application. Below the size of the
-//! pool every group may have as much as it wants; at it, each has its share. The rules are those of [`pool`], the numbers come
+//! pool every group may have as much as it wants; at it, each has its share. The rules are those of `pool`, the numbers come
 //! from `[[pool]]` and `[[group]]` in the catalog, and from `level`, `pool` and `concurrency` of the API.
 //!
 //! In order: is the group shut off ([`shed`]); is there room under the API's own cap, which is a pool with one user; is there
 //! room in the pool. Every refusal is a 503 that says when to come back, and nothing of the call was executed.
 //!
-//! - [`pool`]: who goes next, as a state machine
-//! - [`adaptive`]: a size that nobody measured
-//! - [`capacity`]: a pool with its size, divided by the nodes
-//! - [`slots`]: the same for tasks that wait
+//! - `pool`: who goes next, as a state machine
+//! - `adaptive`: a size that nobody measured
+//! - `capacity`: a pool with its size, divided by the nodes
+//! - `slots`: the same for tasks that wait
 //! - [`shed`]: groups that operators have shut off
-//! - [`config`]: what is written
+//! - `config`: what is written
 //! - [`metrics`]: what is counted
 
 mod adaptive;

@@ -1,7 +1,7 @@
 //! A CEL expression as the gateway uses it: in flow rules, as the condition of an API or a package, as the subject of a quota.
 //!
 //! It is parsed, its names and types are checked, and what it may cost at most is computed when the catalog is loaded
-//! ([`check`]); what is evaluated later can only fail by its arithmetic, or because a call has more parameters or header fields
+//! (`check`); what is evaluated later can only fail by its arithmetic, or because a call has more parameters or header fields
 //! than rules look at. Regular expressions and networks are compiled at load, so they must be written in quotes.
 
 mod check;
