@@ -7,7 +7,8 @@
 //!
 //! 1. [`accept`]: the connection is within its times, the signed hop says that the request came through the edge, its body is
 //!    bounded. Without a valid hop nothing else of it is looked at.
-//! 2. [`admit`]: host, canonical path and method say which API is called; its credentials say by whom.
+//! 2. [`admit`]: host, canonical path and method say which API is called, credentials say by whom; packages, rules, quotas and
+//!    traffic groups say whether it may be called now.
 //! 3. [`dispatch`]: an endpoint of the API's service is chosen, the request is sent over a pooled connection, and sent again
 //!    where that is safe; the answer streams back.
 //! 4. [`respond`]: hop-by-hop headers go, the result for the edge is added, and a line is logged when the last byte is gone.

@@ -254,15 +254,17 @@ async fn run(
     let caller = &*record.caller.insert(caller);
 
     // admit: its caller may call it, and operators have nothing against it.
-    let facts = Facts::of(&api, caller, hop, &authority, unix_ms);
+    let (quotas, limits) = (&gateway.quotas, &policy.catalog.limits);
+    let usage = quota::Usage::of(quotas, limits, &policy.quota, &api, caller, hop.client.ip());
+    let facts = Facts::of(&api, caller, hop, &authority, unix_ms).with_counters(&usage);
     permission::check(&api.permission, &policy.catalog.packages, caller, &facts, &parts)?;
     judge::request(&api.flow_rules, &facts, &mut parts, &mut record.flow)?;
     let kept = api.flow_rules.keep(&parts);
 
     // admit: it has calls left.
     let subject = quota::Subject::of(&api, Some(caller), &facts, &parts);
-    let charges = policy.catalog.limits.charged_by_rules(&record.flow.charges);
-    record.quota.charge(&gateway.quotas, &policy.quota, &api.limits, &charges, &subject).await?;
+    let charges = limits.charged_by_rules(&record.flow.charges);
+    record.quota.charge(quotas, &policy.quota, &api.limits, &charges, &subject).await?;
 
     // admit: its turn has come.
     let who = Who { caller: Some(caller), client: hop.client.ip() };

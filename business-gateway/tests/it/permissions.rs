@@ -187,3 +187,47 @@ charge = [{ limit = "tenant" }]
     let ReloadOutcome::Failed(errors) = site.gateway.live.reload() else { panic!("loaded") };
     assert!(errors.to_string().contains("`==` is not for a text and a whole number"), "{errors}");
 }
+
+#[tokio::test]
+async fn a_rule_knows_what_is_used_of_a_limit() {
+    let service = Service::start().await;
+    let rules = r#"
+[[limit]]
+name = "day"
+by = ["app"]
+rate = "100/1d"
+
+[[limit]]
+name = "second"
+by = ["app"]
+rate = "1000/5s"
+
+[[flow_rule]]
+name = "charging"
+apis = ["orders.list"]
+charge = [{ limit = "day", cost = 3 }, { limit = "second", cost = 2 }]
+
+[[flow_rule]]
+name = "by-expression"
+apis = ["orders.list"]
+when = "counters['day'] >= 6 && method == 'GET'"
+deny = { status = 429, code = "enough" }
+
+[[flow_rule]]
+name = "by-script"
+apis = ["orders.list"]
+script = 'if counters["day"] >= 6 && counters["none"] == 0 { gate.deny("enough"); }'
+"#;
+    let site = start(&service, rules).await;
+    let mut edge = Edge::connect(site.address, BOTH[0]).await;
+    for (app, method, status) in [
+        ("full", "GET", 200),
+        ("full", "DELETE", 200),
+        ("full", "GET", 429),
+        ("full", "DELETE", 403),
+        // Another application has used nothing.
+        ("reader", "GET", 200),
+    ] {
+        assert_eq!(call(&mut edge, app, method, "/orders").await.status, status, "{app} {method}");
+    }
+}

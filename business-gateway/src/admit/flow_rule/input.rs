@@ -16,6 +16,9 @@ pub const ENTRIES_MAX: usize = 256;
 pub trait Counters: Send + Sync {
     /// Calls used of the named limit, for the subject this call belongs to; `None` where nothing is known of it.
     fn used(&self, limit: &str) -> Option<u64>;
+
+    /// The same, for longer than the call's head can be borrowed.
+    fn kept(&self) -> Arc<dyn Counters>;
 }
 
 /// The application that calls; all of it empty where nobody is known.
@@ -63,7 +66,7 @@ pub struct Input<'a> {
     /// When the call arrived, in Unix milliseconds.
     pub unix_ms: u64,
     /// What is used of limits.
-    pub counters: Option<&'a Arc<dyn Counters>>,
+    pub counters: Option<&'a (dyn Counters + 'a)>,
     /// The service's answer, for rules on answers.
     pub answer: Option<AnswerInput<'a>>,
 }

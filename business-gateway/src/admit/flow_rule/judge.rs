@@ -162,7 +162,7 @@ pub struct Facts<'a> {
     /// When the call arrived, in Unix milliseconds.
     pub unix_ms: u64,
     /// What is used of limits.
-    pub counters: Option<&'a Arc<dyn Counters>>,
+    pub counters: Option<&'a (dyn Counters + 'a)>,
 }
 
 impl std::fmt::Debug for Facts<'_> {
@@ -195,6 +195,12 @@ impl<'a> Facts<'a> {
             unix_ms,
             counters: None,
         }
+    }
+
+    /// The same, with what is used of limits.
+    #[must_use]
+    pub fn with_counters(self, counters: &'a (dyn Counters + 'a)) -> Self {
+        Self { counters: Some(counters), ..self }
     }
 
     /// The call as expressions see it.

@@ -36,6 +36,7 @@ pub mod refill;
 pub mod fields;
 pub mod notes;
 pub mod show;
+pub mod usage;
 pub(crate) mod metrics;
 
 use std::time::Duration;
@@ -52,6 +53,7 @@ pub use limit::{Limit, Limits, no_expressions};
 pub use notes::Notes;
 pub use quotas::Quotas;
 pub use subject::{Expression, Subject};
+pub use usage::Usage;
 
 /// `[quota]`, as compiled.
 #[derive(Debug, Clone)]

@@ -108,7 +108,7 @@ fn value(root: &str, fields: impl Iterator<Item = Field>, input: &Input<'_>, zon
             }
             Field::Query => Dynamic::from(Query(input.query.into())),
             Field::QueryAll => Dynamic::from(QueryAll(input.query.into())),
-            Field::Counters => Dynamic::from(Used(input.counters.cloned())),
+            Field::Counters => Dynamic::from(Used(input.counters.map(Counters::kept))),
             Field::Scopes => {
                 Dynamic::from(input.scopes.iter().map(|scope| Dynamic::from(scope.to_string())).collect::<Array>())
             }
