@@ -15,6 +15,8 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 
+use super::room::Taken;
+
 /// How long an early answer's unread body is read on at most.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 
@@ -129,6 +131,7 @@ pub struct Whole {
     data: Option<Bytes>,
     trailers: Option<http::HeaderMap>,
     progress: Arc<Progress>,
+    _room: Taken,
 }
 
 /// Why a body is not held.
@@ -136,6 +139,8 @@ pub struct Whole {
 pub enum HoldError {
     /// There is more of it than is held.
     TooLarge,
+    /// The node holds as much as it may.
+    NoRoom,
     /// It ended early.
     Upload(UploadError),
 }
@@ -178,11 +183,11 @@ impl<B: Source> Upload<B> {
         Body::size_hint(self).exact()
     }
 
-    /// Reads the body to its end, `most` bytes at most, and keeps it for the service. It can still be sent whole.
+    /// Reads the body to its end, `most` bytes at most and as far as there is `room`, and keeps it for the service. It can still be sent whole.
     ///
     /// # Errors
     /// When it is larger, or ends early; what was read of it is gone then.
-    pub async fn hold(&mut self, most: u64) -> Result<Bytes, HoldError> {
+    pub async fn hold(&mut self, most: u64, mut room: Taken) -> Result<Bytes, HoldError> {
         let inbound = match self {
             Self::Empty => return Ok(Bytes::new()),
             Self::Whole(whole) => return Ok(whole.data.clone().unwrap_or_default()),
@@ -199,6 +204,9 @@ impl<B: Source> Upload<B> {
                     let length = joined.len().max(data.len()).saturating_add(piece.len());
                     if u64::try_from(length).unwrap_or(u64::MAX) > most {
                         return Err(HoldError::TooLarge);
+                    }
+                    if !room.grow(piece.len()) {
+                        return Err(HoldError::NoRoom);
                     }
                     // A small body comes in one piece, which need not be copied.
                     if data.is_empty() && joined.is_empty() {
@@ -218,7 +226,7 @@ impl<B: Source> Upload<B> {
         }
         let progress = Arc::clone(&inbound.progress);
         progress.touched.store(false, Ordering::Relaxed);
-        *self = Self::Whole(Box::new(Whole { data: Some(data.clone()), trailers, progress }));
+        *self = Self::Whole(Box::new(Whole { data: Some(data.clone()), trailers, progress, _room: room }));
         Ok(data)
     }
 
@@ -461,6 +469,7 @@ async fn drain<B: Source>(mut body: B, bytes: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::accept::room::Room;
     use http::Version;
     use http_body_util::{BodyExt, Full};
 
@@ -534,20 +543,27 @@ mod tests {
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "de");
     }
 
+    fn room() -> Taken {
+        Arc::new(Room::default()).enter(1024)
+    }
+
     #[tokio::test]
     async fn a_body_that_is_held_is_sent_whole() {
         for pieces in [vec!["abcd"], vec!["ab", "", "cd"]] {
             let mut body = Upload::new(Finite(pieces), Version::HTTP_11, &BOUNDS).unwrap();
             let progress = body.progress().unwrap();
-            assert_eq!(body.hold(4).await.unwrap(), "abcd");
-            assert_eq!(body.hold(4).await.unwrap(), "abcd", "held already");
+            assert_eq!(body.hold(4, room()).await.unwrap(), "abcd");
+            assert_eq!(body.hold(4, room()).await.unwrap(), "abcd", "held already");
             assert!(!progress.is_touched() && progress.ended_at().is_some());
             assert_eq!((body.size_hint().exact(), body.is_end_stream()), (Some(4), false));
             assert_eq!(body.collect().await.unwrap().to_bytes(), "abcd");
             assert!(progress.is_touched());
         }
-        assert_eq!(upload(vec!["abc", "de"]).hold(4).await, Err(HoldError::TooLarge));
-        assert_eq!(upload(vec!["abc"]).hold(4).await, Err(HoldError::Upload(UploadError::Idle)));
+        assert_eq!(upload(vec!["abc", "de"]).hold(4, room()).await, Err(HoldError::TooLarge));
+        assert_eq!(upload(vec!["abc"]).hold(4, room()).await, Err(HoldError::Upload(UploadError::Idle)));
+        let small = Arc::new(Room::default());
+        assert_eq!(upload(vec!["abc", "d"]).hold(4, small.enter(3)).await, Err(HoldError::NoRoom));
+        assert_eq!(small.used(), 0);
     }
 
     #[tokio::test]

@@ -4,12 +4,14 @@
 //! - [`router`]: what this tier answers itself: readiness
 //! - [`hop`]: the signed header of the edge
 //! - [`body`]: the request's body on its way to a service
+//! - [`room`]: how much of bodies is held in memory
 //! - [`caught`]: a panic costs one request
 
 pub mod body;
 pub mod caught;
 pub mod connection;
 pub mod hop;
+pub mod room;
 pub mod router;
 
 use std::time::Duration;

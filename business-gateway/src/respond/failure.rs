@@ -235,6 +235,7 @@ impl From<app::Refusal> for Failure {
             app::Refusal::Expired => (&problem::SIGNATURE_EXPIRED, Auth::Failed),
             app::Refusal::Replayed => (&problem::SIGNATURE_REPLAYED, Auth::Failed),
             app::Refusal::Digest => (&problem::DIGEST_MISMATCH, Auth::Failed),
+            app::Refusal::NoRoom => (&problem::HELD_BODIES_FULL, Auth::Anonymous),
             app::Refusal::BodyTooLarge => (&problem::SIGNED_BODY_TOO_LARGE, Auth::Anonymous),
             app::Refusal::AppDisabled => (&problem::APP_DISABLED, Auth::Failed),
             app::Refusal::UserMissing => (&problem::USER_MISSING, Auth::App),

@@ -22,6 +22,7 @@ use super::replay::{Claim, Nonces};
 use super::signature::{self, Message};
 use super::{Malformed, Refusal, Rules, platform};
 use crate::accept::body::{HoldError, Upload};
+use crate::accept::room::Room;
 use crate::admit::api::Api;
 use crate::admit::caller::Caller;
 use crate::dispatch::wait::until;
@@ -34,6 +35,8 @@ pub struct Identity {
     pub prover: Prover,
     /// The signed calls that this node has seen.
     pub nonces: Nonces,
+    /// Room for bodies that are held until their proof is checked, and on their way to the service.
+    pub room: Arc<Room>,
     fleet: Option<RedisNonces>,
     /// Takes the place of an application that does not exist.
     stand_in: App,
@@ -46,6 +49,7 @@ impl Identity {
         Self {
             prover: Prover::new(),
             nonces: Nonces::default(),
+            room: Arc::default(),
             fleet: store.map(RedisNonces::new),
             stand_in: stand_in(),
         }
@@ -139,7 +143,7 @@ pub async fn authenticate(gate: &Gate<'_>, call: &mut Call<'_>) -> Result<Caller
         Presented::ApiKey(pair) => Some(by_api_key(gate, call, &pair).await?),
         Presented::Basic(pair) => Some(by_basic(gate, call, &pair).await?),
         Presented::Bearer(token) => Some(by_token(gate, call, &token).await?),
-        Presented::Nothing if has_signed_form(call).await? => Some(by_platform(gate, call).await?),
+        Presented::Nothing if has_signed_form(gate, call).await? => Some(by_platform(gate, call).await?),
         Presented::Nothing => by_certificate(gate, call).await?,
     };
     let caller = match proven {
@@ -189,7 +193,7 @@ async fn by_signature(gate: &Gate<'_>, call: &mut Call<'_>) -> Result<Proven, Re
     };
     let app = admit(app, is_proven, Scheme::Signature, call.now_s)?;
     if let Some(digest) = digest {
-        let body = hold(call.upload, call.api, call.deadline).await?;
+        let body = hold(gate, call.upload, call.api, call.deadline).await?;
         if !digest.matches(&body) {
             return Err(Refusal::Digest);
         }
@@ -201,7 +205,7 @@ async fn by_signature(gate: &Gate<'_>, call: &mut Call<'_>) -> Result<Proven, Re
 
 async fn by_platform(gate: &Gate<'_>, call: &mut Call<'_>) -> Result<Proven, Refusal> {
     takes(call.api, Scheme::Platform)?;
-    let body = hold(call.upload, call.api, call.deadline).await?;
+    let body = hold(gate, call.upload, call.api, call.deadline).await?;
     let is_form = is_form(call.parts);
     let mut parameters = Parameters::default();
     parameters.add(call.parts.uri.query().unwrap_or_default())?;
@@ -333,20 +337,22 @@ fn public_keys<'a>(app: Option<&'a App>, id: Option<&str>) -> Keys<'a> {
     [(); LIVE_KEYS].map(|()| chosen.next())
 }
 
-async fn hold(upload: &mut Upload, api: &Api, deadline: Instant) -> Result<Bytes, Refusal> {
-    let held = until(deadline, upload.hold(api.credentials.signed_body_max)).await;
+async fn hold(gate: &Gate<'_>, upload: &mut Upload, api: &Api, deadline: Instant) -> Result<Bytes, Refusal> {
+    let room = gate.identity.room.enter(gate.rules.held_max);
+    let held = until(deadline, upload.hold(api.credentials.signed_body_max, room)).await;
     held.map_err(|_elapsed| Refusal::Deadline)?.map_err(|error| match error {
         HoldError::TooLarge => Refusal::BodyTooLarge,
+        HoldError::NoRoom => Refusal::NoRoom,
         HoldError::Upload(error) => Refusal::Upload(error),
     })
 }
 
 /// Whether the parameters of a form are signed. Only then is a body read that nothing in the head asks for.
-async fn has_signed_form(call: &mut Call<'_>) -> Result<bool, Refusal> {
+async fn has_signed_form(gate: &Gate<'_>, call: &mut Call<'_>) -> Result<bool, Refusal> {
     if !call.api.credentials.reads_forms || matches!(call.upload, Upload::Empty) || !is_form(call.parts) {
         return Ok(false);
     }
-    let body = hold(call.upload, call.api, call.deadline).await?;
+    let body = hold(gate, call.upload, call.api, call.deadline).await?;
     let Ok(form) = std::str::from_utf8(&body) else { return Ok(false) };
     let query = call.parts.uri.query().unwrap_or_default();
     Ok(platform::is_signed(form) || platform::is_signed(&format!("{query}&{form}")))

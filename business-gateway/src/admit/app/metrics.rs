@@ -16,6 +16,8 @@ pub struct CredentialMetrics {
     comparisons: IntCounterVec,
     nonces: IntGauge,
     nonces_full: IntCounter,
+    held: IntGauge,
+    held_full: IntCounter,
     issuer_keys: IntGaugeVec,
     issuer_refreshes: IntCounterVec,
 }
@@ -42,6 +44,14 @@ impl CredentialMetrics {
             nonces_full: catalogue.counter(
                 "gatehouse_business_nonces_full_total",
                 "Signed calls refused because credentials.nonces_max were remembered.",
+            )?,
+            held: catalogue.gauge(
+                "gatehouse_business_held_bytes",
+                "Bytes of bodies that are held whole now, or on their way to a service.",
+            )?,
+            held_full: catalogue.counter(
+                "gatehouse_business_held_full_total",
+                "Calls refused because credentials.held_max bytes of bodies were held.",
             )?,
             issuer_keys: catalogue.gauges(
                 "gatehouse_business_issuer_keys",
@@ -70,6 +80,8 @@ impl CredentialMetrics {
         }
         self.nonces.set(i64::try_from(identity.nonces.count()).unwrap_or(i64::MAX));
         mirror(&self.nonces_full, identity.nonces.refused());
+        self.held.set(i64::try_from(identity.room.used()).unwrap_or(i64::MAX));
+        mirror(&self.held_full, identity.room.refused());
         for issuer in issuers.all() {
             let status = issuer.status();
             self.issuer_keys.with_label_values(&[&issuer.name]).set(i64::try_from(status.keys).unwrap_or(i64::MAX));

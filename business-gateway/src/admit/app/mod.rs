@@ -28,7 +28,7 @@ pub mod proof;
 pub mod replay;
 pub mod signature;
 
-use gatehouse_shared::config::{ConfigErrors, HumanDuration, Positions};
+use gatehouse_shared::config::{ByteSize, ConfigErrors, HumanDuration, Positions};
 use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -68,6 +68,9 @@ pub enum Refusal {
     /// A body that is signed is held whole, and this one is too large for that.
     #[error("the signed body is larger than allowed")]
     BodyTooLarge,
+    /// The node holds as much of bodies as it may.
+    #[error("no room for another body that is held")]
+    NoRoom,
     /// The app is switched off, or its time is over.
     #[error("the app is switched off or its time is over")]
     AppDisabled,
@@ -111,6 +114,9 @@ pub struct Config {
     /// Nonces that a node remembers for APIs with `replay = "node"`, about 60 bytes each; signed calls a second times twice the
     /// window. When there are that many, further signed calls get a 503. Default: 1000000.
     pub nonces_max: usize,
+    /// Bodies that a node holds whole at a time, all together, because a signature or a form has to be checked; beyond it calls
+    /// with such a body get a 503. Default: `"256MiB"`.
+    pub held_max: ByteSize,
 }
 
 impl Default for Config {
@@ -120,6 +126,7 @@ impl Default for Config {
             platform_window: HumanDuration::from_secs(600),
             platform_zone: "Asia/Shanghai".to_owned(),
             nonces_max: 1_000_000,
+            held_max: ByteSize::mib(256),
         }
     }
 }
@@ -135,6 +142,8 @@ pub struct Rules {
     pub platform_zone: TimeZone,
     /// Nonces that this node remembers.
     pub nonces_max: usize,
+    /// Bytes of bodies that are held at a time.
+    pub held_max: u64,
 }
 
 impl Rules {
@@ -157,6 +166,9 @@ impl Rules {
                 );
             }
         }
+        if config.held_max.get() == 0 {
+            refuse("held_max", "no room, so no signed body".to_owned(), "write at least the largest signed_body_max");
+        }
         if config.nonces_max == 0 {
             refuse("nonces_max", "no nonce, so no signed call".to_owned(), "write at least 1");
         }
@@ -169,6 +181,7 @@ impl Rules {
             platform_window_s: config.platform_window.get().as_secs(),
             platform_zone: zone.unwrap_or(TimeZone::UTC),
             nonces_max: config.nonces_max,
+            held_max: config.held_max.get(),
         })
     }
 }
@@ -187,9 +200,10 @@ mod tests {
             platform_window: HumanDuration::from_secs(7_200),
             platform_zone: "Asia/Nowhere".to_owned(),
             nonces_max: 0,
+            held_max: ByteSize::kib(0),
         };
         let errors = Rules::compile(&wrong, &positions).unwrap_err();
-        assert_eq!(errors.len(), 4, "{errors}");
+        assert_eq!(errors.len(), 5, "{errors}");
         assert!(errors.to_string().contains("Nowhere"), "{errors}");
     }
 }

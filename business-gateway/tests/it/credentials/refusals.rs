@@ -9,6 +9,7 @@ use gatehouse_shared::hop::Auth;
 use super::{API_SECRET, Made, SECRET, app, catalog, outcome, seen, start, start_with};
 use crate::support::client::{BOTH, Edge};
 use crate::support::service::Service;
+use crate::support::until;
 
 fn with_key(target: &str, key: &str) -> Made {
     Made::new("GET", target, &[("x-api-key", key)], "")
@@ -237,4 +238,24 @@ async fn a_certificate_counts_where_the_call_says_nothing_itself() {
     assert_eq!(seen(&answer, "x-gatehouse-scheme").as_deref(), Some("api-key"));
     let answer = edge.exchange(Made::new("GET", "/open", &[], "").request(Some("CN=nobody"))).await;
     assert_eq!((answer.status, seen(&answer, "x-gatehouse-app")), (200, None));
+}
+
+#[tokio::test]
+async fn bodies_that_are_held_share_one_room() {
+    let service = Service::start().await;
+    let site = start(&service, "", "[credentials]\nheld_max = \"8B\"\n").await;
+    for protocol in BOTH {
+        let mut edge = Edge::connect(site.address, protocol).await;
+        for (nonce, body, expected) in [("r1", "nine byte", 503), ("r2", "eight by", 200), ("r3", "as many!", 200)] {
+            let nonce = format!("{nonce}-{protocol:?}");
+            let answer = Made::new("POST", "/any", &[], body).signed("shop", SECRET, &nonce, 0).send(&mut edge).await;
+            assert_eq!(answer.status, expected, "{protocol:?}: {}", answer.text());
+            if expected == 503 {
+                assert_eq!(answer.code(), "held_bodies_full");
+            }
+            let room = &site.gateway.identity.room;
+            until("the room to be empty", || (room.used() == 0).then_some(())).await;
+        }
+    }
+    assert!(site.gateway.metrics.render().contains("gatehouse_business_held_full_total 2"));
 }

@@ -72,6 +72,9 @@ catalogue! {
         SIGNED_BODY_TOO_LARGE = "signed_body_too_large", 413, "Signed body too large",
             "A body that is signed is held whole until it is checked, and this one is longer than the API allows.",
             "Send less at once; operators: see `signed_body_max` of the API.", "isv.body-too-large";
+        HELD_BODIES_FULL = "held_bodies_full", 503, "Too many signed bodies at once",
+            "This node holds as many bodies until their signatures are checked as it may.",
+            "Try again; operators: see `held_max` of `[credentials]`.", "isp.held-bodies-full";
         APP_DISABLED = "app_disabled", 403, "Application disabled",
             "The application is disabled, or its time is over.",
             "Ask the operator of the platform.", "isv.app-disabled";
