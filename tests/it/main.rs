@@ -37,6 +37,7 @@ mod waf_detours;
 mod crs;
 mod rules_commands;
 mod answer;
+mod applications;
 mod security_log;
 mod hop;
 mod failover;

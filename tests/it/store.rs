@@ -246,17 +246,3 @@ async fn sentinels_say_who_the_master_is() -> Passed {
     assert!(ping(&redis).await.is_err());
     Ok(())
 }
-
-#[tokio::test]
-async fn the_business_tier_says_that_it_does_not_use_redis() -> Passed {
-    let site = Site::plan().start().await?;
-    let node = &site.business[0];
-    let mut settings = node.settings.clone();
-    settings.overlay("[store]\nkind = \"redis\"\nurls = [\"redis://127.0.0.1\"]\n")?;
-    node.write("business.toml", &settings.to_string())?;
-    let output = node.command(&["check"])?;
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(64));
-    assert!(text.contains("only the edge uses Redis"), "{text}");
-    Ok(())
-}
