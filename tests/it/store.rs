@@ -13,7 +13,6 @@ use gatehouse_store::limit::{LimitCounts, Told};
 use gatehouse_store::{Batch, Command, Config, Key, Redis, RedisSettings, Settings, StoreError};
 use gatehouse_tests::certificate::Authority;
 use gatehouse_tests::redis::RedisServer;
-use gatehouse_tests::site::Site;
 use gatehouse_tests::until::{SOON, until};
 use tokio::time::Instant;
 
