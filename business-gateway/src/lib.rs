@@ -18,6 +18,7 @@
 pub mod command;
 pub mod config;
 pub mod policy;
+pub mod gateway;
 pub mod pipeline;
 pub mod server;
 pub mod admin;

@@ -23,7 +23,8 @@ use crate::accept::connection::{Connection, End, Served, Watched};
 use crate::accept::router::{READY, router};
 use crate::accept::{Bounds, connection};
 use crate::config::Drain;
-use crate::pipeline::{self, Gateway};
+use crate::gateway::Gateway;
+use crate::pipeline;
 use crate::respond::body::Outgoing;
 
 /// After an error of accept that is not about one connection (no descriptors left), so that the loop does not spin.

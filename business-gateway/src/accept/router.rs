@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::routing::get;
 use http::{Response, StatusCode};
 
-use crate::pipeline::Gateway;
+use crate::gateway::Gateway;
 
 /// The path that says on the data port, without a hop, whether this node takes requests; for the probes of the edge.
 pub const READY: &str = "/.gatehouse/ready";

@@ -9,7 +9,7 @@ use gatehouse_shared::problem;
 use http::Method;
 use serde_json::Value;
 
-use crate::pipeline::Gateway;
+use crate::gateway::Gateway;
 
 /// One call.
 #[derive(Debug, Clone, Copy)]

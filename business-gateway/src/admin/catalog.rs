@@ -30,7 +30,7 @@ use serde_json::{Value, json};
 use self::refusal::{invalid_objects, refused};
 use super::openapi::{self, Content, Operation, Path};
 use super::{Call, Resource, invalid};
-use crate::pipeline::Gateway;
+use crate::gateway::Gateway;
 use crate::store::catalog::difference::{Difference, difference};
 use crate::store::catalog::objects::{Objects, tag};
 use crate::store::revision::change::{Author, Done, Wanted};

@@ -48,7 +48,7 @@ use tokio::sync::Semaphore;
 pub use self::call::{Call, invalid};
 pub use self::resource::{RESOURCES, Resource, Served};
 use crate::dispatch::service::Service;
-use crate::pipeline::Gateway;
+use crate::gateway::Gateway;
 
 /// Connections served at once; more are closed unanswered.
 const MOST_CONNECTIONS: usize = 64;

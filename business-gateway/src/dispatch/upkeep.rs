@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use super::service::{ProbeConfig, Service};
 use super::upstream::pool::{Endpoint, Limits, Protocol};
 use crate::accept::body::Upload;
-use crate::pipeline::Gateway;
+use crate::gateway::Gateway;
 
 /// How often the task looks whether something is due; a probe is late by this much at most.
 const TICK: Duration = Duration::from_millis(100);

@@ -24,7 +24,7 @@ use crate::admit::quota;
 use crate::admit::traffic_group;
 use crate::dispatch;
 use crate::dispatch::request::TRACEPARENT_HEADER;
-use crate::pipeline::Gateway;
+use crate::gateway::Gateway;
 use crate::policy::Policy;
 use crate::respond::failure::{Executed, Failure};
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use gatehouse_store::fleet::BEAT;
 
-use crate::pipeline::Gateway;
+use crate::gateway::Gateway;
 
 /// Runs until the task is dropped.
 pub async fn run(gateway: Arc<Gateway>) {

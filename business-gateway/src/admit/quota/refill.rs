@@ -16,7 +16,7 @@ use super::lease::{Reply, Request};
 use super::limit::{EXCHANGE_EVERY, Limit, Limits, Way};
 use super::quotas::Quotas;
 use super::table::{Forget, Held};
-use crate::pipeline::Gateway;
+use crate::gateway::Gateway;
 
 /// Most accounts asked about in one round; the others wait for the next, which follows at once.
 const ASKS_MAX: usize = 512;

@@ -43,7 +43,7 @@ use self::slots::{Limit, NoSlot, Slot};
 use super::api;
 use super::caller::Caller;
 use crate::accept::body::Progress;
-use crate::pipeline::Gateway;
+use crate::gateway::Gateway;
 use crate::store::catalog::{At, CatalogConfig};
 
 pub use self::capacity::Status;

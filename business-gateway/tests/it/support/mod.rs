@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use business_gateway::admit::quota::refill;
 use business_gateway::dispatch::upkeep;
+use business_gateway::gateway::Gateway;
 use business_gateway::metrics::Metrics;
-use business_gateway::pipeline::Gateway;
 use business_gateway::policy::Policy;
 use business_gateway::server::Server;
 use gatehouse_shared::live::Live;

@@ -12,7 +12,7 @@ use gatehouse_store::shed::{MOST_SHEDS, RedisSheds, Shed};
 use tokio::sync::Mutex;
 
 use super::Sheds;
-use crate::pipeline::Gateway;
+use crate::gateway::Gateway;
 
 /// The file in the state directory: all there is without a store, the last good state with it.
 const FILE: &str = "sheds.json";
