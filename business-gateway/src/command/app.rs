@@ -9,8 +9,8 @@ use gatehouse_shared::admin::client::encoded_part;
 use gatehouse_shared::config::HumanDuration;
 use serde_json::{Map, Value, json};
 
-use super::call::{Call, CallError, Where, explained};
-use super::{fail, print, refuse};
+use super::call::{Call, CommandError, Where, ended};
+use super::print;
 
 /// Arguments of `app`.
 #[derive(Debug, Args)]
@@ -248,15 +248,6 @@ struct AddSession {
     at: Where,
 }
 
-/// Why a command has not done what it should.
-#[derive(Debug, thiserror::Error)]
-enum AppError {
-    #[error(transparent)]
-    Call(#[from] CallError),
-    #[error("{0}")]
-    Refused(String),
-}
-
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let outcome = match &arguments.action {
         Action::Create(create) => create.run(),
@@ -274,22 +265,18 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Action::Session(Session::Add(add)) => add.run(),
         Action::Session(Session::Revoke(part)) => part.end("sessions"),
     };
-    match outcome {
-        Ok(text) => print(&text),
-        Err(AppError::Call(CallError::Config(errors))) => refuse(&errors),
-        Err(error) => fail(&error),
-    }
+    ended(outcome.map(|text| print(&text)))
 }
 
 impl One {
-    fn run(&self, method: &'static str, what: &str) -> Result<String, AppError> {
+    fn run(&self, method: &'static str, what: &str) -> Result<String, CommandError> {
         let app = ask(&self.at, method, Role::Operate, path(&self.key, what), self.if_version, None)?;
         Ok(summary(&app))
     }
 }
 
 impl Create {
-    fn run(&self) -> Result<String, AppError> {
+    fn run(&self) -> Result<String, CommandError> {
         let mut body = self.fields.body();
         if let Some(key) = &self.key {
             body.insert("key".to_owned(), key.as_str().into());
@@ -300,18 +287,17 @@ impl Create {
 }
 
 impl List {
-    fn run(&self) -> Result<String, AppError> {
+    fn run(&self) -> Result<String, CommandError> {
         let mut query = vec![("most", self.most.to_string())];
         query.extend(self.after.iter().map(|after| ("after", after.clone())));
-        let call = Call { method: "GET", path: "/apps".into(), query, ..Call::default() };
-        let answer = call_node(&self.at, Role::Read, &call)?;
+        let answer = self.at.get("/apps", query)?;
         let apps = answer.get("apps").and_then(Value::as_array).into_iter().flatten();
         Ok(apps.map(summary).collect())
     }
 }
 
 impl Update {
-    fn run(&self) -> Result<String, AppError> {
+    fn run(&self) -> Result<String, CommandError> {
         let role = if self.fields.is_about_credentials() { Role::Secrets } else { Role::Operate };
         let body = Some(self.fields.body().into());
         Ok(summary(&ask(&self.at, "PATCH", role, path(&self.key, ""), self.if_version, body)?))
@@ -319,7 +305,7 @@ impl Update {
 }
 
 impl Rotate {
-    fn run(&self) -> Result<String, AppError> {
+    fn run(&self) -> Result<String, CommandError> {
         let One { key, if_version, at } = &self.one;
         let body = match self.keep_old_for {
             Some(keep) => json!({ "keep_old_for": keep.to_string() }),
@@ -331,7 +317,7 @@ impl Rotate {
 }
 
 impl AddApiKey {
-    fn run(&self) -> Result<String, AppError> {
+    fn run(&self) -> Result<String, CommandError> {
         let One { key, if_version, at } = &self.one;
         let body = json!({ "expires": self.expires });
         let app = ask(at, "POST", Role::Secrets, path(key, "/api-keys"), *if_version, Some(body))?;
@@ -340,14 +326,14 @@ impl AddApiKey {
 }
 
 impl AddPublicKey {
-    fn run(&self) -> Result<String, AppError> {
+    fn run(&self) -> Result<String, CommandError> {
         let body = json!({ "id": self.id, "key": self.bytes });
         Ok(summary(&ask(&self.at, "POST", Role::Secrets, path(&self.key, "/public-keys"), None, Some(body))?))
     }
 }
 
 impl AddSession {
-    fn run(&self) -> Result<String, AppError> {
+    fn run(&self) -> Result<String, CommandError> {
         let body = json!({ "user": self.user, "scopes": self.scopes, "for": self.lasting.to_string() });
         let session = ask(&self.at, "POST", Role::Secrets, path(&self.key, "/sessions"), None, Some(body))?;
         Ok(format!("id\t{}\ntoken\t{}\n", text(&session, "/id"), text(&session, "/token")))
@@ -355,7 +341,7 @@ impl AddSession {
 }
 
 impl Part {
-    fn end(&self, kind: &str) -> Result<String, AppError> {
+    fn end(&self, kind: &str) -> Result<String, CommandError> {
         let path = path(&self.key, &format!("/{kind}/{}", encoded_part(&self.id)));
         ask(&self.at, "DELETE", Role::Secrets, path, None, None)?;
         Ok(format!("{} of {} is no more\n", self.id, self.key))
@@ -373,18 +359,10 @@ fn ask(
     path: String,
     if_match: Option<u64>,
     body: Option<Value>,
-) -> Result<Value, AppError> {
+) -> Result<Value, CommandError> {
     let body = body.map(|body| body.to_string()).unwrap_or_default();
     let (path, content_type, body) = (path.into(), "application/json", body.as_bytes());
-    call_node(at, role, &Call { method, path, query: Vec::new(), if_match, content_type, body })
-}
-
-fn call_node(at: &Where, role: Role, call: &Call<'_>) -> Result<Value, AppError> {
-    let answer = at.node(role)?.call(call)?;
-    if !(200..300).contains(&answer.status) {
-        return Err(AppError::Refused(explained(&answer)));
-    }
-    Ok(serde_json::from_str(&answer.body).unwrap_or_default())
+    at.call(role, &Call { method, path, query: Vec::new(), if_match, content_type, body })
 }
 
 fn text(value: &Value, pointer: &str) -> String {

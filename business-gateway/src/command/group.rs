@@ -1,20 +1,15 @@
 //! `group`: how traffic groups stand, and shutting them off, through the admin API of the node that runs here.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use gatehouse_shared::admin::Role;
-use gatehouse_shared::admin::client::{Call, CallError, Node, explained};
-use gatehouse_shared::config::{HumanDuration, SourceFile, parse};
+use gatehouse_shared::config::HumanDuration;
 use serde_json::{Value, json};
 
-use super::{ConfigDir, fail, print, refuse};
-use crate::config::{Config, FILE};
-
-/// Exit code of a change that counts on this node, but not yet on the others.
-const THIS_NODE_ONLY: u8 = 3;
+use super::call::{Call, CommandError, NOT_EVERYWHERE, Where, ended};
+use super::print;
 
 /// Arguments of `group`.
 #[derive(Debug, Args)]
@@ -30,7 +25,7 @@ enum Action {
     /// Let the calls of a group through again
     Restore(Restore),
     /// Show the groups and the pools of this node: sizes, shares, calls under way and waiting, and what is shut off
-    List(At),
+    List(Where),
 }
 
 #[derive(Debug, Args)]
@@ -50,7 +45,7 @@ struct Shed {
     #[arg(long)]
     owner: Option<String>,
     #[command(flatten)]
-    at: At,
+    at: Where,
 }
 
 #[derive(Debug, Args)]
@@ -58,94 +53,57 @@ struct Restore {
     /// The group
     group: String,
     #[command(flatten)]
-    at: At,
-}
-
-/// Which node is called, and as whom.
-#[derive(Debug, Args)]
-struct At {
-    #[command(flatten)]
-    config: ConfigDir,
-    /// File with the admin token [default: admin-token-ROLE in the state directory]
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
-}
-
-/// Why a command has not done what it should.
-#[derive(Debug, thiserror::Error)]
-enum GroupError {
-    #[error(transparent)]
-    Call(#[from] CallError),
-    #[error("{0}")]
-    Refused(String),
+    at: Where,
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let outcome = match &arguments.action {
+    ended(match &arguments.action {
         Action::Shed(shed) => shed.run(),
-        Action::Restore(restore) => restore.at.change("/groups/restore", &json!({ "group": restore.group })),
+        Action::Restore(restore) => change(&restore.at, "/groups/restore", &json!({ "group": restore.group })),
         Action::List(at) => list(at),
-    };
-    match outcome {
-        Ok(code) => code,
-        Err(GroupError::Call(CallError::Config(errors))) => refuse(&errors),
-        Err(error) => fail(&error),
-    }
+    })
 }
 
 impl Shed {
-    fn run(&self) -> Result<ExitCode, GroupError> {
+    fn run(&self) -> Result<ExitCode, CommandError> {
         let Self { group, lasting, percent, reason, owner, at } = self;
         let body = json!({
             "group": group, "for": lasting.to_string(), "percent": percent, "reason": reason, "owner": owner,
         });
-        at.change("/groups/shed", &body)
+        change(at, "/groups/shed", &body)
     }
 }
 
-impl At {
-    fn change(&self, path: &'static str, body: &Value) -> Result<ExitCode, GroupError> {
-        let body = body.to_string();
-        let call = Call {
-            method: "POST",
-            path: path.into(),
-            content_type: "application/json",
-            body: body.as_bytes(),
-            ..Call::default()
-        };
-        let answer = self.call(Role::Operate, &call)?;
-        let said = |pointer: &str| answer.pointer(pointer).cloned().unwrap_or_default();
-        let group = shown(&said("/group"));
-        let text = match said("/shed") {
-            Value::Null => format!("{group} is let through again\n"),
-            _ => format!(
-                "{group} is shut off for {} % of applications until {}\n",
-                said("/shed/percent"),
-                shown(&said("/shed/until"))
-            ),
-        };
-        let code = print(&text);
-        if let Some(warning) = said("/warning").as_str() {
-            eprintln!("business-gateway: {warning}");
-            return Ok(ExitCode::from(THIS_NODE_ONLY));
-        }
-        Ok(code)
+fn change(at: &Where, path: &'static str, body: &Value) -> Result<ExitCode, CommandError> {
+    let body = body.to_string();
+    let call = Call {
+        method: "POST",
+        path: path.into(),
+        content_type: "application/json",
+        body: body.as_bytes(),
+        ..Call::default()
+    };
+    let answer = at.call(Role::Operate, &call)?;
+    let said = |pointer: &str| answer.pointer(pointer).cloned().unwrap_or_default();
+    let group = shown(&said("/group"));
+    let text = match said("/shed") {
+        Value::Null => format!("{group} is let through again\n"),
+        _ => format!(
+            "{group} is shut off for {} % of applications until {}\n",
+            said("/shed/percent"),
+            shown(&said("/shed/until"))
+        ),
+    };
+    let code = print(&text);
+    if let Some(warning) = said("/warning").as_str() {
+        eprintln!("business-gateway: {warning}");
+        return Ok(ExitCode::from(NOT_EVERYWHERE));
     }
-
-    fn call(&self, role: Role, call: &Call<'_>) -> Result<Value, GroupError> {
-        // Only the state directory is needed, so a catalog that is wrong is no hindrance.
-        let file = SourceFile::read(&self.config.dir, FILE).map_err(CallError::from)?;
-        let state_dir = parse::<Config>(&file).map_err(CallError::from)?.value.process.state_dir;
-        let answer = Node::find(&state_dir, self.token_file.as_deref(), role)?.call(call)?;
-        if !(200..300).contains(&answer.status) {
-            return Err(GroupError::Refused(explained(&answer)));
-        }
-        Ok(serde_json::from_str(&answer.body).unwrap_or_default())
-    }
+    Ok(code)
 }
 
-fn list(at: &At) -> Result<ExitCode, GroupError> {
-    let answer = at.call(Role::Read, &Call { method: "GET", path: "/groups".into(), ..Call::default() })?;
+fn list(at: &Where) -> Result<ExitCode, CommandError> {
+    let answer = at.get("/groups", Vec::new())?;
     let all = |name: &str| answer.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
     let mut lines = Vec::new();
     for group in all("groups") {

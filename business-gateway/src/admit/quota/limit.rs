@@ -362,11 +362,3 @@ fn unknown(name: &str, limits: &[LimitConfig], at: &At<'_>, place: &str) -> conf
     };
     at.error(place, format!("no limit {name:?}"), remedy)
 }
-
-/// Refuses every expression: what [`Limits::compile`] is given where nothing can compile them.
-///
-/// # Errors
-/// Always.
-pub fn no_expressions(_text: &str) -> Result<Expression, String> {
-    Err("limits cannot count by an expression here".to_owned())
-}

@@ -49,7 +49,7 @@ use ring::digest::{Context, SHA256};
 pub use charge::{Charge, Refusal, Standing, charge};
 pub use config::{Config, Headers, LimitConfig, PlanConfig};
 pub use fields::Fields;
-pub use limit::{Limit, Limits, no_expressions};
+pub use limit::{Limit, Limits};
 pub use notes::Notes;
 pub use quotas::Quotas;
 pub use subject::{Expression, Subject};
