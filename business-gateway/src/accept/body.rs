@@ -131,7 +131,8 @@ pub struct Whole {
     data: Option<Bytes>,
     trailers: Option<http::HeaderMap>,
     progress: Arc<Progress>,
-    _room: Taken,
+    /// `None` where whoever made the body has taken room for it.
+    _room: Option<Taken>,
 }
 
 /// Why a body is not held.
@@ -165,6 +166,18 @@ impl<B: Source> Upload<B> {
             return Err(UploadError::TooLarge);
         }
         Ok(Self::Streaming(Box::new(inbound)))
+    }
+
+    /// A body made here. Room for it is the concern of whoever made it.
+    #[must_use]
+    pub fn own(data: Bytes) -> Self {
+        if data.is_empty() {
+            return Self::Empty;
+        }
+        let progress = Arc::new(Progress::new());
+        progress.bytes.store(u64::try_from(data.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        progress.end();
+        Self::Whole(Box::new(Whole { data: Some(data), trailers: None, progress, _room: None }))
     }
 
     /// How far the body is; `None` when there is none.
@@ -226,7 +239,7 @@ impl<B: Source> Upload<B> {
         }
         let progress = Arc::clone(&inbound.progress);
         progress.touched.store(false, Ordering::Relaxed);
-        *self = Self::Whole(Box::new(Whole { data: Some(data.clone()), trailers, progress, _room: room }));
+        *self = Self::Whole(Box::new(Whole { data: Some(data.clone()), trailers, progress, _room: Some(room) }));
         Ok(data)
     }
 

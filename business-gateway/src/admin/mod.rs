@@ -198,11 +198,11 @@ impl Admin {
             "services": catalog.services.values().map(|service| describe(service)).collect::<Vec<_>>(),
             "apis": catalog.apis.iter().map(|api| json!({
                 "name": &*api.name,
-                "service": &*api.service.name,
+                "service": api.target.service().map(|service| &*service.name),
                 "hosts": api.hosts,
                 "methods": api.methods.iter().map(Method::as_str).collect::<Vec<_>>(),
                 "path": api.path.to_string(),
-                "timeout_ms": millis(api.timeout),
+                "timeout_ms": api.timeout.or(api.target.service().map(|service| service.timeout)).map(millis),
             })).collect::<Vec<_>>(),
         })
     }

@@ -18,7 +18,7 @@ use super::path::PathTemplate;
 use super::permission::ApiPermission;
 use super::quota::Limit;
 use super::traffic_group::OfApi;
-use crate::dispatch::service::Service;
+use crate::dispatch::target::Target;
 use crate::metrics::ApiMetrics;
 use crate::respond::envelope::Envelope;
 use crate::store::apps::Scheme;
@@ -31,7 +31,7 @@ pub struct Config {
     /// The API's name in logs, metrics and messages; unique. Letters, digits, `.`, `_` and `-`. Example: `"orders.list"`.
     pub name: String,
     /// The `[[service]]` that answers.
-    pub service: String,
+    pub service: Option<String>,
     /// Host names it is offered under: exact, or `*.example.com` for every subdomain. Default: any host.
     #[serde(default)]
     pub hosts: Vec<String>,
@@ -101,7 +101,7 @@ pub struct Api {
     /// Its name.
     pub name: Arc<str>,
     /// Who answers.
-    pub service: Arc<Service>,
+    pub target: Target,
     /// The hosts it is offered under; empty for any.
     pub hosts: Vec<String>,
     /// The methods it takes; empty for any.
@@ -112,8 +112,8 @@ pub struct Api {
     pub path_to_service: PathToService,
     /// How its refusals are written.
     pub envelope: Envelope,
-    /// From the end of the request's body to the head of the answer.
-    pub timeout: Duration,
+    /// From the end of the request's body to the head of the answer; `None`: as the service says.
+    pub timeout: Option<Duration>,
     /// What it says of credentials.
     pub credentials: Credentials,
     /// How important its calls are; empty for none.

@@ -2,6 +2,7 @@
 //!
 //! - [`plan`]: how the call will be carried
 //! - [`request`]: the request as the service gets it
+//! - [`target`]: who answers the calls of an API
 //! - [`service`]: a service and its endpoints
 //! - [`upstream`]: the connections to one endpoint
 //! - [`wait`]: how long a try may take
@@ -17,6 +18,7 @@ pub mod counters;
 pub mod plan;
 pub mod request;
 pub mod service;
+pub mod target;
 pub mod upkeep;
 pub mod upstream;
 pub mod wait;
@@ -111,6 +113,8 @@ impl Config {
 /// What is noted of a call for the log.
 #[derive(Debug, Default)]
 pub struct Notes {
+    /// Who was to answer.
+    pub service: Option<Arc<str>>,
     /// The endpoint tried last.
     pub endpoint: Option<SocketAddr>,
     /// Tries after the first.
@@ -161,6 +165,7 @@ pub async fn run(
     notes: &mut Notes,
 ) -> Result<Response<Download>, DispatchError> {
     let mut now = plan.began;
+    notes.service = Some(Arc::clone(&plan.service.name));
     let upload = request.body().progress();
     let spare = Spare::of(&request, plan.service);
     plan.service.retries.deposit(now);
@@ -172,7 +177,7 @@ pub async fn run(
         };
         notes.endpoint = Some(lease.address());
         let index = lease.index();
-        let (outcome, ended) = attempt(&plan, lease, request, upload.as_ref(), now).await;
+        let (outcome, ended) = pin!(attempt(&plan, lease, request, upload.as_ref(), now)).await;
         now = ended;
         match outcome {
             Ok(answer) => break Ok(answer),

@@ -8,7 +8,6 @@ use http::{HeaderName, HeaderValue, Method, Request, Uri, Version};
 use super::service::Service;
 use super::upstream::ServiceRequest;
 use crate::accept::body::Upload;
-use crate::admit::api::Api;
 
 /// Tries of one call, the first included. Three endpoints that cannot be reached are enough to say so.
 pub const MAX_TRIES: u32 = 3;
@@ -29,10 +28,16 @@ pub struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    /// The plan for a call to `api`.
+    /// The plan for a call; `timeout` is that of its API, where it has one.
     #[must_use]
-    pub fn new(api: &'a Api, call: Call<'a>, began: Instant, deadline: Instant) -> Self {
-        Self { service: &api.service, call, began, deadline, response_timeout: api.timeout }
+    pub fn new(
+        service: &'a Service,
+        timeout: Option<Duration>,
+        call: Call<'a>,
+        began: Instant,
+        deadline: Instant,
+    ) -> Self {
+        Self { service, call, began, deadline, response_timeout: timeout.unwrap_or(service.timeout) }
     }
 }
 

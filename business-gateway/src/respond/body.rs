@@ -25,7 +25,24 @@ pub enum OutgoingError {
     /// The service sent nothing for too long.
     #[error("the service stopped sending its answer")]
     Idle,
+    /// What is made of it here cannot be made.
+    #[error("{0}")]
+    Made(&'static str),
 }
+
+/// Why a body is not held whole.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectError {
+    /// There is more of it than may be held.
+    #[error("the answer is larger than may be held")]
+    TooLarge,
+    /// It was broken off.
+    #[error("the answer was broken off")]
+    Broken(#[source] OutgoingError),
+}
+
+/// A body that is made here, piece by piece.
+pub type Made = Pin<Box<dyn Body<Data = Bytes, Error = OutgoingError> + Send>>;
 
 /// An answer's body.
 #[derive(Debug)]
@@ -37,12 +54,23 @@ pub struct Outgoing {
     record: Option<Box<Record>>,
 }
 
-#[derive(Debug)]
 enum Source {
     Ended,
     /// Made here.
     Own(Bytes),
     Service(Relay),
+    Made(Made),
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            Self::Ended => "Ended",
+            Self::Own(_) => "Own",
+            Self::Service(_) => "Service",
+            Self::Made(_) => "Made",
+        })
+    }
 }
 
 #[derive(Debug)]
@@ -71,6 +99,40 @@ impl Outgoing {
             error: None,
             record: None,
         }
+    }
+
+    /// A body that is made here, piece by piece, perhaps of another one.
+    #[must_use]
+    pub fn made(body: Made) -> Self {
+        Self { source: Source::Made(body), error: None, record: None }
+    }
+
+    /// Reads the body to its end, `most` bytes at most. Its record, if it carries one, ends with it.
+    ///
+    /// # Errors
+    /// When it is larger, or broken off; what was read of it is gone then.
+    pub async fn collect(mut self, most: u64) -> Result<Bytes, CollectError> {
+        let is_too_large = |length: usize| u64::try_from(length).unwrap_or(u64::MAX) > most;
+        if self.size_hint().lower() > most {
+            return Err(CollectError::TooLarge);
+        }
+        let (mut first, mut joined) = (Bytes::new(), Vec::new());
+        while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut self).poll_frame(cx)).await {
+            let Ok(piece) = frame.map_err(CollectError::Broken)?.into_data() else { continue };
+            if is_too_large(first.len().max(joined.len()).saturating_add(piece.len())) {
+                return Err(CollectError::TooLarge);
+            }
+            // A small body comes in one piece, which need not be copied.
+            if first.is_empty() && joined.is_empty() {
+                first = piece;
+            } else {
+                if joined.is_empty() {
+                    joined.extend_from_slice(&std::mem::take(&mut first));
+                }
+                joined.extend_from_slice(&piece);
+            }
+        }
+        Ok(if joined.is_empty() { first } else { Bytes::from(joined) })
     }
 
     /// The record that ends with this body.
@@ -111,6 +173,7 @@ impl Body for Outgoing {
                 Some(Ok(Frame::data(bytes)))
             }
             Source::Service(relay) => ready!(relay.poll_frame(cx)),
+            Source::Made(body) => ready!(body.as_mut().poll_frame(cx)),
         };
         match next {
             Some(Ok(frame)) => {
@@ -137,6 +200,7 @@ impl Body for Outgoing {
             Source::Ended => true,
             Source::Own(_) => false,
             Source::Service(relay) => relay.rest.is_empty() && relay.body.is_end_stream(),
+            Source::Made(body) => body.is_end_stream(),
         }
     }
 
@@ -145,6 +209,7 @@ impl Body for Outgoing {
             Source::Ended => SizeHint::with_exact(0),
             Source::Own(bytes) => SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX)),
             Source::Service(relay) => relay.size_hint(),
+            Source::Made(body) => body.size_hint(),
         }
     }
 }

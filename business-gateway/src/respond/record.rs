@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use gatehouse_shared::clock;
 use gatehouse_shared::hop::VerifiedHop;
 use gatehouse_shared::id::{RequestId, TraceContext};
-use gatehouse_shared::live::Generation;
 use gatehouse_shared::problem::{self, Reason};
 use gatehouse_shared::shutdown::InFlightGuard;
 use gatehouse_shared::telemetry::access_log::Line;
@@ -25,7 +24,8 @@ use crate::admit::traffic_group;
 use crate::dispatch;
 use crate::dispatch::request::TRACEPARENT_HEADER;
 use crate::gateway::Gateway;
-use crate::policy::Policy;
+use crate::pipeline::Site;
+use crate::pipeline::part::Whole;
 use crate::respond::failure::{Executed, Failure};
 
 /// How an answer ended.
@@ -45,9 +45,11 @@ pub struct Record {
     gateway: Arc<Gateway>,
     /// The node it came from.
     peer: SocketAddr,
-    /// Keeps the connection busy, and the process from stopping, until the answer was handed over.
-    busy: Busy,
-    _in_flight: InFlightGuard,
+    /// Keeps the connection busy, and the process from stopping, until the answer was handed over; a part leaves that to the
+    /// whole.
+    busy: Option<(Busy, InFlightGuard)>,
+    /// Which part of the call it is, where it is one.
+    part: Option<Box<str>>,
     /// When the request's head was there.
     pub began: Instant,
     unix_ms: u64,
@@ -62,11 +64,11 @@ pub struct Record {
     /// The id of a request that did not come through the edge.
     own_id: RequestId,
     /// What the edge said.
-    pub hop: Option<VerifiedHop>,
+    pub hop: Option<Arc<VerifiedHop>>,
     /// The API called.
     pub api: Option<Arc<Api>>,
     /// Who called it.
-    pub caller: Option<Caller>,
+    pub caller: Option<Arc<Caller>>,
     /// What it was charged.
     pub quota: quota::Notes,
     /// Its place among the calls of its pool, which others get when this is dropped.
@@ -90,29 +92,55 @@ const STRAY_PATH: usize = 200;
 impl Record {
     /// Begins the record of a request.
     #[must_use]
-    pub fn begin(
-        gateway: &Arc<Gateway>,
-        connection: &Arc<Connection>,
-        parts: &Parts,
-        generation: &Generation<Policy>,
-    ) -> Box<Self> {
-        let unix_ms = clock::unix_ms();
-        let own_id = RequestId::new(unix_ms);
+    pub fn begin(site: &Site, connection: &Arc<Connection>, parts: &Parts) -> Box<Self> {
         let traceparent = single(&parts.headers, &TRACEPARENT_HEADER);
-        Box::new(Self {
-            gateway: Arc::clone(gateway),
-            peer: connection.peer,
-            busy: connection.enter(),
-            _in_flight: gateway.in_flight.enter(),
+        let trace = traceparent.and_then(|value| TraceContext::continue_from(value).ok());
+        let mut record = Self::new(site, connection.peer, parts);
+        record.busy = Some((connection.enter(), site.gateway.in_flight.enter()));
+        record.trace = trace;
+        Box::new(record)
+    }
+
+    /// Begins the record of a part of a call.
+    #[must_use]
+    pub fn part(whole: &Whole, name: &str, hop: &Arc<VerifiedHop>, parts: &Parts) -> Box<Self> {
+        let mut record = Self::new(&whole.site, whole.peer, parts);
+        record.part = Some(name.into());
+        record.hop = Some(Arc::clone(hop));
+        record.trace = whole.trace;
+        Box::new(record)
+    }
+
+    /// What the parts of this call have of it; `None` before it is known who calls.
+    #[must_use]
+    pub fn whole(&self, site: &Site, deadline: Instant) -> Option<Whole> {
+        Some(Whole {
+            site: site.clone(),
+            peer: self.peer,
+            hop: Arc::clone(self.hop.as_ref()?),
+            caller: Arc::clone(self.caller.as_ref()?),
+            trace: self.trace,
+            deadline,
+            part: self.part.clone(),
+        })
+    }
+
+    fn new(site: &Site, peer: SocketAddr, parts: &Parts) -> Self {
+        let unix_ms = clock::unix_ms();
+        Self {
+            gateway: Arc::clone(&site.gateway),
+            peer,
+            busy: None,
+            part: None,
             began: clock::now(),
             unix_ms,
             method: parts.method.clone(),
             version: parts.version,
-            generation: generation.number,
-            is_logged: generation.value.access_log.sink != "off",
-            trace: traceparent.and_then(|value| TraceContext::continue_from(value).ok()),
+            generation: site.generation.number,
+            is_logged: site.policy().access_log.sink != "off",
+            trace: None,
             stray_path: None,
-            own_id,
+            own_id: RequestId::new(unix_ms),
             hop: None,
             api: None,
             caller: None,
@@ -126,7 +154,7 @@ impl Record {
             cause: None,
             sent: 0,
             end: End::Abandoned,
-        })
+        }
     }
 
     /// When the request arrived, in Unix milliseconds.
@@ -179,7 +207,9 @@ impl Record {
             self.reason = Some(&problem::CLIENT_CLOSED);
         }
         let now = clock::now();
-        self.busy.leave(now);
+        if let Some((busy, _)) = &mut self.busy {
+            busy.leave(now);
+        }
         self.traffic.gave_up(self.upload.as_deref(), now);
         let total = now.saturating_duration_since(self.began);
         let metrics = &self.gateway.metrics;
@@ -212,6 +242,7 @@ impl Record {
         if let Some(trace) = &self.trace {
             line.utf8("trace_id", &trace.trace_id());
         }
+        line.optional_utf8("part", self.part.as_deref());
         line.utf8("node", &self.gateway.node);
         if let Some(hop) = &self.hop {
             line.ip("client", hop.client.ip());
@@ -236,7 +267,6 @@ impl Record {
         line.millis("duration_ms", total);
         if let Some(api) = &self.api {
             line.utf8("api", &api.name);
-            line.utf8("service", &api.service.name);
         }
         if let Some(caller) = &self.caller {
             if let (Some(app), Some(scheme)) = (&caller.app, caller.scheme) {
@@ -254,6 +284,7 @@ impl Record {
         if let Some(waited) = self.traffic.waited {
             line.millis("queued_ms", waited);
         }
+        line.optional_utf8("service", self.dispatch.service.as_deref());
         if let Some(endpoint) = self.dispatch.endpoint {
             line.millis("upstream_ms", self.dispatch.waited);
             line.address("endpoint", endpoint);

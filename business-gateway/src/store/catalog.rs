@@ -6,7 +6,7 @@ pub mod difference;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
-use gatehouse_shared::config::{ConfigErrors, Document, Positions, nearest};
+use gatehouse_shared::config::{ConfigErrors, Document, HumanDuration, Positions};
 use http::Method;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -21,6 +21,7 @@ use crate::admit::permission::{self, Packages};
 use crate::admit::quota::{self, Limits};
 use crate::admit::traffic_group::{GroupConfig, PoolConfig, TrafficGroups};
 use crate::dispatch::service::{self, Service, Surroundings};
+use crate::dispatch::target::Target;
 
 /// `catalog.toml` as written.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -165,30 +166,22 @@ impl Catalog {
         };
         let methods = parse_methods(written, at, &mut errors);
         let hosts = parse_hosts(written, at, &mut errors);
-        let service = self.services.get(written.service.as_str()).cloned();
-        // A service that is declared but wrong has its own errors.
-        if service.is_none() && !document.value.service.iter().any(|service| service.name == written.service) {
-            let known = document.value.service.iter().map(|service| service.name.as_str());
-            let remedy = match nearest(&written.service, known) {
-                Some(name) => format!("did you mean {name:?}?"),
-                None => format!("add [[service]] with name = {:?}", written.service),
-            };
-            errors.push(at.error("service", format!("no service {:?}", written.service), remedy));
-        }
+        let target = Target::compile(written, at, &self.services, &document.value.service);
+        let target = errors.collect(target).flatten();
         let traffic = self.traffic.of_api(written, at, &mut errors);
         let limits = errors.collect(self.limits.named(&written.limits, &document.value.limit, at, "limits"));
         let credentials = path.as_ref().and_then(|path| errors.collect(Credentials::compile(written, path, at)));
         let permission = errors.collect(self.packages.of_api(written, at, bounds));
         let rules = self.flow_rules.of_api(&written.name, &written.flow_rules, at, &document.value.flow_rule);
         let rules = errors.collect(rules);
-        let (Some(path), Some(service), Some(credentials)) = (path, service, credentials) else {
+        let (Some(path), Some(target), Some(credentials)) = (path, target, credentials) else {
             return errors.into_result(());
         };
         let api = Arc::new(Api {
             name: written.name.as_str().into(),
             path_to_service: if written.raw_path { PathToService::Raw } else { PathToService::Canonical },
             envelope: written.envelope,
-            timeout: written.timeout.map_or(service.timeout, |timeout| timeout.get()),
+            timeout: written.timeout.map(HumanDuration::get),
             level: written.level.as_deref().unwrap_or_default().into(),
             permission: permission.unwrap_or_default(),
             flow_rules: rules.unwrap_or_default(),
@@ -196,7 +189,7 @@ impl Catalog {
             metrics: OnceLock::new(),
             credentials,
             traffic,
-            service,
+            target,
             hosts,
             methods,
             path,

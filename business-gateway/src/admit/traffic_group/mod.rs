@@ -164,7 +164,7 @@ const WAIT_AT_A_CAP: Duration = Duration::from_secs(1);
 
 /// The name of the pool of an API: that it names, or that of its service.
 fn pool_of(api: &api::Config) -> &str {
-    api.pool.as_deref().unwrap_or(&api.service)
+    api.pool.as_deref().or(api.service.as_deref()).unwrap_or_default()
 }
 
 /// The groups that take calls of a level, in order, each with the class of application it takes; none after one that takes all.

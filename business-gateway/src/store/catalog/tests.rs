@@ -96,7 +96,7 @@ fn what_is_not_written_comes_from_the_defaults() {
     let dir = tempfile::tempdir().unwrap();
     let text = format!("{SERVICE}timeout = \"3s\"\n[[api]]\nname = \"a\"\nservice = \"orders\"\npath = \"/\"\n");
     let catalog = compile(dir.path(), &text).unwrap();
-    assert_eq!(catalog.apis[0].timeout, std::time::Duration::from_secs(3));
+    assert_eq!(catalog.apis[0].timeout, Some(std::time::Duration::from_secs(3)));
     assert_eq!(catalog.apis[0].path_to_service, PathToService::Canonical);
     assert!(catalog.services["orders"].probe.is_none());
 }

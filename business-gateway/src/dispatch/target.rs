@@ -1,0 +1,67 @@
+//! Who answers the calls of an API: exactly one of the things that `[[api]]` can name.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use gatehouse_shared::config::{ConfigErrors, nearest};
+
+use super::service::{self, Service};
+use crate::admit::api;
+use crate::store::catalog::At;
+
+/// Who answers.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// A service.
+    Service(Arc<Service>),
+}
+
+impl Target {
+    /// Who answers the calls of an API. `services` are those that could be compiled, `written` are all.
+    ///
+    /// # Errors
+    /// When nobody does, or several would.
+    pub fn compile(
+        written: &api::Config,
+        at: &At<'_>,
+        services: &BTreeMap<Arc<str>, Arc<Service>>,
+        all: &[service::Config],
+    ) -> Result<Option<Self>, ConfigErrors> {
+        let mut errors = ConfigErrors::new();
+        let target = match &written.service {
+            Some(name) => find(name, at, services, all, &mut errors).map(Self::Service),
+            None => {
+                errors.push(at.error("name", "nobody answers its calls", "add service = \"…\""));
+                None
+            }
+        };
+        errors.into_result(target)
+    }
+
+    /// The service that answers, where one does.
+    #[must_use]
+    pub fn service(&self) -> Option<&Arc<Service>> {
+        match self {
+            Self::Service(service) => Some(service),
+        }
+    }
+}
+
+/// The service of that name. One that is declared but wrong has its own errors.
+pub fn find(
+    name: &str,
+    at: &At<'_>,
+    services: &BTreeMap<Arc<str>, Arc<Service>>,
+    all: &[service::Config],
+    errors: &mut ConfigErrors,
+) -> Option<Arc<Service>> {
+    let service = services.get(name).cloned();
+    if service.is_none() && !all.iter().any(|service| service.name == *name) {
+        let remedy = match nearest(name, all.iter().map(|service| service.name.as_str())) {
+            Some(name) => format!("did you mean {name:?}?"),
+            None => format!("add [[service]] with name = {name:?}"),
+        };
+        errors.push(at.error("service", format!("no service {name:?}"), remedy));
+    }
+    service
+}

@@ -1,0 +1,259 @@
+//! What happens to a request, step by step: accept → admit → dispatch → respond. Each step returns what the next one needs.
+//!
+//! [`answer`] is the way of a request that came over a connection. Calls inside of calls ([`part`]) join it later: an item of a
+//! batch at `admit`, a part of an aggregate at `serve`.
+
+pub mod part;
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use gatehouse_shared::balance;
+use gatehouse_shared::clock;
+use gatehouse_shared::hop::VerifiedHop;
+use gatehouse_shared::id::TraceContext;
+use gatehouse_shared::live::Generation;
+use http::header::{self, HeaderValue};
+use http::request::Parts;
+use http::{Request, Response, Version};
+use hyper::body::Incoming;
+
+use crate::accept::body::Upload;
+use crate::accept::caught::caught;
+use crate::accept::connection::Connection;
+use crate::accept::hop;
+use crate::admit::api::Api;
+use crate::admit::app;
+use crate::admit::caller::Caller;
+use crate::admit::flow_rule::{Facts, judge};
+use crate::admit::quota;
+use crate::admit::traffic_group::{self, Who};
+use crate::admit::{api, permission};
+use crate::dispatch;
+use crate::dispatch::plan::Plan;
+use crate::dispatch::request::{Notes, rewrite};
+use crate::dispatch::service::Service;
+use crate::dispatch::target::Target;
+use crate::dispatch::wait::until;
+use crate::gateway::Gateway;
+use crate::policy::Policy;
+use crate::respond::body::Outgoing;
+use crate::respond::envelope::Envelope;
+use crate::respond::failure::Failure;
+use crate::respond::record::Record;
+use crate::respond::shape::shape;
+
+/// Where a call is: the process, and the one generation of everything that counts for the whole of it.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// The process.
+    pub gateway: Arc<Gateway>,
+    /// The generation.
+    pub generation: Arc<Generation<Policy>>,
+}
+
+impl Site {
+    /// What is compiled from the generation.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.generation.value
+    }
+}
+
+/// A call on its way: what is left of the request, and how long it may take.
+#[derive(Debug)]
+pub struct Call {
+    /// Its head.
+    pub parts: Parts,
+    /// Its body.
+    pub upload: Upload,
+    /// The authority that the client named.
+    pub authority: Arc<str>,
+    /// The end of every wait.
+    pub deadline: Instant,
+    /// What the edge says of it, with the canonical path.
+    pub hop: Arc<VerifiedHop>,
+}
+
+impl Call {
+    /// The request, which is gone then: whoever needs any of it later keeps it before.
+    fn take(&mut self) -> (Parts, Upload) {
+        let (nothing, ()) = Request::new(()).into_parts();
+        (std::mem::replace(&mut self.parts, nothing), std::mem::take(&mut self.upload))
+    }
+}
+
+/// Answers a request, whatever happens to it, and keeps its record.
+pub async fn answer(
+    gateway: Arc<Gateway>,
+    connection: Arc<Connection>,
+    request: Request<Incoming>,
+) -> Response<Outgoing> {
+    let site = Site { generation: gateway.live.current(), gateway };
+    let version = request.version();
+    let (parts, body) = request.into_parts();
+    let mut record = Record::begin(&site, &connection, &parts);
+    let outcome = match caught(pin!(accept(&site, parts, body, &mut record))).await {
+        Ok(outcome) => outcome,
+        Err(panicked) => Err(panicked.into()),
+    };
+    let mut answer = finish(outcome, record);
+    if version != Version::HTTP_2 && site.gateway.shutdown.is_draining() {
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer
+}
+
+/// Makes an answer of what became of a call, and lets it carry the record of the call.
+fn finish(outcome: Result<Response<Outgoing>, Failure>, mut record: Box<Record>) -> Response<Outgoing> {
+    let mut answer = match outcome {
+        Ok(answer) => answer,
+        Err(failure) => {
+            let failure = failure.of(record.caller.as_deref());
+            let envelope = record.api.as_ref().map_or_else(Envelope::default, |api| api.envelope);
+            let answer = failure.answer(record.request_id().as_str(), envelope);
+            record.failed(failure);
+            answer
+        }
+    };
+    if let Some(fields) = record.quota.fields.take() {
+        fields.add_to(answer.headers_mut());
+    }
+    record.answered(answer.status());
+    answer.body_mut().carry(record);
+    answer
+}
+
+/// It came through the edge, and its body is bounded.
+async fn accept(site: &Site, parts: Parts, body: Incoming, record: &mut Record) -> Result<Response<Outgoing>, Failure> {
+    let policy = site.policy();
+    let hop = match hop::check(&policy.hop, &parts, record.unix_ms()) {
+        Ok(hop) => Arc::new(hop),
+        Err(refusal) => {
+            record.is_stray(parts.uri.path());
+            return Err(refusal.into());
+        }
+    };
+    record.hop = Some(Arc::clone(&hop));
+    let authority = hop::authority(&parts).into();
+    let deadline = record.began + hop.left;
+    let upload = Upload::new(body, parts.version, &policy.accept.body)?;
+    record.upload = upload.progress();
+    let mut call = Call { parts, upload, authority, deadline, hop };
+    pin!(admit(site, &mut call, None, record)).await
+}
+
+/// It calls an API that its caller may call, who has calls left. `proven` is the caller where that is known already.
+async fn admit(
+    site: &Site,
+    call: &mut Call,
+    proven: Option<Arc<Caller>>,
+    record: &mut Record,
+) -> Result<Response<Outgoing>, Failure> {
+    let (gateway, policy) = (&*site.gateway, site.policy());
+    let (hop, authority) = (Arc::clone(&call.hop), Arc::clone(&call.authority));
+    let unix_ms = record.unix_ms();
+
+    // It calls an API.
+    let api = Arc::clone(api::find(&policy.catalog, &authority, &hop.path, &call.parts.method)?);
+    record.api = Some(Arc::clone(&api));
+    if hop.held {
+        until(call.deadline, call.upload.wait_for_first_piece()).await??;
+    }
+
+    // Somebody calls it who can prove it.
+    let caller = match proven {
+        Some(caller) => caller,
+        None => {
+            let gate = app::Gate {
+                apps: &gateway.apps,
+                identity: &gateway.identity,
+                rules: &policy.credentials,
+                issuers: &policy.issuers,
+            };
+            let mut call = app::Call {
+                api: &api,
+                hop: &hop,
+                authority: &authority,
+                parts: &mut call.parts,
+                upload: &mut call.upload,
+                deadline: call.deadline,
+                now: record.began,
+                now_s: unix_ms / 1000,
+            };
+            Arc::new(Box::pin(app::authenticate(&gate, &mut call)).await?)
+        }
+    };
+    record.caller = Some(Arc::clone(&caller));
+
+    // Its caller may call it, and operators have nothing against it.
+    let parts = &mut call.parts;
+    let (quotas, limits) = (&gateway.quotas, &policy.catalog.limits);
+    let usage = quota::Usage::of(quotas, limits, &policy.quota, &api, &caller, hop.client.ip());
+    let facts = Facts::of(&api, &caller, &hop, &authority, unix_ms).with_counters(&usage);
+    permission::check(&api.permission, &policy.catalog.packages, &caller, &facts, parts)?;
+    judge::request(&api.flow_rules, &facts, parts, &mut record.flow)?;
+    let kept = api.flow_rules.keep(parts);
+
+    // It has calls left.
+    {
+        let subject = quota::Subject::of(&api, Some(&caller), &facts, parts);
+        let charges = limits.charged_by_rules(&record.flow.charges);
+        record.quota.charge(quotas, &policy.quota, &api.limits, &charges, &subject).await?;
+    }
+
+    // Somebody answers it.
+    let mut answer = pin!(serve(site, &api, &caller, call, record)).await?;
+    if let Some(kept) = kept {
+        judge::answer(&api.flow_rules, &facts, &kept, &mut answer, &mut record.flow);
+    }
+    Ok(answer)
+}
+
+/// Whoever the API names answers a call that was admitted.
+async fn serve(
+    site: &Site,
+    api: &Arc<Api>,
+    caller: &Arc<Caller>,
+    call: &mut Call,
+    record: &mut Record,
+) -> Result<Response<Outgoing>, Failure> {
+    match &api.target {
+        Target::Service(service) => pin!(forward(site, api, service, caller, call, record)).await,
+    }
+}
+
+/// A service answers it, when its turn has come.
+async fn forward(
+    site: &Site,
+    api: &Api,
+    service: &Service,
+    caller: &Caller,
+    call: &mut Call,
+    record: &mut Record,
+) -> Result<Response<Outgoing>, Failure> {
+    let (mut parts, upload) = call.take();
+    let Call { authority, deadline, hop, .. } = call;
+    let deadline = *deadline;
+
+    // admit: its turn has come.
+    let who = Who { caller: Some(caller), client: hop.client.ip() };
+    let turn = traffic_group::enter(&site.gateway, &api.traffic, who, deadline, &mut record.traffic).await?;
+    let began = turn.unwrap_or_else(|| if hop.held { clock::now() } else { record.began });
+
+    // dispatch: the service answers it.
+    let trace = record.trace.unwrap_or_else(|| TraceContext::start(&hop.request_id));
+    let traceparent = trace.to_header();
+    let notes =
+        Notes { authority, hop, caller, path_to_service: api.path_to_service, traceparent: traceparent.as_str() };
+    rewrite(&mut parts, &notes, service.protocol, upload.length())?;
+    let request = Request::from_parts(parts, upload);
+    let of_balance = balance::Call { client: hop.client.ip(), authority };
+    let plan = Plan::new(service, api.timeout, of_balance, began, deadline);
+    let answer = pin!(dispatch::run(plan, request, &mut record.dispatch)).await?;
+    record.traffic.answered(&api.traffic, record.upload.as_deref(), began + record.dispatch.waited);
+
+    // respond: with what the edge may see of it.
+    Ok(shape(answer, site.policy().body_idle, caller.auth()))
+}
