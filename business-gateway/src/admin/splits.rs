@@ -221,7 +221,8 @@ fn apart(field: Field) -> Vec<Field> {
         return vec![field];
     }
     let mut found = Vec::new();
-    for (place, (before, after)) in before.iter().zip(after).enumerate().filter(|(_, (before, after))| before != after) {
+    for (place, (before, after)) in before.iter().zip(after).enumerate().filter(|(_, (before, after))| before != after)
+    {
         let path = format!("{}[{place}]", field.path);
         let (Value::Object(old), Value::Object(new)) = (before, after) else {
             found.push(Field { path, before: before.clone(), after: after.clone() });

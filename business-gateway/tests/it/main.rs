@@ -23,6 +23,8 @@ mod flow_rules;
 #[cfg(test)]
 mod hop;
 #[cfg(test)]
+mod mirror;
+#[cfg(test)]
 mod permissions;
 #[cfg(test)]
 mod quota;
