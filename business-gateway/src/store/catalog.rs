@@ -136,7 +136,9 @@ impl Catalog {
             let at = At { positions: &document.positions, path: format!("api[{index}]") };
             errors.collect(catalog.add_api(written, &at, document, surroundings.flow));
         }
-        catalog.mirrored.retain(|name, _| catalog.apis.iter().any(|api| api.mirror.is_some() && api.name == *name));
+        let mirrored: BTreeSet<&Arc<str>> =
+            catalog.apis.iter().filter(|api| api.mirror.is_some()).map(|api| &api.name).collect();
+        catalog.mirrored.retain(|name, _| mirrored.contains(name));
         errors.into_result(catalog)
     }
 

@@ -120,6 +120,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     for call in CALLS {
         seeds.add("credentials", call.as_bytes())?;
     }
+    for call in
+        ["cookie:uid\n?city=Hangzhou\nuid=4711; theme=dark", "query:city\n/?a=1&city=Hangzhou\nx", "# beta\n4711\nx-9"]
+    {
+        seeds.add("splits", call.as_bytes())?;
+    }
     println!("{} seeds in {}", seeds.count, seeds.root.display());
     Ok(())
 }
