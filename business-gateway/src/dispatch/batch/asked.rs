@@ -3,6 +3,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+/// Name and value of a header.
+pub type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
+
 /// One item, as it was written; nothing of it has been judged yet.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Asked<'a> {
@@ -15,7 +18,7 @@ pub struct Asked<'a> {
     /// Path and query.
     pub target: Cow<'a, str>,
     /// Names and values of its headers.
-    pub headers: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    pub headers: Vec<Pair<'a>>,
     /// Its body.
     pub body: Content<'a>,
 }

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use super::asked::{Asked, Content, Fault};
+use super::asked::{Asked, Content, Fault, Pair};
 
 /// Brackets that may be open at a time, those around the items included.
 pub const DEPTH_MAX: usize = 64;
@@ -209,7 +209,7 @@ impl<'a> Scanner<'a> {
         Ok(value.into())
     }
 
-    fn headers(&mut self) -> Result<Vec<(Cow<'a, str>, Cow<'a, str>)>, Fault> {
+    fn headers(&mut self) -> Result<Vec<Pair<'a>>, Fault> {
         let mut headers = Vec::new();
         self.members("headers is an object", |scanner, name| {
             if headers.len() >= HEADERS_MAX {
