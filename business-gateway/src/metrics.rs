@@ -26,6 +26,7 @@ use crate::admit::app::metrics::CredentialMetrics;
 use crate::admit::quota::Quotas;
 use crate::admit::quota::metrics::QuotaMetrics;
 use crate::admit::traffic_group::metrics::TrafficMetrics;
+use crate::dispatch::batch::metrics::BatchMetrics;
 use crate::dispatch::mirror::metrics::Metrics as MirrorMetrics;
 use crate::dispatch::service::Service;
 use crate::dispatch::split::metrics::SplitMetrics;
@@ -50,6 +51,8 @@ pub struct Metrics {
     connections_timed_out: IntCounterVec,
     /// How the catalog is kept up to date.
     pub catalog: CatalogMetrics,
+    /// Batches.
+    pub batch: BatchMetrics,
     /// Traffic groups and pools.
     pub traffic: Arc<TrafficMetrics>,
     /// Branches of splits.
@@ -115,6 +118,7 @@ impl Metrics {
                 &[("timeout", "`head` or `write`")],
             )?,
             catalog: CatalogMetrics::new(&catalogue)?,
+            batch: BatchMetrics::new(&catalogue)?,
             traffic: Arc::new(TrafficMetrics::new(&catalogue)?),
             splits: SplitMetrics::new(&catalogue)?,
             mirrors: Arc::new(MirrorMetrics::new(&catalogue)?),

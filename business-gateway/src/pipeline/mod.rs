@@ -31,6 +31,7 @@ use crate::admit::quota;
 use crate::admit::traffic_group::{self, Who};
 use crate::admit::{api, permission};
 use crate::dispatch;
+use crate::dispatch::batch;
 use crate::dispatch::plan::Plan;
 use crate::dispatch::request::{Notes, rewrite};
 use crate::dispatch::service::Service;
@@ -83,6 +84,17 @@ impl Call {
         let (nothing, ()) = Request::new(()).into_parts();
         (std::mem::replace(&mut self.parts, nothing), std::mem::take(&mut self.upload))
     }
+}
+
+/// What is known of an item of a batch before it is admitted.
+#[derive(Debug)]
+struct AsItem {
+    /// Who calls the batch.
+    caller: Arc<Caller>,
+    /// The API that the item names, where it names one.
+    api: Option<Arc<str>>,
+    /// How many items it stands for.
+    times: u64,
 }
 
 /// Answers a request, whatever happens to it, and keeps its record.
@@ -145,11 +157,11 @@ async fn accept(site: &Site, parts: Parts, body: Incoming, record: &mut Record) 
     pin!(admit(site, &mut call, None, record)).await
 }
 
-/// It calls an API that its caller may call, who has calls left. `proven` is the caller where that is known already.
+/// It calls an API that its caller may call, who has calls left. Of an item of a batch it is known already who calls.
 async fn admit(
     site: &Site,
     call: &mut Call,
-    proven: Option<Arc<Caller>>,
+    item: Option<AsItem>,
     record: &mut Record,
 ) -> Result<Response<Outgoing>, Failure> {
     let (gateway, policy) = (&*site.gateway, site.policy());
@@ -164,8 +176,9 @@ async fn admit(
     }
 
     // Somebody calls it who can prove it.
-    let caller = match proven {
-        Some(caller) => caller,
+    let times = item.as_ref().map_or(1, |item| item.times);
+    let caller = match item {
+        Some(item) => app::of_item(&api, item.caller, item.api.as_deref())?,
         None => {
             let gate = app::Gate {
                 apps: &gateway.apps,
@@ -201,7 +214,7 @@ async fn admit(
     {
         let subject = quota::Subject::of(&api, Some(&caller), &facts, parts);
         let charges = limits.charged_by_rules(&record.flow.charges);
-        record.quota.charge(quotas, &policy.quota, &api.limits, &charges, &subject).await?;
+        record.quota.charge(quotas, &policy.quota, &api.limits, &charges, times, &subject).await?;
     }
 
     // Somebody answers it.
@@ -222,6 +235,7 @@ async fn serve(
 ) -> Result<Response<Outgoing>, Failure> {
     match &api.target {
         Target::Service(service) => pin!(forward(site, api, service, caller, call, record)).await,
+        Target::Batch(batch) => Box::pin(batch::answer(site, batch, api, call, record)).await,
     }
 }
 

@@ -51,6 +51,8 @@ pub struct Record {
     busy: Option<(Busy, InFlightGuard)>,
     /// Which part of the call it is, where it is one.
     part: Option<Box<str>>,
+    /// How many items a batch has.
+    pub items: Option<usize>,
     /// When the request's head was there.
     pub began: Instant,
     unix_ms: u64,
@@ -135,6 +137,7 @@ impl Record {
             peer,
             busy: None,
             part: None,
+            items: None,
             began: clock::now(),
             unix_ms,
             method: parts.method.clone(),
@@ -281,6 +284,9 @@ impl Record {
             if let Some(user) = &caller.user {
                 line.utf8("user", user);
             }
+        }
+        if let Some(items) = self.items {
+            line.number("items", u64::try_from(items).unwrap_or(u64::MAX));
         }
         self.flow.write(&mut line);
         if let Some(group) = &self.traffic.group {

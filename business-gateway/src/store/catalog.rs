@@ -205,6 +205,7 @@ impl Catalog {
             name: written.name.as_str().into(),
             path_to_service: if written.raw_path { PathToService::Raw } else { PathToService::Canonical },
             envelope: written.envelope,
+            batchable: written.batchable,
             timeout: written.timeout.map(HumanDuration::get),
             level: written.level.as_deref().unwrap_or_default().into(),
             permission: permission.unwrap_or_default(),

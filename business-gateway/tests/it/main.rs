@@ -7,6 +7,8 @@ mod support;
 #[cfg(test)]
 mod apps;
 #[cfg(test)]
+mod batch;
+#[cfg(test)]
 mod bodies;
 #[cfg(test)]
 mod connections;

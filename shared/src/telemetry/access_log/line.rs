@@ -257,7 +257,9 @@ impl<const N: usize> Scratch<N> {
     }
 
     fn append_to(&self, out: &mut String) {
-        out.push_str(self.bytes.get(..self.length).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default());
+        out.push_str(
+            self.bytes.get(..self.length).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default(),
+        );
     }
 }
 
