@@ -19,6 +19,8 @@ use super::permission::ApiPermission;
 use super::quota::Limit;
 use super::traffic_group::OfApi;
 use crate::dispatch::batch;
+use crate::dispatch::mirror::{self, Mirror};
+use crate::dispatch::split::Split;
 use crate::dispatch::target::Target;
 use crate::metrics::ApiMetrics;
 use crate::respond::envelope::Envelope;
@@ -38,6 +40,11 @@ pub struct Config {
     /// Whether it can be called by an item of a batch. Default: false.
     #[serde(default)]
     pub batchable: bool,
+    /// The `[[split]]` that decides which of several services answers; `service` is the one of its branch `default`. Default: none.
+    pub split: Option<String>,
+    /// Sends copies of a share of its calls to another service, too. Default: none.
+    /// Example: `{ service = "orders-next", percent = 5 }`.
+    pub mirror: Option<mirror::Config>,
     /// Host names it is offered under: exact, or `*.example.com` for every subdomain. Default: any host.
     #[serde(default)]
     pub hosts: Vec<String>,
@@ -111,6 +118,10 @@ pub struct Api {
     pub target: Target,
     /// Whether it can be called by an item of a batch.
     pub batchable: bool,
+    /// Which of several services answers; `None`: that of the target.
+    pub split: Option<Arc<Split>>,
+    /// Who gets copies of its calls.
+    pub mirror: Option<Arc<Mirror>>,
     /// The hosts it is offered under; empty for any.
     pub hosts: Vec<String>,
     /// The methods it takes; empty for any.

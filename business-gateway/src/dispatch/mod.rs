@@ -4,6 +4,8 @@
 //! - [`plan`]: how the call will be carried
 //! - [`request`]: the request as the service gets it
 //! - [`target`]: who answers the calls of an API
+//! - [`split`]: which of several services answers
+//! - [`mirror`]: copies of calls for another service
 //! - [`service`]: a service and its endpoints
 //! - [`upstream`]: the connections to one endpoint
 //! - [`wait`]: how long a try may take
@@ -17,9 +19,11 @@
 
 pub mod batch;
 pub mod counters;
+pub mod mirror;
 pub mod plan;
 pub mod request;
 pub mod service;
+pub mod split;
 pub mod target;
 pub mod upkeep;
 pub mod upstream;

@@ -35,6 +35,7 @@ use crate::dispatch::batch;
 use crate::dispatch::plan::Plan;
 use crate::dispatch::request::{Notes, rewrite};
 use crate::dispatch::service::Service;
+use crate::dispatch::split::source::Seen;
 use crate::dispatch::target::Target;
 use crate::dispatch::wait::until;
 use crate::gateway::Gateway;
@@ -242,14 +243,19 @@ async fn serve(
 async fn forward(
     site: &Site,
     api: &Api,
-    service: &Service,
+    service: &Arc<Service>,
     caller: &Caller,
     call: &mut Call,
     record: &mut Record,
 ) -> Result<Response<Outgoing>, Failure> {
-    let (mut parts, upload) = call.take();
+    let (mut parts, mut upload) = call.take();
     let Call { authority, deadline, hop, .. } = call;
     let deadline = *deadline;
+
+    // dispatch: which service answers it.
+    let request_id = hop.request_id;
+    let seen = Seen { caller, client: hop.client.ip(), request_id: request_id.as_str(), parts: &parts };
+    let service = record.split.choose(api.split.as_ref(), service, &seen, &mut record.flow);
 
     // admit: its turn has come.
     let who = Who { caller: Some(caller), client: hop.client.ip() };
@@ -261,13 +267,22 @@ async fn forward(
     let traceparent = trace.to_header();
     let notes =
         Notes { authority, hop, caller, path_to_service: api.path_to_service, traceparent: traceparent.as_str() };
+    if let Some(mirror) = &api.mirror {
+        let (identity, most) = (&site.gateway.identity, site.policy().credentials.held_max);
+        mirror.copy(&site.gateway.metrics.mirrors, &parts, &mut upload, &notes, || identity.room.enter(most));
+    }
     rewrite(&mut parts, &notes, service.protocol, upload.length())?;
+    record.split.send(&mut parts.headers);
     let request = Request::from_parts(parts, upload);
     let of_balance = balance::Call { client: hop.client.ip(), authority };
     let plan = Plan::new(service, api.timeout, of_balance, began, deadline);
-    let answer = pin!(dispatch::run(plan, request, &mut record.dispatch)).await?;
+    let answer = pin!(dispatch::run(plan, request, &mut record.dispatch)).await;
+    record.split.answered(&answer);
+    let answer = answer?;
     record.traffic.answered(&api.traffic, record.upload.as_deref(), began + record.dispatch.waited);
 
     // respond: with what the edge may see of it.
-    Ok(shape(answer, site.policy().body_idle, caller.auth()))
+    let mut answer = shape(answer, site.policy().body_idle, caller.auth());
+    record.split.name(answer.headers_mut());
+    Ok(answer)
 }

@@ -23,6 +23,7 @@ use crate::admit::quota;
 use crate::admit::traffic_group;
 use crate::dispatch;
 use crate::dispatch::request::TRACEPARENT_HEADER;
+use crate::dispatch::split;
 use crate::gateway::Gateway;
 use crate::pipeline::Site;
 use crate::pipeline::part::Whole;
@@ -79,6 +80,8 @@ pub struct Record {
     pub upload: Option<Arc<Progress>>,
     /// What flow rules did to it.
     pub flow: flow_rule::Notes,
+    /// Which branch it took.
+    pub split: split::Notes,
     /// What became of it upstream.
     pub dispatch: dispatch::Notes,
     status: u16,
@@ -151,6 +154,7 @@ impl Record {
             traffic: traffic_group::Notes::default(),
             upload: None,
             flow: flow_rule::Notes::default(),
+            split: split::Notes::default(),
             dispatch: dispatch::Notes::default(),
             status: 0,
             reason: None,
@@ -221,6 +225,7 @@ impl Record {
             None => &self.gateway.without_api,
         };
         of_api.record(self.status, total, self.dispatch.waited);
+        self.split.count(metrics, self.dispatch.waited, self.end == End::Broken);
         if let Some(reason) = self.reason {
             metrics.refused(reason);
         }
@@ -290,6 +295,7 @@ impl Record {
         if let Some(waited) = self.traffic.waited {
             line.millis("queued_ms", waited);
         }
+        self.split.write(&mut line);
         line.optional_utf8("service", self.dispatch.service.as_deref());
         if let Some(endpoint) = self.dispatch.endpoint {
             line.millis("upstream_ms", self.dispatch.waited);
