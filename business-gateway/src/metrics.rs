@@ -26,6 +26,7 @@ use crate::admit::app::metrics::CredentialMetrics;
 use crate::admit::quota::Quotas;
 use crate::admit::quota::metrics::QuotaMetrics;
 use crate::admit::traffic_group::metrics::TrafficMetrics;
+use crate::admit::validation::metrics::ValidationMetrics;
 use crate::dispatch::service::Service;
 use crate::policy::Policy;
 use crate::store::apps::Apps;
@@ -50,6 +51,8 @@ pub struct Metrics {
     pub catalog: CatalogMetrics,
     /// Traffic groups and pools.
     pub traffic: Arc<TrafficMetrics>,
+    /// Whether calls are as declared.
+    pub validation: ValidationMetrics,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -110,6 +113,7 @@ impl Metrics {
             )?,
             catalog: CatalogMetrics::new(&catalogue)?,
             traffic: Arc::new(TrafficMetrics::new(&catalogue)?),
+            validation: ValidationMetrics::new(&catalogue)?,
             catalogue,
         };
         Ok(metrics)

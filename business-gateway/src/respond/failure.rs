@@ -22,6 +22,7 @@ use crate::admit::matcher::Miss;
 use crate::admit::permission;
 use crate::admit::quota;
 use crate::admit::traffic_group;
+use crate::admit::validation::{self, finding::Finding};
 use crate::dispatch::DispatchError;
 use crate::dispatch::request::{REQUEST_ID_HEADER, TargetError};
 use crate::dispatch::wait::Elapsed;
@@ -50,6 +51,8 @@ pub struct Failure {
     allow: Vec<Method>,
     /// What clients may match on, where it is not the reason's: the code of a flow rule.
     sub_code: Option<Box<str>>,
+    /// What is wrong with the call, one by one.
+    findings: Vec<Finding>,
 }
 
 /// Whether a service may have executed a call.
@@ -76,6 +79,7 @@ impl Failure {
             auth,
             allow: Vec::new(),
             sub_code: None,
+            findings: Vec::new(),
         }
     }
 
@@ -130,6 +134,7 @@ impl Failure {
             request_id,
             detail: self.detail.as_deref(),
             retry_after: self.retry_after,
+            findings: &self.findings,
         });
         let mut answer = Response::new(Outgoing::own(Bytes::from(written.body)));
         *answer.status_mut() = written.status;
@@ -250,6 +255,17 @@ impl From<app::Refusal> for Failure {
             // It says what is wrong with how the credentials are written, and nothing of who there is.
             app::Refusal::Malformed(malformed) => failure.about(malformed.0),
             _ => failure,
+        }
+    }
+}
+
+impl From<validation::Refusal> for Failure {
+    fn from(refusal: validation::Refusal) -> Self {
+        match refusal {
+            validation::Refusal::Invalid(reason, findings) => Self { findings, ..Self::refused(reason) },
+            validation::Refusal::NoRoom => Self::refused(&problem::HELD_BODIES_FULL),
+            validation::Refusal::Deadline => Self::refused(&problem::DEADLINE_EXCEEDED),
+            validation::Refusal::Upload(error) => Self::from(error),
         }
     }
 }

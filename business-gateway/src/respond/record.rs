@@ -21,6 +21,7 @@ use crate::admit::caller::Caller;
 use crate::admit::flow_rule;
 use crate::admit::quota;
 use crate::admit::traffic_group;
+use crate::admit::validation;
 use crate::dispatch;
 use crate::dispatch::request::TRACEPARENT_HEADER;
 use crate::gateway::Gateway;
@@ -75,6 +76,8 @@ pub struct Record {
     pub traffic: traffic_group::Notes,
     /// The request's body.
     pub upload: Option<Arc<Progress>>,
+    /// Whether it is as its API declares.
+    pub validation: validation::Notes,
     /// What flow rules did to it.
     pub flow: flow_rule::Notes,
     /// What became of it upstream.
@@ -147,6 +150,7 @@ impl Record {
             quota: quota::Notes::default(),
             traffic: traffic_group::Notes::default(),
             upload: None,
+            validation: validation::Notes::default(),
             flow: flow_rule::Notes::default(),
             dispatch: dispatch::Notes::default(),
             status: 0,
@@ -277,6 +281,7 @@ impl Record {
                 line.utf8("user", user);
             }
         }
+        self.validation.write(&mut line);
         self.flow.write(&mut line);
         if let Some(group) = &self.traffic.group {
             line.utf8("group", &group.name);

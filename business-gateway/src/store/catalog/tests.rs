@@ -4,6 +4,7 @@ use gatehouse_shared::config::Sources;
 
 use super::*;
 use crate::admit::flow_rule::Bounds;
+use crate::admit::validation::document::Documents;
 use crate::store::file;
 
 /// The catalog `text`, read from a file in `dir`.
@@ -11,7 +12,11 @@ fn compile(dir: &Path, text: &str) -> Result<Catalog, ConfigErrors> {
     std::fs::write(dir.join(file::CATALOG), text).unwrap();
     let document = file::read(&mut Sources::new(dir))?;
     let defaults = crate::dispatch::Config::default();
-    Catalog::compile(&document, Surroundings { defaults: &defaults, zone: None, flow: &Bounds::default() }, None)
+    Catalog::compile(
+        &document,
+        Surroundings { defaults: &defaults, zone: None, flow: &Bounds::default(), documents: &Documents::default() },
+        None,
+    )
 }
 
 /// A service with one endpoint; `more` are further keys.
