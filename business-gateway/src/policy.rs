@@ -17,6 +17,7 @@ use crate::admit::validation::document::{self, Documents};
 use crate::admit::{flow_rule, quota, validation};
 use crate::config::{self, Config, Drain, Process};
 use crate::dispatch::service::Surroundings;
+use crate::dispatch::split::uids::UidFiles;
 use crate::store::apps::{self, Known};
 use crate::store::catalog::{Catalog, CatalogConfig};
 use crate::store::file;
@@ -99,8 +100,18 @@ impl Policy {
         let flow = flow.and_then(|flow| errors.collect(flow)).unwrap_or_default();
         let documents =
             errors.collect(read_documents(written.as_ref(), catalog.as_ref(), &mut sources)).unwrap_or_default();
-        let surroundings =
-            Surroundings { defaults: &defaults, zone: zone.as_deref(), flow: &flow, documents: &documents };
+        let uids = catalog.as_ref().and_then(|catalog| {
+            let before = before.map(|before| &before.catalog.splits.files);
+            errors.collect(UidFiles::load(&catalog.value.split, &mut sources, before))
+        });
+        let uids = uids.unwrap_or_default();
+        let surroundings = Surroundings {
+            defaults: &defaults,
+            zone: zone.as_deref(),
+            flow: &flow,
+            documents: &documents,
+            uids: &uids,
+        };
         let apps = catalog
             .as_ref()
             .and_then(|catalog| errors.collect(Known::compile(&catalog.value, &mut sources, &catalog.positions)));

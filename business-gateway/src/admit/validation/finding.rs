@@ -109,6 +109,12 @@ impl Findings {
 
     /// The list.
     #[must_use]
+    pub fn list(&self) -> &[Finding] {
+        &self.list
+    }
+
+    /// The same, to keep.
+    #[must_use]
     pub fn into_list(self) -> Vec<Finding> {
         self.list
     }

@@ -76,7 +76,7 @@ pub struct Called<'c> {
 #[derive(Debug)]
 pub enum Refusal {
     /// It is not as declared.
-    Invalid(&'static Reason, Vec<Finding>),
+    Invalid(&'static Reason, Box<Findings>),
     /// The node holds as many bodies as it may.
     NoRoom,
     /// The body did not come in time.
@@ -135,7 +135,6 @@ impl Validation {
                 Checked::Not => is_unchecked = true,
             }
         }
-        let findings = findings.into_list();
         let outcome = match (findings.is_empty(), self.mode) {
             (true, _) if is_unchecked => Outcome::Unchecked,
             (true, _) => Outcome::Passed,
@@ -143,9 +142,9 @@ impl Validation {
             (false, Mode::Observe) => Outcome::Observed,
         };
         notes.outcome = Some(outcome);
-        notes.first = findings.first().map(|finding| finding.short().into());
-        self.metrics.get_or_init(|| metrics.of_api(called.api)).count(outcome, &findings);
-        if outcome == Outcome::Refused { Err(Refusal::Invalid(reason, findings)) } else { Ok(()) }
+        notes.first = findings.list().first().map(|finding| finding.short().into());
+        self.metrics.get_or_init(|| metrics.of_api(called.api)).count(outcome, findings.list());
+        if outcome == Outcome::Refused { Err(Refusal::Invalid(reason, Box::new(findings))) } else { Ok(()) }
     }
 
     async fn check_body(
