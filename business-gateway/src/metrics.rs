@@ -26,6 +26,7 @@ use crate::admit::app::metrics::CredentialMetrics;
 use crate::admit::quota::Quotas;
 use crate::admit::quota::metrics::QuotaMetrics;
 use crate::admit::traffic_group::metrics::TrafficMetrics;
+use crate::admit::validation::metrics::ValidationMetrics;
 use crate::dispatch::batch::metrics::BatchMetrics;
 use crate::dispatch::mirror::metrics::Metrics as MirrorMetrics;
 use crate::dispatch::service::Service;
@@ -55,6 +56,8 @@ pub struct Metrics {
     pub batch: BatchMetrics,
     /// Traffic groups and pools.
     pub traffic: Arc<TrafficMetrics>,
+    /// Whether calls are as declared.
+    pub validation: ValidationMetrics,
     /// Branches of splits.
     pub splits: SplitMetrics,
     /// Copies of calls.
@@ -120,6 +123,7 @@ impl Metrics {
             catalog: CatalogMetrics::new(&catalogue)?,
             batch: BatchMetrics::new(&catalogue)?,
             traffic: Arc::new(TrafficMetrics::new(&catalogue)?),
+            validation: ValidationMetrics::new(&catalogue)?,
             splits: SplitMetrics::new(&catalogue)?,
             mirrors: Arc::new(MirrorMetrics::new(&catalogue)?),
             catalogue,

@@ -18,6 +18,7 @@ use super::path::PathTemplate;
 use super::permission::ApiPermission;
 use super::quota::Limit;
 use super::traffic_group::OfApi;
+use super::validation::{self, Validation};
 use crate::dispatch::batch;
 use crate::dispatch::mirror::{self, Mirror};
 use crate::dispatch::split::Split;
@@ -104,6 +105,8 @@ pub struct Config {
     /// Its calls at a time, all nodes together, so that it cannot fill its pool when it hangs. Default: `api_concurrency` of
     /// the pool.
     pub concurrency: Option<u32>,
+    /// What its calls look like: parameters and body; the others are refused. Default: not looked at.
+    pub validate: Option<validation::config::Config>,
 }
 
 fn default_signed_body_max() -> ByteSize {
@@ -142,6 +145,8 @@ pub struct Api {
     pub permission: ApiPermission,
     /// What operators say of its calls.
     pub flow_rules: ApiRules,
+    /// What its calls look like; `None` where that is not looked at.
+    pub validation: Option<Box<Validation>>,
     /// What its calls are charged.
     pub limits: Vec<Arc<Limit>>,
     /// Its group, its pool and its cap.

@@ -29,6 +29,7 @@ use crate::admit::caller::Caller;
 use crate::admit::flow_rule::{Facts, judge};
 use crate::admit::quota;
 use crate::admit::traffic_group::{self, Who};
+use crate::admit::validation::Called;
 use crate::admit::{api, permission};
 use crate::dispatch;
 use crate::dispatch::batch;
@@ -209,6 +210,20 @@ async fn admit(
     permission::check(&api.permission, &policy.catalog.packages, &caller, &facts, parts)?;
     judge::request(&api.flow_rules, &facts, parts, &mut record.flow)?;
     let kept = api.flow_rules.keep(parts);
+
+    // It is as its API declares.
+    if let Some(validation) = &api.validation {
+        let called = Called {
+            api: &api.name,
+            path: &hop.path,
+            parts,
+            upload: &mut call.upload,
+            deadline: call.deadline,
+            room: &gateway.identity.room,
+            room_max: policy.credentials.held_max,
+        };
+        Box::pin(validation.check(called, &gateway.metrics.validation, &mut record.validation)).await?;
+    }
 
     // It has calls left.
     {

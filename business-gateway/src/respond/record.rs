@@ -21,6 +21,7 @@ use crate::admit::caller::Caller;
 use crate::admit::flow_rule;
 use crate::admit::quota;
 use crate::admit::traffic_group;
+use crate::admit::validation;
 use crate::dispatch;
 use crate::dispatch::request::TRACEPARENT_HEADER;
 use crate::dispatch::split;
@@ -78,6 +79,8 @@ pub struct Record {
     pub traffic: traffic_group::Notes,
     /// The request's body.
     pub upload: Option<Arc<Progress>>,
+    /// Whether it is as its API declares.
+    pub validation: validation::Notes,
     /// What flow rules did to it.
     pub flow: flow_rule::Notes,
     /// Which branch it took.
@@ -153,6 +156,7 @@ impl Record {
             quota: quota::Notes::default(),
             traffic: traffic_group::Notes::default(),
             upload: None,
+            validation: validation::Notes::default(),
             flow: flow_rule::Notes::default(),
             split: split::Notes::default(),
             dispatch: dispatch::Notes::default(),
@@ -285,6 +289,7 @@ impl Record {
                 line.utf8("user", user);
             }
         }
+        self.validation.write(&mut line);
         if let Some(items) = self.items {
             line.number("items", u64::try_from(items).unwrap_or(u64::MAX));
         }

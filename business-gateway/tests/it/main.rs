@@ -49,4 +49,8 @@ mod traffic_groups_shed;
 #[cfg(test)]
 mod upstream;
 #[cfg(test)]
+mod validation;
+#[cfg(test)]
+mod validation_import;
+#[cfg(test)]
 mod sizes;
