@@ -23,21 +23,25 @@ pub struct Plan<'a> {
     pub began: Instant,
     /// When the call ends, whatever it is waiting for; given by the edge. It counts to the head of the answer.
     pub deadline: Instant,
-    /// From the end of the request's body to the head of the answer, for each try.
+    /// From the end of the request's body to the head of the answer: for each try, or for all together where `try_timeout` is
+    /// set and the call may be repeated.
     pub response_timeout: Duration,
+    /// After which a call that may be repeated is tried elsewhere.
+    pub try_timeout: Option<Duration>,
 }
 
 impl<'a> Plan<'a> {
-    /// The plan for a call; `timeout` is that of its API, where it has one.
+    /// The plan for a call; `timeout` and `try_timeout` are those of its API, where it has its own.
     #[must_use]
     pub fn new(
         service: &'a Service,
-        timeout: Option<Duration>,
+        (timeout, try_timeout): (Option<Duration>, Option<Duration>),
         call: Call<'a>,
         began: Instant,
         deadline: Instant,
     ) -> Self {
-        Self { service, call, began, deadline, response_timeout: timeout.unwrap_or(service.timeout) }
+        let response_timeout = timeout.unwrap_or(service.timeout);
+        Self { service, call, began, deadline, response_timeout, try_timeout: try_timeout.or(service.try_timeout) }
     }
 }
 

@@ -43,6 +43,7 @@ use crate::respond::envelope::Envelope;
 use crate::respond::failure::Failure;
 use crate::respond::record::Record;
 use crate::respond::shape::shape;
+use crate::respond::timings;
 
 /// Where a call is: the process, and the one generation of everything that counts for the whole of it.
 #[derive(Debug, Clone)]
@@ -117,6 +118,9 @@ fn finish(outcome: Result<Response<Outgoing>, Failure>, mut record: Box<Record>)
             answer
         }
     };
+    if let Some(timings) = record.timings.take() {
+        timings.add_to(answer.headers_mut(), &record);
+    }
     if let Some(fields) = record.quota.fields.take() {
         fields.add_to(answer.headers_mut());
     }
@@ -186,6 +190,7 @@ async fn admit(
         }
     };
     record.caller = Some(Arc::clone(&caller));
+    timings::begin(&policy.timings_package, api.upstream.timings, &mut call.parts, record);
 
     // Its caller may call it, and operators have nothing against it.
     let parts = &mut call.parts;
@@ -195,6 +200,7 @@ async fn admit(
     permission::check(&api.permission, &policy.catalog.packages, &caller, &facts, parts)?;
     judge::request(&api.flow_rules, &facts, parts, &mut record.flow)?;
     let kept = api.flow_rules.keep(parts);
+    record.step("rules");
 
     // It has calls left.
     {
@@ -202,6 +208,8 @@ async fn admit(
         let charges = limits.charged_by_rules(&record.flow.charges);
         record.quota.charge(quotas, &policy.quota, &api.limits, &charges, &subject).await?;
     }
+
+    record.step("quota");
 
     // Somebody answers it.
     let mut answer = pin!(serve(site, &api, &caller, call, record)).await?;
@@ -236,6 +244,8 @@ async fn forward(
     let (mut parts, upload) = call.take();
     let Call { authority, deadline, hop, .. } = call;
     let deadline = *deadline;
+    // A service that is out of order has no turns to wait for.
+    service.check_breaker(record.began)?;
 
     // admit: its turn has come.
     let who = Who { caller: Some(caller), client: hop.client.ip() };
@@ -250,7 +260,7 @@ async fn forward(
     rewrite(&mut parts, &notes, service.protocol, upload.length())?;
     let request = Request::from_parts(parts, upload);
     let of_balance = balance::Call { client: hop.client.ip(), authority };
-    let plan = Plan::new(service, api.timeout, of_balance, began, deadline);
+    let plan = Plan::new(service, (api.timeout, api.upstream.try_timeout), of_balance, began, deadline);
     let answer = pin!(dispatch::run(plan, request, &mut record.dispatch)).await?;
     record.traffic.answered(&api.traffic, record.upload.as_deref(), began + record.dispatch.waited);
 

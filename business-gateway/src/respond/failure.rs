@@ -22,7 +22,7 @@ use crate::admit::matcher::Miss;
 use crate::admit::permission;
 use crate::admit::quota;
 use crate::admit::traffic_group;
-use crate::dispatch::DispatchError;
+use crate::dispatch::{DispatchError, breaker};
 use crate::dispatch::request::{REQUEST_ID_HEADER, TargetError};
 use crate::dispatch::wait::Elapsed;
 
@@ -281,6 +281,14 @@ impl From<traffic_group::Refused> for Failure {
     }
 }
 
+impl From<breaker::Open> for Failure {
+    fn from(open: breaker::Open) -> Self {
+        let seconds = open.retry_after.as_millis().div_ceil(1_000);
+        let failure = Self::refused(&problem::SERVICE_CIRCUIT_OPEN).because(&open);
+        failure.retry_after(u64::try_from(seconds).unwrap_or(u64::MAX))
+    }
+}
+
 impl From<Elapsed> for Failure {
     fn from(_: Elapsed) -> Self {
         Self::new(&problem::DEADLINE_EXCEEDED, Executed::No)
@@ -298,7 +306,8 @@ impl From<DispatchError> for Failure {
         let (reason, executed) = match &error {
             DispatchError::Unreachable(_) => (&problem::SERVICE_CONNECT_FAILED, Executed::No),
             DispatchError::NoEndpoint => (&problem::SERVICE_UNAVAILABLE, Executed::No),
-            DispatchError::Saturated => (&problem::SERVICE_BUSY, Executed::No),
+            DispatchError::Saturated | DispatchError::QueueFull => (&problem::SERVICE_BUSY, Executed::No),
+            DispatchError::Open(open) => return (*open).into(),
             DispatchError::Broken(_) => (&problem::SERVICE_RESET, Executed::Perhaps),
             DispatchError::Invalid(_) | DispatchError::Upgrade => (&problem::SERVICE_PROTOCOL_ERROR, Executed::Perhaps),
             DispatchError::Timeout => (&problem::SERVICE_TIMEOUT, Executed::Perhaps),

@@ -20,6 +20,7 @@ use crate::admit::path::PathTemplate;
 use crate::admit::permission::{self, Packages};
 use crate::admit::quota::{self, Limits};
 use crate::admit::traffic_group::{GroupConfig, PoolConfig, TrafficGroups};
+use crate::dispatch::of_api::Upstream;
 use crate::dispatch::service::{self, Service, Surroundings};
 use crate::dispatch::target::Target;
 
@@ -174,6 +175,7 @@ impl Catalog {
         let permission = errors.collect(self.packages.of_api(written, at, bounds));
         let rules = self.flow_rules.of_api(&written.name, &written.flow_rules, at, &document.value.flow_rule);
         let rules = errors.collect(rules);
+        let upstream = Upstream::compile(&written.upstream, at, &mut errors);
         let (Some(path), Some(target), Some(credentials)) = (path, target, credentials) else {
             return errors.into_result(());
         };
@@ -187,6 +189,7 @@ impl Catalog {
             flow_rules: rules.unwrap_or_default(),
             limits: limits.unwrap_or_default(),
             metrics: OnceLock::new(),
+            upstream,
             credentials,
             traffic,
             target,
