@@ -186,7 +186,8 @@ fn check_replay(catalog: &Catalog, store: &gatehouse_store::Settings) -> Result<
         let registered = |source: &Source| matches!(source, Source::Registry(_));
         for service in catalog.services.values() {
             if service.discovered.as_ref().is_some_and(|(source, _)| registered(source)) {
-                let message = format!("the service {:?} has a registry, and there is no store that holds one", service.name);
+                let message =
+                    format!("the service {:?} has a registry, and there is no store that holds one", service.name);
                 let remedy = "list its endpoints, or write [store] with kind = \"redis\" into business.toml";
                 errors.push(ConfigError::about_file(file::CATALOG, message).with_remedy(remedy));
             }

@@ -8,6 +8,7 @@ mod sign;
 mod flow;
 mod quota;
 mod group;
+mod registry;
 mod reference;
 mod call;
 mod api;
@@ -52,6 +53,8 @@ pub enum Command {
     App(Box<app::Arguments>),
     /// Show traffic groups and shut them off
     Group(group::Arguments),
+    /// Show and change the endpoints that registered themselves
+    Registry(registry::Arguments),
     /// Print a generated reference page
     #[command(hide = true)]
     Reference(reference::Arguments),
@@ -81,6 +84,7 @@ impl Command {
             Self::Quota(command) => quota::run(&command),
             Self::App(arguments) => app::run(&arguments),
             Self::Group(arguments) => group::run(&arguments),
+            Self::Registry(arguments) => registry::run(&arguments),
             Self::Reference(arguments) => reference::run(&arguments),
         }
     }

@@ -109,7 +109,7 @@ impl Attempts {
         if self.tries.len() < 2 {
             return;
         }
-        line.objects("attempts", &self.tries, |line, attempt| {
+        line.objects("tries", &self.tries, |line, attempt| {
             line.address("endpoint", attempt.endpoint);
             line.utf8("outcome", attempt.outcome.as_str());
             if let Some(status) = attempt.outcome.status() {

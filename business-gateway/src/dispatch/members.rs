@@ -44,8 +44,7 @@ impl Recipe {
         let known = before.map(|before| before.endpoints.as_slice()).unwrap_or_default();
         let endpoint = |spec: &EndpointSpec| {
             let same = known.iter().find(|known| known.serves(spec.address, self.protocol, &self.limits));
-            let new =
-                || Arc::new(Endpoint::new(spec.address, self.protocol, self.limits, Arc::clone(&self.counters)));
+            let new = || Arc::new(Endpoint::new(spec.address, self.protocol, self.limits, Arc::clone(&self.counters)));
             same.map_or_else(new, Arc::clone)
         };
         Set {

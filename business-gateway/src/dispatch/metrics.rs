@@ -77,7 +77,10 @@ impl CareMetrics {
             left_out: catalogue.counters(
                 "gatehouse_business_discovery_left_out_total",
                 "Endpoints in answers that were left out.",
-                &[SERVICE, ("reason", "`refused` (not readable, or outside of the networks) or `bound` (endpoints_max)")],
+                &[
+                    SERVICE,
+                    ("reason", "`refused` (not readable, or outside of the networks) or `bound` (endpoints_max)"),
+                ],
             )?,
             changes: counters(
                 "gatehouse_business_discovery_changes_total",

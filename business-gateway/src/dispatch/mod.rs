@@ -235,12 +235,8 @@ pub async fn run(
         now = ended;
         let said = said(&outcome);
         let next = tries.next(&plan, &set, outcome, index, now);
-        let attempt = |outcome| Attempt {
-            endpoint,
-            number: index + 1,
-            outcome,
-            took: now.saturating_duration_since(began),
-        };
+        let attempt =
+            |outcome| Attempt { endpoint, number: index + 1, outcome, took: now.saturating_duration_since(began) };
         match next {
             Next::Done(outcome) => {
                 notes.attempts.ended(attempt(said));

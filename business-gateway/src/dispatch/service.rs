@@ -15,13 +15,13 @@ use http::{Response, StatusCode};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::DispatchError;
 use super::breaker::{self, Breaker, Verdict};
 use super::counters::Counters;
 use super::discovery::source::{DnsConfig, RegistryConfig, Source};
 use super::discovery::status::Discovered;
 use super::members::{Members, Recipe, Set};
 use super::upstream::pool::{Limits, Protocol};
-use super::DispatchError;
 use crate::store::catalog::{At, check_name};
 
 /// `[[service]]`: who answers, as written. What is not given comes from `[upstream]`.
@@ -173,10 +173,7 @@ pub struct Surroundings<'a> {
 
 impl fmt::Debug for Service {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Service")
-            .field("name", &self.name)
-            .field("members", &self.members)
-            .finish_non_exhaustive()
+        out.debug_struct("Service").field("name", &self.name).field("members", &self.members).finish_non_exhaustive()
     }
 }
 
@@ -196,9 +193,10 @@ impl Service {
         errors.collect(written.ejection.check(&at.key("ejection"), at.positions));
         errors.collect(written.balance.check(&at.key("balance"), at.positions));
         let source = Source::compile(written.dns.as_ref(), written.registry.as_ref(), &written.name, at, &mut errors);
-        let specs = match &source {
-            Some(_) if written.endpoints.is_empty() => None,
-            _ => errors.collect(compile_endpoints(&written.endpoints, &at.key("endpoints"), at.positions)),
+        let is_found = written.dns.is_some() || written.registry.is_some();
+        let specs = match is_found && written.endpoints.is_empty() {
+            true => None,
+            false => errors.collect(compile_endpoints(&written.endpoints, &at.key("endpoints"), at.positions)),
         };
         let defaults = surroundings.defaults;
         let limits = limits(written, defaults);
@@ -255,9 +253,7 @@ impl Service {
         let before_set = before.map(|before| before.members.now());
         let members = match &discovered {
             None => Members::Fixed(recipe.set(&specs, before_set.as_deref(), now)),
-            Some(_) => {
-                Members::Found(ArcSwap::from_pointee(found_first(&recipe, &specs, before_set.as_deref(), now)))
-            }
+            Some(_) => Members::Found(ArcSwap::from_pointee(found_first(&recipe, &specs, before_set.as_deref(), now))),
         };
         Ok(Self {
             name: written.name.as_str().into(),
@@ -374,3 +370,6 @@ fn check_probe(probe: &ProbeConfig, at: &At<'_>, errors: &mut ConfigErrors) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

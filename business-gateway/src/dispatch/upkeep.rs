@@ -131,8 +131,7 @@ impl Probes {
 /// Asks one endpoint over a connection of its own, so that a full pool says nothing about health.
 async fn ask(address: SocketAddr, protocol: Protocol, probe: &ProbeConfig) -> bool {
     let timeout = probe.timeout.get();
-    let limits =
-        Limits {
+    let limits = Limits {
         connections: 1,
         streams: 1,
         requests: None,

@@ -87,15 +87,15 @@ impl Wait<'_> {
         }
         // Only calls without a body have such an end.
         if let Some(end) = self.try_end {
+            let over = self.began + self.response_timeout;
+            if now >= over {
+                return Err(Elapsed::Response);
+            }
             if now < end.at {
-                return Ok(end.at.min(self.deadline));
+                return Ok(end.at.min(over).min(self.deadline));
             }
             self.try_end = None;
-            if (end.may_repeat)(now) {
-                return Err(Elapsed::Try);
-            }
-            let over = self.began + self.response_timeout;
-            return if now >= over { Err(Elapsed::Response) } else { Ok(over.min(self.deadline)) };
+            return if (end.may_repeat)(now) { Err(Elapsed::Try) } else { Ok(over.min(self.deadline)) };
         }
         let Some(upload) = self.upload else { return Err(Elapsed::Response) };
         let over = upload.ended_at().unwrap_or(now) + self.response_timeout;

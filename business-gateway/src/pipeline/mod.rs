@@ -190,7 +190,7 @@ async fn admit(
         }
     };
     record.caller = Some(Arc::clone(&caller));
-    timings::begin(&policy.timings_package, api.upstream.timings, &mut call.parts, record);
+    timings::begin(policy.timings_package.as_deref(), api.upstream.timings, &mut call.parts, record);
 
     // Its caller may call it, and operators have nothing against it.
     let parts = &mut call.parts;

@@ -22,9 +22,9 @@ use crate::admit::matcher::Miss;
 use crate::admit::permission;
 use crate::admit::quota;
 use crate::admit::traffic_group;
-use crate::dispatch::{DispatchError, breaker};
 use crate::dispatch::request::{REQUEST_ID_HEADER, TargetError};
 use crate::dispatch::wait::Elapsed;
+use crate::dispatch::{DispatchError, breaker};
 
 /// RFC 9110, section 11.6.1, asks for it with every 401. `Basic` is left out: browsers would ask people for a password.
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"gatehouse\", ApiKey realm=\"gatehouse\"");

@@ -32,11 +32,11 @@ pub struct Timings {
 }
 
 /// Begins to measure a call whose caller has just been proven, if somebody may see it and wants to.
-pub fn begin(package: &Option<String>, who: WhoSees, parts: &mut Parts, record: &mut Record) {
+pub fn begin(package: Option<&str>, who: WhoSees, parts: &mut Parts, record: &mut Record) {
     let is_seen = match who {
         WhoSees::Never => false,
         WhoSees::Always => true,
-        WhoSees::Marked => package.as_ref().is_some_and(|package| {
+        WhoSees::Marked => package.is_some_and(|package| {
             let asks = parts.headers.remove(ASKS).is_some_and(|value| value.as_bytes() == b"1");
             asks && is_marked(record, package)
         }),

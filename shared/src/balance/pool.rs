@@ -108,7 +108,9 @@ impl Pool {
 
     fn begin<'a>(&'a self, call: &'a Call<'a>, tried: &'a [usize], now: Instant) -> Choice<'a> {
         let pool = &*self.inner;
-        let turn = pool.shared.turn.fetch_add(1, Ordering::Relaxed);
+        let turn = &pool.shared.turn;
+        // Another try of the same call takes nobody's turn: with two endpoints every call would begin at the same one.
+        let turn = if tried.is_empty() { turn.fetch_add(1, Ordering::Relaxed) } else { turn.load(Ordering::Relaxed) };
         Choice { pool, call, tried, now, turn, among: Among::Usable }
     }
 

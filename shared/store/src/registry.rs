@@ -191,9 +191,8 @@ mod tests {
 
     fn endpoint() -> impl Strategy<Value = EndpointSpec> {
         let address = (any::<std::net::IpAddr>(), 1..=u16::MAX).prop_map(SocketAddr::from);
-        (address, 1..=WEIGHT_MAX, prop::option::of("[a-zA-Z0-9._-]{1,64}")).prop_map(|(address, weight, zone)| {
-            EndpointSpec { address, weight, zone: zone.map(Into::into) }
-        })
+        (address, 1..=WEIGHT_MAX, prop::option::of("[a-zA-Z0-9._-]{1,64}"))
+            .prop_map(|(address, weight, zone)| EndpointSpec { address, weight, zone: zone.map(Into::into) })
     }
 
     proptest! {
@@ -217,7 +216,15 @@ mod tests {
         let plain = EndpointSpec::from("10.0.0.7:9001".parse::<SocketAddr>().unwrap());
         assert_eq!(parse("10.0.0.7:9001"), Some(plain.clone()));
         assert_eq!(parse("10.0.0.7:9001 build=7 zone=a"), Some(EndpointSpec { zone: Some("a".into()), ..plain }));
-        for wrong in ["", "orders:9001", "10.0.0.7", "10.0.0.7:0", "10.0.0.7:1 weight=0", "10.0.0.7:1 weight=1001", "10.0.0.7:1 zone="] {
+        for wrong in [
+            "",
+            "orders:9001",
+            "10.0.0.7",
+            "10.0.0.7:0",
+            "10.0.0.7:1 weight=0",
+            "10.0.0.7:1 weight=1001",
+            "10.0.0.7:1 zone=",
+        ] {
             assert_eq!(parse(wrong), None, "{wrong:?}");
         }
     }

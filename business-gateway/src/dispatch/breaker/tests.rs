@@ -123,7 +123,10 @@ fn what_began_before_it_opened_does_not_close_it() {
 enum Step {
     Enter,
     /// The oldest or the newest call under way ends.
-    End { newest: bool, verdict: Verdict },
+    End {
+        newest: bool,
+        verdict: Verdict,
+    },
     Wait(u64),
 }
 

@@ -85,7 +85,12 @@ impl Config {
         let has_networks = self.networks.as_ref().is_none_or(|networks| !networks.is_empty());
         check(has_networks, "networks", "no endpoint may be anywhere", "write the networks, or leave it out");
         check(self.endpoints_max > 0, "endpoints_max", "no endpoint, so nobody answers", "write at least 1");
-        check(!self.dns.timeout.get().is_zero(), "dns.timeout", "no server answers in no time", "write at least \"1ms\"");
+        check(
+            !self.dns.timeout.get().is_zero(),
+            "dns.timeout",
+            "no server answers in no time",
+            "write at least \"1ms\"",
+        );
         let has_ports = self.dns.servers.iter().all(|server| server.port() != 0);
         check(has_ports, "dns.servers", "a server without a port", "write the port, usually 53");
         errors.into_result(())
@@ -192,14 +197,7 @@ impl Discovery {
         }
     }
 
-    fn follow(
-        &mut self,
-        service: &Service,
-        source: &Source,
-        status: &Arc<Discovered>,
-        config: &Config,
-        now: Instant,
-    ) {
+    fn follow(&mut self, service: &Service, source: &Source, status: &Arc<Discovered>, config: &Config, now: Instant) {
         let new = || Followed { source: source.clone(), due: now, is_under_way: false, is_well: true, last: None };
         let followed = self.followed.entry(Arc::clone(&service.name)).or_insert_with(new);
         // A generation that was compiled before the last answer came has not heard of it.

@@ -170,7 +170,11 @@ fn compile_dns(written: &DnsConfig, at: &At<'_>, errors: &mut ConfigErrors) -> O
             None
         }
         (Record::Srv, Some(_)) => {
-            refuse("dns.port", "SRV records bring their own ports".to_owned(), "take it out, or write record = \"address\"");
+            refuse(
+                "dns.port",
+                "SRV records bring their own ports".to_owned(),
+                "take it out, or write record = \"address\"",
+            );
             None
         }
         (_, port) => port,
@@ -188,7 +192,11 @@ fn compile_dns(written: &DnsConfig, at: &At<'_>, errors: &mut ConfigErrors) -> O
             Some(Dns { name, port, family: written.family, interval, allow_empty: written.allow_empty })
         }
         _ => {
-            refuse("dns.name", format!("{:?} is not a host name", written.name), "write one, as in \"orders.internal\"");
+            refuse(
+                "dns.name",
+                format!("{:?} is not a host name", written.name),
+                "write one, as in \"orders.internal\"",
+            );
             None
         }
     }

@@ -19,7 +19,15 @@ fn the_same_endpoints_are_the_same_answer_up_to_a_bound() {
 
 #[test]
 fn endpoints_are_on_other_machines_unless_networks_are_named() {
-    let found = ["127.0.0.1:1", "169.254.169.254:80", "0.0.0.0:1", "224.0.0.1:1", "[::1]:1", "[fe80::1]:1", "[::ffff:127.0.0.1]:1"];
+    let found = [
+        "127.0.0.1:1",
+        "169.254.169.254:80",
+        "0.0.0.0:1",
+        "224.0.0.1:1",
+        "[::1]:1",
+        "[fe80::1]:1",
+        "[::ffff:127.0.0.1]:1",
+    ];
     for address in found {
         let within = answer(&[address, "10.0.0.1:1"]).within(&Config::default());
         assert_eq!((addresses(&within), within.refused), (vec!["10.0.0.1:1".to_owned()], 1), "{address}");
