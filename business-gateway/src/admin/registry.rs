@@ -137,7 +137,7 @@ async fn register(call: &Call<'_>, registry: &Registry) -> Result<Answer, Answer
     if ttl.get().is_zero() || ttl.get() > LONGEST {
         return Err(invalid("\"ttl\" is 1ms to 24h"));
     }
-    let was_there = registry.register(name, &endpoint, ttl.get()).await.map_err(unavailable)?;
+    let was_there = registry.register(name, &endpoint, ttl.get()).await.map_err(|error| unavailable(&error))?;
     let before = if was_there { json!({ "address": endpoint.address }) } else { Value::Null };
     call.audit("registry.register", name, before, json!({ "endpoint": member(&endpoint), "ttl": ttl.to_string() }))?;
     Ok(Answer::json(&state(call, registry, name).await?))
@@ -146,7 +146,7 @@ async fn register(call: &Call<'_>, registry: &Registry) -> Result<Answer, Answer
 async fn remove(call: &Call<'_>, registry: &Registry) -> Result<Answer, Answer> {
     let RemoveBody { name, address } = read_json(call.body)?;
     let name = checked(&name)?;
-    if !registry.remove(name, address).await.map_err(unavailable)? {
+    if !registry.remove(name, address).await.map_err(|error| unavailable(&error))? {
         return Err(Answer::problem_about(&problem::ADMIN_OBJECT_MISSING, Some("the endpoint is not registered")));
     }
     call.audit("registry.remove", name, json!({ "address": address }), Value::Null)?;
@@ -166,7 +166,8 @@ fn looked_for(call: &Call<'_>) -> BTreeSet<String> {
 
 async fn state(call: &Call<'_>, registry: &Registry, name: &str) -> Result<Value, Answer> {
     let most = call.gateway.live.current().value.discovery.endpoints_max;
-    let Registered { endpoints, malformed, is_cut } = registry.read(name, most).await.map_err(unavailable)?;
+    let Registered { endpoints, malformed, is_cut } =
+        registry.read(name, most).await.map_err(|error| unavailable(&error))?;
     let endpoints: Vec<Value> = endpoints
         .iter()
         .map(|registration| {
@@ -182,6 +183,6 @@ fn checked(name: &str) -> Result<&str, Answer> {
     if is_name(name) { Ok(name) } else { Err(invalid("a name has 1 to 64 letters, digits, \".\", \"_\" and \"-\"")) }
 }
 
-fn unavailable(error: StoreError) -> Answer {
+fn unavailable(error: &StoreError) -> Answer {
     Answer::problem_about(&problem::ADMIN_UNAVAILABLE, Some(&error.to_string()))
 }

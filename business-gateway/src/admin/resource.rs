@@ -35,4 +35,5 @@ pub const RESOURCES: &[Resource] = &[
     super::quota::RESOURCE,
     super::groups::RESOURCE,
     super::registry::RESOURCE,
+    super::splits::RESOURCE,
 ];

@@ -9,6 +9,7 @@ mod flow;
 mod quota;
 mod group;
 mod registry;
+mod split;
 mod reference;
 mod call;
 mod api;
@@ -55,6 +56,8 @@ pub enum Command {
     Group(group::Arguments),
     /// Show and change the endpoints that registered themselves
     Registry(registry::Arguments),
+    /// Show how calls are divided among services, and change it
+    Split(split::Arguments),
     /// Print a generated reference page
     #[command(hide = true)]
     Reference(reference::Arguments),
@@ -85,6 +88,7 @@ impl Command {
             Self::App(arguments) => app::run(&arguments),
             Self::Group(arguments) => group::run(&arguments),
             Self::Registry(arguments) => registry::run(&arguments),
+            Self::Split(arguments) => split::run(&arguments),
             Self::Reference(arguments) => reference::run(&arguments),
         }
     }

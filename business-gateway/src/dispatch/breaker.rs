@@ -291,7 +291,7 @@ impl Breaker {
 
 /// Eras of a closed breaker are even.
 fn is_closed(era: u32) -> bool {
-    era % 2 == 0
+    era.is_multiple_of(2)
 }
 
 fn millis(duration: Duration) -> u64 {

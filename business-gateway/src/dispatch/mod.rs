@@ -1,9 +1,12 @@
 //! Where a call goes: an endpoint of the API's service, another one if that cannot be reached, and back.
 //!
+//! - [`batch`]: many calls in one
 //! - [`plan`]: how the call will be carried
 //! - [`request`]: the request as the service gets it
 //! - [`target`]: who answers the calls of an API
 //! - [`of_api`]: what an API says of sending them
+//! - [`split`]: which of several services answers
+//! - [`mirror`]: copies of calls for another service
 //! - [`service`]: a service and its endpoints
 //! - [`members`]: its endpoints as they are now
 //! - [`discovery`]: where they are found, in the background
@@ -22,15 +25,18 @@
 //! An endpoint without room passes a call on to another healthy one; when nobody has room the call waits at one of them.
 
 pub mod attempts;
+pub mod batch;
 pub mod breaker;
 pub mod counters;
 pub mod discovery;
 pub mod members;
 pub mod metrics;
+pub mod mirror;
 pub mod of_api;
 pub mod plan;
 pub mod request;
 pub mod service;
+pub mod split;
 pub mod target;
 pub mod upkeep;
 pub mod upstream;
@@ -273,6 +279,7 @@ struct Tries {
 }
 
 /// What to do after a try.
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one, and is moved once")]
 enum Next {
     /// That was the last one.
     Done(Result<Response<Download>, DispatchError>),

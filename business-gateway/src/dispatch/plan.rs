@@ -31,17 +31,23 @@ pub struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    /// The plan for a call; `timeout` and `try_timeout` are those of its API, where it has its own.
+    /// The plan for a call; `timeout` is that of its API, where it has one.
     #[must_use]
     pub fn new(
         service: &'a Service,
-        (timeout, try_timeout): (Option<Duration>, Option<Duration>),
+        timeout: Option<Duration>,
         call: Call<'a>,
         began: Instant,
         deadline: Instant,
     ) -> Self {
         let response_timeout = timeout.unwrap_or(service.timeout);
-        Self { service, call, began, deadline, response_timeout, try_timeout: try_timeout.or(service.try_timeout) }
+        Self { service, call, began, deadline, response_timeout, try_timeout: service.try_timeout }
+    }
+
+    /// The same with the time of a try that its API has, where it has one.
+    #[must_use]
+    pub fn trying_for(self, try_timeout: Option<Duration>) -> Self {
+        Self { try_timeout: try_timeout.or(self.try_timeout), ..self }
     }
 }
 

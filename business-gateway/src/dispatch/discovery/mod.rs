@@ -211,7 +211,7 @@ impl Discovery {
             return;
         }
         followed.is_under_way = true;
-        let asked = ask(source.clone(), config.clone(), self.store.clone(), &mut self.resolver);
+        let asked = ask(source.clone(), config, self.store.clone(), &mut self.resolver);
         let (name, source) = (Arc::clone(&service.name), source.clone());
         self.under_way.spawn(async move {
             let outcome = tokio::time::timeout(PATIENCE, asked).await;
@@ -282,7 +282,7 @@ fn pause(source: &Source, answer: Option<&Answer>) -> Duration {
 /// Asks once. What takes long is in the future.
 fn ask(
     source: Source,
-    config: Config,
+    config: &Config,
     store: Option<Arc<Redis>>,
     resolver: &mut Option<(dns::Config, Resolver)>,
 ) -> impl Future<Output = Result<Answer, Failure>> + Send + use<> {
@@ -295,8 +295,8 @@ fn ask(
     if let Some(Ok(known)) = &known {
         *resolver = Some((config.dns.clone(), known.clone()));
     }
+    let most = config.endpoints_max;
     async move {
-        let most = config.endpoints_max;
         match (source, known, store) {
             (Source::Dns(dns), Some(resolver), _) => Ok(resolver?.endpoints(&dns, most).await?),
             (Source::Registry(registry), _, Some(store)) => {

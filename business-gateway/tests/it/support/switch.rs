@@ -26,7 +26,6 @@ pub(crate) struct Switch {
 
 struct Shared {
     status: AtomicU16,
-    connections: AtomicUsize,
     requests: AtomicUsize,
 }
 
@@ -35,11 +34,7 @@ impl Switch {
     pub(crate) async fn start(status: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let shared = Arc::new(Shared {
-            status: AtomicU16::new(status),
-            connections: AtomicUsize::new(0),
-            requests: AtomicUsize::new(0),
-        });
+        let shared = Arc::new(Shared { status: AtomicU16::new(status), requests: AtomicUsize::new(0) });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared))).abort_handle();
         Self { address, shared, accepting }
     }
@@ -52,10 +47,6 @@ impl Switch {
     pub(crate) fn requests(&self) -> usize {
         self.shared.requests.load(Ordering::Relaxed)
     }
-
-    pub(crate) fn connections(&self) -> usize {
-        self.shared.connections.load(Ordering::Relaxed)
-    }
 }
 
 impl Drop for Switch {
@@ -67,7 +58,6 @@ impl Drop for Switch {
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
-        shared.connections.fetch_add(1, Ordering::Relaxed);
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
             let service = service_fn(|_request| {
