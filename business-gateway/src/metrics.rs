@@ -4,11 +4,13 @@
 //! there, and is copied into metrics when somebody asks.
 
 mod catalog;
+mod shape;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use catalog::CatalogMetrics;
+pub use shape::ShapeMetrics;
 use gatehouse_shared::clock;
 use gatehouse_shared::live::{Live, Load};
 use gatehouse_shared::problem::Reason;
@@ -48,6 +50,8 @@ pub struct Metrics {
     connections_timed_out: IntCounterVec,
     /// How the catalog is kept up to date.
     pub catalog: CatalogMetrics,
+    /// What becomes of answers between the service and the edge.
+    pub shape: ShapeMetrics,
     /// Traffic groups and pools.
     pub traffic: Arc<TrafficMetrics>,
 }
@@ -109,6 +113,7 @@ impl Metrics {
                 &[("timeout", "`head` or `write`")],
             )?,
             catalog: CatalogMetrics::new(&catalogue)?,
+            shape: ShapeMetrics::new(&catalogue)?,
             traffic: Arc::new(TrafficMetrics::new(&catalogue)?),
             catalogue,
         };

@@ -17,6 +17,7 @@ use crate::admit::{flow_rule, quota};
 use crate::config::{self, Config, Drain, Process};
 use crate::dispatch::service::Surroundings;
 use crate::store::apps::{self, Known};
+use crate::respond::shaping;
 use crate::store::catalog::Catalog;
 use crate::store::file;
 use crate::store::revision::{self, Written};
@@ -49,6 +50,8 @@ pub struct Policy {
     pub body_idle: Duration,
     /// What all limits on calls have in common.
     pub quota: quota::Settings,
+    /// What all shaping of answers has in common.
+    pub shape: shaping::Settings,
     /// How the fleet's store is reached: what a running process keeps from its start.
     pub store: gatehouse_store::Settings,
     store_written: gatehouse_store::Config,
@@ -138,6 +141,7 @@ fn compile(
     let credentials = errors.collect(app::Rules::compile(&config.credentials, &written.positions));
     let store = errors.collect(config.store.compile("store", sources, &written.positions));
     let quota = errors.collect(quota::Settings::compile(&config.quota, &config.hop.keys, &written.positions, sources));
+    let shape = errors.collect(shaping::Settings::compile(&config.shape, &written.positions, sources));
     let app_settings = errors.collect(apps::Settings::compile(&config.apps, sources, &written.positions));
     errors.collect(config.upstream.check(&written.positions));
     errors.into_result(())?;
@@ -148,8 +152,10 @@ fn compile(
     let (Some(credentials), Some(app_settings), Some(quota)) = (credentials, app_settings, quota) else {
         return Err(ConfigErrors::new());
     };
+    let Some(shape) = shape else { return Err(ConfigErrors::new()) };
     let OfCatalog { catalog, written, apps, issuers } = of_catalog;
     check_replay(&catalog, &store)?;
+    shape.check(&catalog)?;
     Ok(Policy {
         accept,
         hop,
@@ -162,6 +168,7 @@ fn compile(
         app_settings,
         zone,
         quota,
+        shape,
         body_idle: config.upstream.body_idle_timeout.get(),
         store,
         store_written: config.store.clone(),

@@ -20,7 +20,11 @@ use super::quota::Limit;
 use super::traffic_group::OfApi;
 use crate::dispatch::target::Target;
 use crate::metrics::ApiMetrics;
+use crate::respond::cors::{self, Cors};
 use crate::respond::envelope::Envelope;
+use crate::respond::fields::rule::FieldConfig;
+use crate::respond::{fallback, fixed};
+use crate::respond::shaping::Shaping;
 use crate::store::apps::Scheme;
 use crate::store::catalog::Catalog;
 
@@ -90,6 +94,16 @@ pub struct Config {
     /// Its calls at a time, all nodes together, so that it cannot fill its pool when it hangs. Default: `api_concurrency` of
     /// the pool.
     pub concurrency: Option<u32>,
+    /// Fields of JSON answers that are hidden from applications of a lower `field_level`; those of each `[[field_policy]]` for
+    /// the API come on top. Default: none. Example: `[{ path = "**.card", level = 3, mask = "last4" }]`.
+    #[serde(default)]
+    pub fields: Vec<FieldConfig>,
+    /// Which pages of other origins may call it from a browser. Default: none.
+    pub cors: Option<cors::Config>,
+    /// The answer to its calls, where no service gives one. Default: none.
+    pub answer: Option<fixed::Config>,
+    /// What is answered when its service fails. Default: none.
+    pub default: Option<fallback::Config>,
 }
 
 fn default_signed_body_max() -> ByteSize {
@@ -126,6 +140,10 @@ pub struct Api {
     pub limits: Vec<Arc<Limit>>,
     /// Its group, its pool and its cap.
     pub traffic: OfApi,
+    /// What it says of the shape of its answers; none for most.
+    pub shaping: Option<Box<Shaping>>,
+    /// Which pages of other origins may call it; none for most.
+    pub cors: Option<Box<Cors>>,
     /// Where its calls are counted; looked up at the first call.
     pub metrics: OnceLock<ApiMetrics>,
 }

@@ -7,6 +7,7 @@ use gatehouse_shared::config::{ConfigErrors, nearest};
 
 use super::service::{self, Service};
 use crate::admit::api;
+use crate::respond::fixed::Fixed;
 use crate::store::catalog::At;
 
 /// Who answers.
@@ -14,6 +15,8 @@ use crate::store::catalog::At;
 pub enum Target {
     /// A service.
     Service(Arc<Service>),
+    /// The catalog itself.
+    Static(Arc<Fixed>),
 }
 
 impl Target {
@@ -28,10 +31,17 @@ impl Target {
         all: &[service::Config],
     ) -> Result<Option<Self>, ConfigErrors> {
         let mut errors = ConfigErrors::new();
-        let target = match &written.service {
-            Some(name) => find(name, at, services, all, &mut errors).map(Self::Service),
-            None => {
-                errors.push(at.error("name", "nobody answers its calls", "add service = \"…\""));
+        let target = match (&written.service, &written.answer) {
+            (Some(name), None) => find(name, at, services, all, &mut errors).map(Self::Service),
+            (None, Some(answer)) => {
+                errors.collect(Fixed::compile(answer, "answer", at)).map(|fixed| Self::Static(Arc::new(fixed)))
+            }
+            (Some(_), Some(_)) => {
+                errors.push(at.error("answer", "a service and an answer", "leave one of the two out"));
+                None
+            }
+            (None, None) => {
+                errors.push(at.error("name", "nobody answers its calls", "add service = \"…\" or answer = { … }"));
                 None
             }
         };
@@ -43,6 +53,7 @@ impl Target {
     pub fn service(&self) -> Option<&Arc<Service>> {
         match self {
             Self::Service(service) => Some(service),
+            Self::Static(_) => None,
         }
     }
 }

@@ -27,6 +27,7 @@ use crate::gateway::Gateway;
 use crate::pipeline::Site;
 use crate::pipeline::part::Whole;
 use crate::respond::failure::{Executed, Failure};
+use crate::respond::shaping;
 
 /// How an answer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +78,8 @@ pub struct Record {
     pub upload: Option<Arc<Progress>>,
     /// What flow rules did to it.
     pub flow: flow_rule::Notes,
+    /// What became of the shape of its answer.
+    pub shape: shaping::Notes,
     /// What became of it upstream.
     pub dispatch: dispatch::Notes,
     status: u16,
@@ -148,6 +151,7 @@ impl Record {
             traffic: traffic_group::Notes::default(),
             upload: None,
             flow: flow_rule::Notes::default(),
+            shape: shaping::Notes::default(),
             dispatch: dispatch::Notes::default(),
             status: 0,
             reason: None,
@@ -278,6 +282,7 @@ impl Record {
             }
         }
         self.flow.write(&mut line);
+        self.shape.write(&mut line);
         if let Some(group) = &self.traffic.group {
             line.utf8("group", &group.name);
         }

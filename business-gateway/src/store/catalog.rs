@@ -22,6 +22,9 @@ use crate::admit::quota::{self, Limits};
 use crate::admit::traffic_group::{GroupConfig, PoolConfig, TrafficGroups};
 use crate::dispatch::service::{self, Service, Surroundings};
 use crate::dispatch::target::Target;
+use crate::respond::cors::Cors;
+use crate::respond::fields::rule::{self, FieldPolicies};
+use crate::respond::shaping::Shaping;
 
 /// `catalog.toml` as written.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -60,6 +63,9 @@ pub struct CatalogConfig {
     /// Who goes first, the most important group first: one table each.
     #[serde(default)]
     pub group: Vec<GroupConfig>,
+    /// Fields of JSON answers that several APIs hide: one table each.
+    #[serde(default)]
+    pub field_policy: Vec<rule::Config>,
 }
 
 /// Every service and API of one generation.
@@ -79,6 +85,8 @@ pub struct Catalog {
     pub packages: Packages,
     /// What operators say of calls.
     pub flow_rules: FlowRules,
+    /// What several APIs hide of their answers.
+    pub field_policies: FieldPolicies,
 }
 
 impl Catalog {
@@ -137,6 +145,8 @@ impl Catalog {
         let before_rules = before.map(|before| &before.flow_rules);
         let rules = FlowRules::compile(&value.flow_rule, positions, bounds, &apis, limits, before_rules);
         self.flow_rules = errors.collect(rules).unwrap_or_default();
+        let policies = FieldPolicies::compile(&value.field_policy, positions, &apis);
+        self.field_policies = errors.collect(policies).unwrap_or_default();
         errors.into_result(())
     }
 
@@ -174,6 +184,8 @@ impl Catalog {
         let permission = errors.collect(self.packages.of_api(written, at, bounds));
         let rules = self.flow_rules.of_api(&written.name, &written.flow_rules, at, &document.value.flow_rule);
         let rules = errors.collect(rules);
+        let shaping = errors.collect(Shaping::compile(written, at, &self.field_policies));
+        let cors = written.cors.as_ref().and_then(|cors| errors.collect(Cors::compile(cors, at))).map(Box::new);
         let (Some(path), Some(target), Some(credentials)) = (path, target, credentials) else {
             return errors.into_result(());
         };
@@ -186,6 +198,8 @@ impl Catalog {
             permission: permission.unwrap_or_default(),
             flow_rules: rules.unwrap_or_default(),
             limits: limits.unwrap_or_default(),
+            shaping: shaping.flatten(),
+            cors,
             metrics: OnceLock::new(),
             credentials,
             traffic,

@@ -37,6 +37,8 @@ mod reload;
 #[cfg(test)]
 mod routing;
 #[cfg(test)]
+mod shaping;
+#[cfg(test)]
 mod traffic_groups;
 #[cfg(test)]
 mod traffic_groups_shed;

@@ -34,6 +34,12 @@ const CALLS: &[&str] = &[
     "\nBearer a.b.c\neyJhbGciOiJIUzI1NiIsImtpZCI6IjEifQ.eyJpc3MiOiJhIiwiYXVkIjpbImIiXSwiZXhwIjoxLCJuYmYiOjB9.AAAA",
 ];
 
+/// Paths of fields, and the answer they are hidden in.
+const ANSWERS: &[&str] = &[
+    "a.*.b **.card list.0\n{\"a\":[{\"b\":\"ann@example.com\",\"card\":4111111111111111}],\"list\":[1,-2.5e3,true,null]}",
+    "**.*.x\n [ {\"\\u0073ecret\" : [\"\\ud834\\udd1e\", \"ä\"] , \"x\":{\"y\":{\"x\":false}}} ]",
+];
+
 /// Where seeds go.
 struct Seeds {
     root: PathBuf,
@@ -119,6 +125,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     for call in CALLS {
         seeds.add("credentials", call.as_bytes())?;
+    }
+    for answer in ANSWERS {
+        seeds.add("json_fields", answer.as_bytes())?;
     }
     println!("{} seeds in {}", seeds.count, seeds.root.display());
     Ok(())
