@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use catalog::CatalogMetrics;
-pub use shape::ShapeMetrics;
 use gatehouse_shared::clock;
 use gatehouse_shared::live::{Live, Load};
 use gatehouse_shared::problem::Reason;
@@ -21,8 +20,10 @@ use gatehouse_shared::telemetry::metrics::{
     access_log, mirror, process, reload,
 };
 use gatehouse_store::Fleet;
+pub use shape::ShapeMetrics;
 
 use crate::accept::connection::End;
+use crate::accept::room::Room;
 use crate::admit::app::Identity;
 use crate::admit::app::metrics::CredentialMetrics;
 use crate::admit::quota::Quotas;
@@ -183,6 +184,20 @@ impl Metrics {
         Ok(())
     }
 
+    /// Adds what mirrors the room for bodies that are transformed.
+    ///
+    /// # Errors
+    /// When two metrics have the same name, which is a mistake in the code.
+    pub fn watch_shaping(&self, room: &Arc<Room>) -> Result<(), MetricError> {
+        let (held, refused) = shape::room(&self.catalogue)?;
+        let room = Arc::clone(room);
+        self.catalogue.on_render(move || {
+            held.set(i64::try_from(room.used()).unwrap_or(i64::MAX));
+            mirror(&refused, room.refused());
+        });
+        Ok(())
+    }
+
     fn declare_standard<T: Load>(&self, live: &Arc<Live<T>>, log: &LineWriter) -> Result<(), MetricError> {
         process(&self.catalogue)?;
         reload(&self.catalogue, live)?;
@@ -212,6 +227,7 @@ impl Metrics {
         RuleMetrics::new(&metrics.catalogue)?;
         QuotaMetrics::new(&metrics.catalogue)?;
         AppMetrics::new(&metrics.catalogue)?;
+        shape::room(&metrics.catalogue)?;
         Ok(metrics.catalogue.reference_markdown("Business tier"))
     }
 

@@ -23,8 +23,8 @@ use crate::metrics::ApiMetrics;
 use crate::respond::cors::{self, Cors};
 use crate::respond::envelope::Envelope;
 use crate::respond::fields::rule::FieldConfig;
-use crate::respond::{fallback, fixed};
 use crate::respond::shaping::Shaping;
+use crate::respond::{fallback, fixed, transform};
 use crate::store::apps::Scheme;
 use crate::store::catalog::Catalog;
 
@@ -102,6 +102,8 @@ pub struct Config {
     pub cors: Option<cors::Config>,
     /// The answer to its calls, where no service gives one. Default: none.
     pub answer: Option<fixed::Config>,
+    /// Other header fields of answers, and another shape of JSON bodies. Default: none.
+    pub transform: Option<transform::Config>,
     /// What is answered when its service fails. Default: none.
     pub default: Option<fallback::Config>,
 }

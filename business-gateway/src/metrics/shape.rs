@@ -1,6 +1,6 @@
 //! What is counted of answers that are shaped.
 
-use gatehouse_shared::telemetry::metrics::{Catalogue, IntCounter, IntCounterVec, MetricError};
+use gatehouse_shared::telemetry::metrics::{Catalogue, IntCounter, IntCounterVec, IntGauge, MetricError};
 
 /// What becomes of answers between the service and the edge.
 #[derive(Clone)]
@@ -13,11 +13,6 @@ pub struct ShapeMetrics {
     defaults: IntCounterVec,
     transformed: IntCounterVec,
     cors: IntCounterVec,
-    compressed: IntCounterVec,
-    /// Bytes of bodies that were compressed, before.
-    pub compressed_in: IntCounter,
-    /// And after.
-    pub compressed_out: IntCounter,
 }
 
 impl std::fmt::Debug for ShapeMetrics {
@@ -67,19 +62,6 @@ impl ShapeMetrics {
                 "Calls of APIs with `cors` that pages of other origins make.",
                 &[("outcome", "`preflight`, `preflight_refused`, `allowed` or `refused`: the page may not read the answer")],
             )?,
-            compressed: catalogue.counters(
-                "gatehouse_business_compressed_total",
-                "Answers that were compressed.",
-                &[("encoding", "`br` or `gzip`")],
-            )?,
-            compressed_in: catalogue.counter(
-                "gatehouse_business_compressed_in_bytes_total",
-                "Bytes of the answers that were compressed, before.",
-            )?,
-            compressed_out: catalogue.counter(
-                "gatehouse_business_compressed_out_bytes_total",
-                "Bytes of the answers that were compressed, after.",
-            )?,
         })
     }
 
@@ -102,9 +84,18 @@ impl ShapeMetrics {
     pub fn cors(&self, outcome: &str) {
         self.cors.with_label_values(&[outcome]).inc();
     }
+}
 
-    /// Counts an answer that is compressed.
-    pub fn compressed(&self, encoding: &str) {
-        self.compressed.with_label_values(&[encoding]).inc();
-    }
+/// What mirrors the room for bodies that are transformed: bytes held, and bodies for which there was none.
+pub(super) fn room(catalogue: &Catalogue) -> Result<(IntGauge, IntCounter), MetricError> {
+    Ok((
+        catalogue.gauge(
+            "gatehouse_business_transform_held_bytes",
+            "Memory taken for bodies that are being transformed, sixteen times their length.",
+        )?,
+        catalogue.counter(
+            "gatehouse_business_transform_no_room_total",
+            "Bodies that were not transformed because shape.held_max was taken.",
+        )?,
+    ))
 }

@@ -252,10 +252,12 @@ async fn shaped(
     record: &mut Record,
 ) -> Result<Response<Outgoing>, Failure> {
     let (settings, metrics) = (&site.policy().shape, &site.gateway.metrics.shape);
-    let surroundings = Surroundings { settings, metrics, api, caller, deadline: call.deadline };
+    let room = &site.gateway.shape_room;
+    let surroundings = Surroundings { settings, metrics, room, api, caller, deadline: call.deadline };
     let facts = template::Facts { api, caller, hop: &call.hop, parts: &call.parts, unix_ms: record.unix_ms() };
     let inputs = shaping.inputs(facts);
     shaping.ask(&mut call.parts);
+    shaping.request(call, &inputs, surroundings).await?;
     let outcome = pin!(target(site, api, caller, call, record)).await;
     let answer = match outcome {
         Ok(answer) => answer,

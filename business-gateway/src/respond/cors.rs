@@ -96,7 +96,11 @@ impl Cors {
                 Ok(method) if !name.bytes().any(|byte| byte.is_ascii_lowercase()) => methods.push(method),
                 _ => {
                     let remedy = "write it in upper case, as in \"GET\"";
-                    errors.push(at.error(&format!("cors.methods[{index}]"), format!("{name:?} is not a method"), remedy));
+                    errors.push(at.error(
+                        &format!("cors.methods[{index}]"),
+                        format!("{name:?} is not a method"),
+                        remedy,
+                    ));
                 }
             }
         }
@@ -141,12 +145,18 @@ impl Cors {
     ///
     /// # Errors
     /// When it may not.
-    pub fn answer(&self, headers: &HeaderMap, method: &Method, takes: &[Method]) -> Result<Response<Outgoing>, Failure> {
+    pub fn answer(
+        &self,
+        headers: &HeaderMap,
+        method: &Method,
+        takes: &[Method],
+    ) -> Result<Response<Outgoing>, Failure> {
         if self.judge(headers).allowed.is_none() {
             return Err(Failure::refused(&problem::CORS_REFUSED).about("pages of this origin may not call the API"));
         }
         let listed = if self.methods.is_empty() { takes } else { &self.methods };
-        if !listed.is_empty() && !listed.contains(method) && !(method == Method::HEAD && listed.contains(&Method::GET)) {
+        if !listed.is_empty() && !listed.contains(method) && !(method == Method::HEAD && listed.contains(&Method::GET))
+        {
             return Err(Failure::refused(&problem::CORS_REFUSED).about("pages may not use this method"));
         }
         let allowed_headers = self.allowed_headers(headers)?;
@@ -164,7 +174,8 @@ impl Cors {
             fields.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
         }
         fields.insert(header::ACCESS_CONTROL_MAX_AGE, self.max_age.clone());
-        let said = HopResult { origin: Origin::Gateway, auth: Auth::Anonymous, cost: 0, retry: Retry::Never, node: false };
+        let said =
+            HopResult { origin: Origin::Gateway, auth: Auth::Anonymous, cost: 0, retry: Retry::Never, node: false };
         fields.insert(RESULT, result(&said));
         vary(fields, "access-control-request-method");
         vary(fields, "access-control-request-headers");
@@ -268,7 +279,8 @@ impl Origins {
             let key = format!("cors.origins[{index}]");
             match text.as_str() {
                 "*" | "null" if written.credentials => {
-                    let message = format!("any page can have an origin that {text:?} means, and use the cookies of its visitor");
+                    let message =
+                        format!("any page can have an origin that {text:?} means, and use the cookies of its visitor");
                     errors.push(at.error(&key, message, "name the origins, or leave credentials out"));
                 }
                 "*" => origins.is_any = true,

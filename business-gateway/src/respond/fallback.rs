@@ -100,7 +100,8 @@ impl Fallback {
     /// Everything that is wrong with it.
     pub fn compile(written: &Config, at: &At<'_>) -> Result<Self, ConfigErrors> {
         let mut errors = ConfigErrors::new();
-        for (index, status) in written.statuses.iter().enumerate().filter(|(_, status)| !(500..=599).contains(*status)) {
+        for (index, status) in written.statuses.iter().enumerate().filter(|(_, status)| !(500..=599).contains(*status))
+        {
             let message = format!("{status} does not say that the service failed");
             errors.push(at.error(&format!("default.statuses[{index}]"), message, "write 500 to 599"));
         }
@@ -118,7 +119,9 @@ impl Fallback {
         };
         let fixed = errors.collect(Fixed::compile(&answer, "default", at));
         match fixed {
-            Some(fixed) => errors.into_result(Self { on: written.on.clone(), statuses: written.statuses.clone(), fixed }),
+            Some(fixed) => {
+                errors.into_result(Self { on: written.on.clone(), statuses: written.statuses.clone(), fixed })
+            }
             None => Err(errors),
         }
     }

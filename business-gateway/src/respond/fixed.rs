@@ -71,8 +71,13 @@ enum Text {
 }
 
 /// Header fields that belong to the gate.
-const NOT_TO_BE_SET: [HeaderName; 5] =
-    [header::CONTENT_TYPE, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION, header::CONTENT_ENCODING];
+const NOT_TO_BE_SET: [HeaderName; 5] = [
+    header::CONTENT_TYPE,
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::CONNECTION,
+    header::CONTENT_ENCODING,
+];
 
 impl Fixed {
     /// Compiles what stands at `key` of the entry.
@@ -91,7 +96,9 @@ impl Fixed {
         for (name, value) in &written.headers {
             let parsed = HeaderName::from_bytes(name.as_bytes()).ok().zip(HeaderValue::from_str(value).ok());
             match parsed {
-                Some((name, value)) if !NOT_TO_BE_SET.contains(&name) && !gatehouse_shared::hop::is_internal(name.as_str()) => {
+                Some((name, value))
+                    if !NOT_TO_BE_SET.contains(&name) && !gatehouse_shared::hop::is_internal(name.as_str()) =>
+                {
                     headers.insert(name, value);
                 }
                 _ => {
@@ -118,7 +125,8 @@ impl Fixed {
             }
             (body, None) => {
                 let body = body.clone().unwrap_or_default();
-                let is_json = Escape::of(&written.content_type) == Escape::Json && written.content_type.contains("json");
+                let is_json =
+                    Escape::of(&written.content_type) == Escape::Json && written.content_type.contains("json");
                 if is_json && !body.is_empty() && serde_json::from_str::<serde::de::IgnoredAny>(&body).is_err() {
                     let remedy = "correct it, or name another content_type";
                     errors.push(at.error(&place("body"), "the body is not JSON, and its media type is", remedy));
@@ -178,7 +186,8 @@ mod tests {
         let file = SourceFile { path: "catalog.toml".into(), text };
         let document = parse::<CatalogConfig>(&file).map_err(|errors| errors.to_string())?;
         let at = At { positions: &document.positions, path: "api[0]".to_owned() };
-        Fixed::compile(document.value.api[0].answer.as_ref().unwrap(), "answer", &at).map_err(|errors| errors.to_string())
+        Fixed::compile(document.value.api[0].answer.as_ref().unwrap(), "answer", &at)
+            .map_err(|errors| errors.to_string())
     }
 
     #[test]
@@ -201,7 +210,8 @@ mod tests {
 
     #[test]
     fn what_stands_there_is_answered() {
-        let fixed = compile("status = 418, content_type = \"text/plain\", headers = { a = \"b\" }, body = \"tea\"").unwrap();
+        let fixed =
+            compile("status = 418, content_type = \"text/plain\", headers = { a = \"b\" }, body = \"tea\"").unwrap();
         assert!(fixed.wants().is_empty());
         let answer = fixed.answer(&Inputs::none(), Auth::App).unwrap();
         assert_eq!(answer.status().as_u16(), 418);

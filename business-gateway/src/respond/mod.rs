@@ -9,6 +9,7 @@
 //! - [`entity`]: what header fields say of a body
 //! - [`fixed`]: answers that stand in the catalog
 //! - [`fallback`]: what is answered when a service fails
+//! - [`transform`], [`step`]: another shape of bodies, other header fields
 //! - [`template`]: what is rendered with what is known of a call
 //! - [`record`]: what is known of a call, and its line in the access log
 
@@ -23,4 +24,6 @@ pub mod fixed;
 pub mod record;
 pub mod shape;
 pub mod shaping;
+pub mod step;
 pub mod template;
+pub mod transform;

@@ -3,13 +3,14 @@
 //! On the way in the request is asked for what can be read here; on the way out the answer loses the fields that its caller may
 //! not see. APIs that say nothing have no [`Shaping`], and pay nothing.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use gatehouse_shared::config::{ByteSize, ConfigErrors, Positions, SecretSource, Sources};
 use gatehouse_shared::problem;
 use gatehouse_shared::telemetry::access_log::Line;
-use http::{HeaderMap, Method, Response};
 use http::request::Parts;
+use http::{HeaderMap, Method, Response};
 use ring::hmac;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -22,9 +23,12 @@ use super::fields::rewriter::DocumentBounds;
 use super::fields::rule::{FieldPolicies, Fields};
 use super::fields::{self, UNREADABLE, Withheld};
 use super::template::{Facts, Inputs};
+use super::transform::Transform;
+use crate::accept::room::Room;
 use crate::admit::api::{self, Api};
 use crate::admit::caller::Caller;
 use crate::metrics::ShapeMetrics;
+use crate::pipeline::Call;
 use crate::store::catalog::{At, Catalog};
 
 /// `[shape]` of `business.toml`: what bounds the shaping of answers.
@@ -38,13 +42,21 @@ pub struct Config {
     /// Answers of a known length up to this are read to their end before their head is sent, so that one that cannot be read is
     /// a 502; longer ones are read as they flow, and broken off. Default: `"64KiB"`.
     pub whole_max: ByteSize,
+    /// Memory for bodies that are transformed at a time, each counted with sixteen times its length. Default: `"256MiB"`.
+    pub held_max: ByteSize,
     /// The secret under which `mask = "hash"` hashes values, 32 bytes or more. Default: none.
     pub hash_key: Option<SecretSource>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { depth_max: 64, name_max: ByteSize::kib(4), whole_max: ByteSize::kib(64), hash_key: None }
+        Self {
+            depth_max: 64,
+            name_max: ByteSize::kib(4),
+            whole_max: ByteSize::kib(64),
+            held_max: ByteSize::mib(256),
+            hash_key: None,
+        }
     }
 }
 
@@ -53,6 +65,8 @@ impl Default for Config {
 pub struct Settings {
     /// For answers of which parts are hidden.
     pub fields: fields::Settings,
+    /// Memory for bodies that are transformed.
+    pub held_max: u64,
 }
 
 /// Bytes that a key has at least.
@@ -77,6 +91,9 @@ impl Settings {
         if config.whole_max.get() > 16 << 20 {
             refuse("whole_max", "more than an answer that is short", "write \"0B\" to \"16MiB\"");
         }
+        if config.held_max.get() < 1 << 20 {
+            refuse("held_max", "no room for bodies", "write at least \"1MiB\"");
+        }
         let mut hash_key = None;
         if let Some(source) = &config.hash_key {
             match sources.secret(source) {
@@ -89,7 +106,7 @@ impl Settings {
         }
         let document = DocumentBounds { depth: config.depth_max, name: config.name_max.as_usize() };
         let fields = fields::Settings { document, hash_key, whole_max: config.whole_max.get() };
-        errors.into_result(Self { fields })
+        errors.into_result(Self { fields, held_max: config.held_max.get() })
     }
 
     /// What APIs need of it has to be there.
@@ -117,6 +134,8 @@ pub struct Shaping {
     pub fields: Option<Fields>,
     /// What is answered when the service fails.
     pub fallback: Option<Fallback>,
+    /// What is changed of bodies and header fields.
+    pub transform: Option<Transform>,
 }
 
 impl Shaping {
@@ -132,13 +151,14 @@ impl Shaping {
         let mut errors = ConfigErrors::new();
         let fields = errors.collect(policies.of_api(&written.name, &written.fields, at)).flatten();
         let fallback = written.default.as_ref().and_then(|default| errors.collect(Fallback::compile(default, at)));
-        let says_something = fields.is_some() || fallback.is_some();
-        errors.into_result(says_something.then(|| Box::new(Self { fields, fallback })))
+        let transform = written.transform.as_ref().and_then(|it| errors.collect(Transform::compile(it, at)));
+        let says_something = fields.is_some() || fallback.is_some() || transform.is_some();
+        errors.into_result(says_something.then(|| Box::new(Self { fields, fallback, transform })))
     }
 
     /// Asks for an answer that can be read here, whoever calls: a cache keeps one answer for all.
     pub fn ask(&self, parts: &mut Parts) {
-        if self.fields.is_some() {
+        if self.fields.is_some() || self.transform.as_ref().is_some_and(Transform::reads_answers) {
             for name in UNREADABLE {
                 parts.headers.remove(name);
             }
@@ -148,10 +168,32 @@ impl Shaping {
     /// What templates need to know of a call, which is gone when they do.
     #[must_use]
     pub fn inputs(&self, facts: Facts<'_>) -> Inputs {
-        match &self.fallback {
-            Some(fallback) => Inputs::of(facts, fallback.wants()),
-            None => Inputs::none(),
+        let of_default = self.fallback.as_ref().map_or(&[][..], Fallback::wants);
+        let of_transform = self.transform.as_ref().map_or(&[][..], Transform::wants);
+        match (of_default, of_transform) {
+            ([], []) => Inputs::none(),
+            (wants, []) | ([], wants) => Inputs::of(facts, wants),
+            (of_default, of_transform) => Inputs::of(facts, &[of_default, of_transform].concat()),
         }
+    }
+
+    /// The body of a request, as the service wants it.
+    ///
+    /// # Errors
+    /// When it is not what the API expects.
+    pub async fn request(
+        &self,
+        call: &mut Call,
+        inputs: &Inputs,
+        surroundings: Surroundings<'_>,
+    ) -> Result<(), Failure> {
+        let Some(transform) = self.transform.as_ref().filter(|transform| transform.reads_requests()) else {
+            return Ok(());
+        };
+        let Surroundings { settings, metrics, room, .. } = surroundings;
+        let outcome = transform.request(call, inputs, room, settings.held_max).await;
+        metrics.transformed("request", outcome.is_ok());
+        outcome
     }
 
     /// The default value in the place of a failure that it is for.
@@ -178,7 +220,7 @@ impl Shaping {
         surroundings: Surroundings<'_>,
         notes: &mut Notes,
     ) -> Result<Response<Outgoing>, Failure> {
-        let Surroundings { settings, metrics, caller, deadline, .. } = surroundings;
+        let Surroundings { settings, metrics, room, caller, deadline, .. } = surroundings;
         if let Some(fallback) = self.fallback.as_ref().filter(|fallback| fallback.is_for_status(answer.status())) {
             return surroundings.default(fallback, inputs, "status", notes);
         }
@@ -187,6 +229,11 @@ impl Shaping {
         if let Some(hidden) = self.fields.as_ref().and_then(|fields| fields.hidden_from(level)) {
             notes.level = Some(level);
             answer = fields::filter(hidden, &settings.fields, metrics, answer, deadline).await?;
+        }
+        if let Some(transform) = &self.transform {
+            let outcome = transform.answer(answer, inputs, room, settings.held_max, deadline).await;
+            metrics.transformed("answer", outcome.is_ok());
+            answer = outcome?;
         }
         Ok(answer)
     }
@@ -199,6 +246,8 @@ pub struct Surroundings<'a> {
     pub settings: &'a Settings,
     /// Where it is counted.
     pub metrics: &'a ShapeMetrics,
+    /// Room for bodies that are transformed.
+    pub room: &'a Arc<Room>,
     /// The API.
     pub api: &'a Api,
     /// Who calls.

@@ -343,7 +343,10 @@ mod tests {
         let query = [("query", parameters("q=%22%3Cb%3E&a+b=1&q=2"))];
         assert_eq!(render("{\"q\":{{ query.q }}}", Escape::Json, &query).unwrap(), "{\"q\":\"\\\"\\u003cb\\u003e\"}");
         assert_eq!(render("<p>{{ query.q }}</p>", Escape::Markup, &query).unwrap(), "<p>&quot;&lt;b&gt;</p>");
-        assert_eq!(render("{{ query.q }} {{ query['a b'] }}|{{ query.x }}", Escape::Nothing, &query).unwrap(), "\"<b> 1|");
+        assert_eq!(
+            render("{{ query.q }} {{ query['a b'] }}|{{ query.x }}", Escape::Nothing, &query).unwrap(),
+            "\"<b> 1|"
+        );
         for (content_type, expected) in [
             ("text/html; charset=utf-8", Escape::Markup),
             ("image/svg+xml", Escape::Markup),

@@ -51,10 +51,7 @@ fn an_origin_is_allowed_as_a_whole_or_not_at_all() {
 fn a_browser_is_told_what_it_asked_for() {
     let cors = compile(r#"origins = ["https://a.test"], headers = ["Content-Type", "X-Api-Key"], credentials = true"#);
     let cors = cors.unwrap();
-    let asked = fields(&[
-        ("origin", "https://a.test"),
-        ("access-control-request-headers", "x-api-key,content-type"),
-    ]);
+    let asked = fields(&[("origin", "https://a.test"), ("access-control-request-headers", "x-api-key,content-type")]);
     let mut answer = cors.answer(&asked, &Method::PUT, &[Method::GET, Method::PUT]).unwrap();
     cors.judge(&asked).add_to(answer.headers_mut(), true);
     let header = |name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned());

@@ -94,9 +94,7 @@ fn masked(mask: &Mask, value: &Value) -> Option<Value> {
             format!("****{}", shown.iter().collect::<String>()).into()
         }
         (Mask::Email, Some(text)) => match text.rsplit_once('@') {
-            Some((local, domain)) => {
-                format!("{}***@{domain}", local.chars().take(1).collect::<String>()).into()
-            }
+            Some((local, domain)) => format!("{}***@{domain}", local.chars().take(1).collect::<String>()).into(),
             None => "***".into(),
         },
         (Mask::Hash, Some(text)) => {
@@ -124,7 +122,8 @@ fn any_value() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(5, 48, 6, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
-            prop::collection::vec((any_name(), inner), 0..6).prop_map(|members| Value::Object(members.into_iter().collect())),
+            prop::collection::vec((any_name(), inner), 0..6)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
         ]
     })
 }
@@ -236,14 +235,20 @@ proptest! {
 fn everything_that_is_hidden_is_hidden_wherever_it_stands() {
     let card = [("orders.*.card", Mask::Last4), ("**.password", Mask::Remove)];
     for (text, expected) in [
-        (r#"{"orders":[{"card":"4111111111111111","n":1},{"card":4111111111111112}]}"#,
-         r#"{"orders":[{"card":"****1111","n":1},{"card":"****1112"}]}"#),
-        (r#"{"password":1,"a":{"password":[1,{"password":2}],"b":[[{"password":"x","c":true}]]}}"#,
-         r#"{"a":{"b":[[{"c":true}]]}}"#),
+        (
+            r#"{"orders":[{"card":"4111111111111111","n":1},{"card":4111111111111112}]}"#,
+            r#"{"orders":[{"card":"****1111","n":1},{"card":"****1112"}]}"#,
+        ),
+        (
+            r#"{"password":1,"a":{"password":[1,{"password":2}],"b":[[{"password":"x","c":true}]]}}"#,
+            r#"{"a":{"b":[[{"c":true}]]}}"#,
+        ),
         (r#"{ "\u0070assword" : "x" , "PASSWORD": "y", "pass\u0077ord": "z" }"#, r#"{"PASSWORD":"y"}"#),
         (r#"{"password":"a","password":{"deep":["b"]},"b":1}"#, r#"{"b":1}"#),
-        (r#"{"orders":{"x":{"card":true}},"orders":[{"card":{"n":"4111"}}]}"#,
-         r#"{"orders":{"x":{"card":null}},"orders":[{"card":null}]}"#),
+        (
+            r#"{"orders":{"x":{"card":true}},"orders":[{"card":{"n":"4111"}}]}"#,
+            r#"{"orders":{"x":{"card":null}},"orders":[{"card":null}]}"#,
+        ),
         ("[1.50, 1e400, -0, 123456789012345678901234567890]", "[1.50,1e400,-0,123456789012345678901234567890]"),
         (r#""password""#, r#""password""#),
     ] {

@@ -17,7 +17,9 @@ async fn ask(edge: &mut Edge, target: &str, origin: &str, method: &str, headers:
 
 fn catalog(speaker: &Speaker) -> String {
     let api = |name: &str, more: &str| {
-        format!("[[api]]\nname = \"{name}\"\nservice = \"sample\"\npath = \"/orders\"\nmethods = [\"{name}\"]\n{more}\n")
+        format!(
+            "[[api]]\nname = \"{name}\"\nservice = \"sample\"\npath = \"/orders\"\nmethods = [\"{name}\"]\n{more}\n"
+        )
     };
     let cors = format!(
         "cors = {{ origins = [\"{SHOP}\", \"https://*.example.com\"], headers = [\"x-api-key\"], expose = [\"etag\"], credentials = true }}"
@@ -95,7 +97,11 @@ async fn refusals_can_be_read_by_the_page_that_was_refused() {
                 sent = sent.header("x-api-key", key);
             }
             let answer = edge.exchange(sent.body(empty()).unwrap()).await;
-            assert_eq!((answer.status, answer.header("access-control-allow-origin")), (status, allowed), "{origin} {key}");
+            assert_eq!(
+                (answer.status, answer.header("access-control-allow-origin")),
+                (status, allowed),
+                "{origin} {key}"
+            );
             assert_eq!(answer.header("access-control-expose-headers"), if allowed.is_empty() { "" } else { "etag" });
             assert_eq!(answer.header("vary"), "origin");
         }

@@ -3,6 +3,7 @@
 mod cors;
 mod fields;
 mod fixed;
+mod transform;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -76,11 +77,8 @@ struct Speaker {
 impl Speaker {
     async fn start(says: Said) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let speaker = Self {
-            address: listener.local_addr().unwrap(),
-            says: Arc::new(Mutex::new(says)),
-            asked: Arc::default(),
-        };
+        let speaker =
+            Self { address: listener.local_addr().unwrap(), says: Arc::new(Mutex::new(says)), asked: Arc::default() };
         let (says, asked) = (Arc::clone(&speaker.says), Arc::clone(&speaker.asked));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
