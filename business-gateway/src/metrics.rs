@@ -29,7 +29,10 @@ use crate::admit::app::metrics::CredentialMetrics;
 use crate::admit::quota::Quotas;
 use crate::admit::quota::metrics::QuotaMetrics;
 use crate::admit::traffic_group::metrics::TrafficMetrics;
+use crate::dispatch::batch::metrics::BatchMetrics;
+use crate::dispatch::mirror::metrics::Metrics as MirrorMetrics;
 use crate::dispatch::service::Service;
+use crate::dispatch::split::metrics::SplitMetrics;
 use crate::policy::Policy;
 use crate::store::apps::Apps;
 use crate::store::apps::metrics::AppMetrics;
@@ -53,8 +56,14 @@ pub struct Metrics {
     pub catalog: CatalogMetrics,
     /// What becomes of answers between the service and the edge.
     pub shape: ShapeMetrics,
+    /// Batches.
+    pub batch: BatchMetrics,
     /// Traffic groups and pools.
     pub traffic: Arc<TrafficMetrics>,
+    /// Branches of splits.
+    pub splits: SplitMetrics,
+    /// Copies of calls.
+    pub mirrors: Arc<MirrorMetrics>,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -115,7 +124,10 @@ impl Metrics {
             )?,
             catalog: CatalogMetrics::new(&catalogue)?,
             shape: ShapeMetrics::new(&catalogue)?,
+            batch: BatchMetrics::new(&catalogue)?,
             traffic: Arc::new(TrafficMetrics::new(&catalogue)?),
+            splits: SplitMetrics::new(&catalogue)?,
+            mirrors: Arc::new(MirrorMetrics::new(&catalogue)?),
             catalogue,
         };
         Ok(metrics)
@@ -139,6 +151,7 @@ impl Metrics {
         let rules = RuleMetrics::new(&self.catalogue)?;
         let (live, in_flight) = (Arc::clone(live), in_flight.clone());
         let (traffic, fleet) = (Arc::clone(&self.traffic), Arc::clone(fleet));
+        let mirrors = Arc::clone(&self.mirrors);
         self.catalogue.on_render(move || {
             requests.set(whole(in_flight.count()));
             let generation = live.current();
@@ -147,6 +160,7 @@ impl Metrics {
                 services.refresh(service);
             }
             rules.refresh(&generation.value.catalog);
+            mirrors.refresh(&generation.value.catalog);
             traffic.refresh(&generation.value.catalog.traffic, fleet.live_nodes());
         });
         Ok(())

@@ -8,6 +8,7 @@ mod sign;
 mod flow;
 mod quota;
 mod group;
+mod split;
 mod reference;
 mod call;
 mod api;
@@ -52,6 +53,8 @@ pub enum Command {
     App(Box<app::Arguments>),
     /// Show traffic groups and shut them off
     Group(group::Arguments),
+    /// Show how calls are divided among services, and change it
+    Split(split::Arguments),
     /// Print a generated reference page
     #[command(hide = true)]
     Reference(reference::Arguments),
@@ -81,6 +84,7 @@ impl Command {
             Self::Quota(command) => quota::run(&command),
             Self::App(arguments) => app::run(&arguments),
             Self::Group(arguments) => group::run(&arguments),
+            Self::Split(arguments) => split::run(&arguments),
             Self::Reference(arguments) => reference::run(&arguments),
         }
     }

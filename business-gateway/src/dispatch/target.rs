@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use gatehouse_shared::config::{ConfigErrors, nearest};
 
+use super::batch::Batch;
 use super::service::{self, Service};
 use crate::admit::api;
 use crate::respond::fixed::Fixed;
@@ -17,6 +18,8 @@ pub enum Target {
     Service(Arc<Service>),
     /// The catalog itself.
     Static(Arc<Fixed>),
+    /// Other APIs: its calls are batches of calls.
+    Batch(Arc<Batch>),
 }
 
 impl Target {
@@ -31,16 +34,25 @@ impl Target {
         all: &[service::Config],
     ) -> Result<Option<Self>, ConfigErrors> {
         let mut errors = ConfigErrors::new();
-        let target = match (&written.service, &written.answer) {
-            (Some(name), None) => find(name, at, services, all, &mut errors).map(Self::Service),
-            (None, Some(answer)) => {
+        let named = [written.service.is_some(), written.batch.is_some(), written.answer.is_some()];
+        let target = match (&written.service, &written.batch, &written.answer) {
+            (Some(name), None, None) => find(name, at, services, all, &mut errors).map(Self::Service),
+            (None, Some(batch), None) => {
+                let batch = errors.collect(Batch::compile(batch, written, at));
+                batch.map(Arc::new).map(Self::Batch)
+            }
+            (None, None, Some(answer)) => {
                 errors.collect(Fixed::compile(answer, "answer", at)).map(|fixed| Self::Static(Arc::new(fixed)))
             }
-            (Some(_), Some(_)) => {
+            (Some(_), Some(_), None) => {
+                errors.push(at.error("batch", "a service answers its calls already", "remove service or batch"));
+                None
+            }
+            _ if named.contains(&true) => {
                 errors.push(at.error("answer", "a service and an answer", "leave one of the two out"));
                 None
             }
-            (None, None) => {
+            _ => {
                 errors.push(at.error("name", "nobody answers its calls", "add service = \"…\" or answer = { … }"));
                 None
             }
@@ -54,6 +66,7 @@ impl Target {
         match self {
             Self::Service(service) => Some(service),
             Self::Static(_) => None,
+            Self::Batch(_) => None,
         }
     }
 }
