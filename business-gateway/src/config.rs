@@ -13,6 +13,7 @@ use crate::admit::app;
 use crate::admit::flow_rule;
 use crate::admit::quota;
 use crate::admit::validation;
+use crate::respond::shaping;
 use crate::{accept, dispatch, store};
 
 /// The file's name in the configuration directory.
@@ -45,6 +46,9 @@ pub struct Config {
     /// `[quota]`: what all limits on calls have in common.
     #[serde(default)]
     pub quota: quota::Config,
+    /// `[shape]`: what bounds the shaping of answers.
+    #[serde(default)]
+    pub shape: shaping::Config,
     /// `[access_log]`: one line of JSON for each call.
     #[serde(default)]
     pub access_log: access_log::Config,

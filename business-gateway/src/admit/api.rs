@@ -25,7 +25,11 @@ use crate::dispatch::of_api::{Upstream, UpstreamConfig};
 use crate::dispatch::split::Split;
 use crate::dispatch::target::Target;
 use crate::metrics::ApiMetrics;
+use crate::respond::cors::{self, Cors};
 use crate::respond::envelope::Envelope;
+use crate::respond::fields::rule::FieldConfig;
+use crate::respond::shaping::Shaping;
+use crate::respond::{fallback, fixed, transform};
 use crate::store::apps::Scheme;
 use crate::store::catalog::Catalog;
 
@@ -111,6 +115,18 @@ pub struct Config {
     pub concurrency: Option<u32>,
     /// What its calls look like: parameters and body; the others are refused. Default: not looked at.
     pub validate: Option<validation::config::Config>,
+    /// Fields of JSON answers that are hidden from applications of a lower `field_level`; those of each `[[field_policy]]` for
+    /// the API come on top. Default: none. Example: `[{ path = "**.card", level = 3, mask = "last4" }]`.
+    #[serde(default)]
+    pub fields: Vec<FieldConfig>,
+    /// Which pages of other origins may call it from a browser. Default: none.
+    pub cors: Option<cors::Config>,
+    /// The answer to its calls, where no service gives one. Default: none.
+    pub answer: Option<fixed::Config>,
+    /// Other header fields of answers, and another shape of JSON bodies. Default: none.
+    pub transform: Option<transform::Config>,
+    /// What is answered when its service fails. Default: none.
+    pub default: Option<fallback::Config>,
 }
 
 fn default_signed_body_max() -> ByteSize {
@@ -157,6 +173,10 @@ pub struct Api {
     pub limits: Vec<Arc<Limit>>,
     /// Its group, its pool and its cap.
     pub traffic: OfApi,
+    /// What it says of the shape of its answers; none for most.
+    pub shaping: Option<Box<Shaping>>,
+    /// Which pages of other origins may call it; none for most.
+    pub cors: Option<Box<Cors>>,
     /// Where its calls are counted; looked up at the first call.
     pub metrics: OnceLock<ApiMetrics>,
 }

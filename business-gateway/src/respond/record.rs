@@ -29,6 +29,7 @@ use crate::gateway::Gateway;
 use crate::pipeline::Site;
 use crate::pipeline::part::Whole;
 use crate::respond::failure::{Executed, Failure};
+use crate::respond::shaping;
 use crate::respond::timings::Timings;
 
 /// How an answer ended.
@@ -84,6 +85,8 @@ pub struct Record {
     pub validation: validation::Notes,
     /// What flow rules did to it.
     pub flow: flow_rule::Notes,
+    /// What became of the shape of its answer.
+    pub shape: shaping::Notes,
     /// Which branch it took.
     pub split: split::Notes,
     /// What became of it upstream.
@@ -161,6 +164,7 @@ impl Record {
             upload: None,
             validation: validation::Notes::default(),
             flow: flow_rule::Notes::default(),
+            shape: shaping::Notes::default(),
             split: split::Notes::default(),
             dispatch: dispatch::Notes::default(),
             timings: None,
@@ -311,6 +315,7 @@ impl Record {
             line.number("items", u64::try_from(items).unwrap_or(u64::MAX));
         }
         self.flow.write(&mut line);
+        self.shape.write(&mut line);
         if let Some(group) = &self.traffic.group {
             line.utf8("group", &group.name);
         }

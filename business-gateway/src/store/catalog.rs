@@ -26,6 +26,9 @@ use crate::dispatch::of_api::Upstream;
 use crate::dispatch::service::{self, Service, Surroundings};
 use crate::dispatch::split::{self, Splits};
 use crate::dispatch::target::Target;
+use crate::respond::cors::Cors;
+use crate::respond::fields::rule::{self, FieldPolicies};
+use crate::respond::shaping::Shaping;
 
 /// `catalog.toml` as written.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -67,6 +70,9 @@ pub struct CatalogConfig {
     /// Schemas and OpenAPI documents that APIs refer to: one table each.
     #[serde(default)]
     pub schema: Vec<validation::document::Config>,
+    /// Fields of JSON answers that several APIs hide: one table each.
+    #[serde(default)]
+    pub field_policy: Vec<rule::Config>,
     /// Which of several services answers: one table each.
     #[serde(default)]
     pub split: Vec<split::Config>,
@@ -89,6 +95,8 @@ pub struct Catalog {
     pub packages: Packages,
     /// What operators say of calls.
     pub flow_rules: FlowRules,
+    /// What several APIs hide of their answers.
+    pub field_policies: FieldPolicies,
     /// Which of several services answers.
     pub splits: Splits,
     /// Copies of calls under way, by API.
@@ -161,6 +169,8 @@ impl Catalog {
         let before_rules = before.map(|before| &before.flow_rules);
         let rules = FlowRules::compile(&value.flow_rule, positions, bounds, &apis, limits, before_rules);
         self.flow_rules = errors.collect(rules).unwrap_or_default();
+        let policies = FieldPolicies::compile(&value.field_policy, positions, &apis);
+        self.field_policies = errors.collect(policies).unwrap_or_default();
         errors.into_result(())
     }
 
@@ -206,6 +216,8 @@ impl Catalog {
             errors.collect(Validation::compile(written, path, at, surroundings.documents)).map(Box::new)
         });
         let upstream = Upstream::compile(&written.upstream, at, &mut errors);
+        let shaping = errors.collect(Shaping::compile(written, at, &self.field_policies));
+        let cors = written.cors.as_ref().and_then(|cors| errors.collect(Cors::compile(cors, at))).map(Box::new);
         let (Some(path), Some(target), Some(credentials)) = (path, target, credentials) else {
             return errors.into_result(());
         };
@@ -220,6 +232,8 @@ impl Catalog {
             flow_rules: rules.unwrap_or_default(),
             limits: limits.unwrap_or_default(),
             validation,
+            shaping: shaping.flatten(),
+            cors,
             metrics: OnceLock::new(),
             upstream,
             split,

@@ -43,6 +43,8 @@ mod reload;
 #[cfg(test)]
 mod routing;
 #[cfg(test)]
+mod shaping;
+#[cfg(test)]
 mod splits;
 #[cfg(test)]
 mod traffic_groups;
