@@ -16,6 +16,8 @@ use crate::admit::app::of_api::Replay;
 use crate::admit::validation::document::{self, Documents};
 use crate::admit::{flow_rule, quota, validation};
 use crate::config::{self, Config, Drain, Process};
+use crate::dispatch::discovery;
+use crate::dispatch::discovery::source::Source;
 use crate::dispatch::service::Surroundings;
 use crate::dispatch::split::uids::UidFiles;
 use crate::store::apps::{self, Known};
@@ -49,6 +51,10 @@ pub struct Policy {
     pub zone: Option<String>,
     /// Between two pieces of an answer's body.
     pub body_idle: Duration,
+    /// Where endpoints are looked for that the catalog does not list.
+    pub discovery: discovery::Config,
+    /// The package whose applications may ask for the timings of their calls.
+    pub timings_package: Option<String>,
     /// What all limits on calls have in common.
     pub quota: quota::Settings,
     /// How the fleet's store is reached: what a running process keeps from its start.
@@ -197,6 +203,8 @@ fn compile(
         zone,
         quota,
         body_idle: config.upstream.body_idle_timeout.get(),
+        discovery: config.upstream.discovery.clone(),
+        timings_package: config.upstream.timings_package.clone(),
         store,
         store_written: config.store.clone(),
         drain: config.drain,
@@ -209,6 +217,15 @@ fn compile(
 fn check_replay(catalog: &Catalog, store: &gatehouse_store::Settings) -> Result<(), ConfigErrors> {
     let mut errors = ConfigErrors::new();
     if matches!(store, gatehouse_store::Settings::File) {
+        let registered = |source: &Source| matches!(source, Source::Registry(_));
+        for service in catalog.services.values() {
+            if service.discovered.as_ref().is_some_and(|(source, _)| registered(source)) {
+                let message =
+                    format!("the service {:?} has a registry, and there is no store that holds one", service.name);
+                let remedy = "list its endpoints, or write [store] with kind = \"redis\" into business.toml";
+                errors.push(ConfigError::about_file(file::CATALOG, message).with_remedy(remedy));
+            }
+        }
         for api in catalog.apis.iter().filter(|api| api.credentials.replay == Some(Replay::Fleet)) {
             let message =
                 format!("the API {:?} has replay = \"fleet\", and there is no store that the fleet shares", api.name);

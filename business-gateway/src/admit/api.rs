@@ -21,6 +21,7 @@ use super::traffic_group::OfApi;
 use super::validation::{self, Validation};
 use crate::dispatch::batch;
 use crate::dispatch::mirror::{self, Mirror};
+use crate::dispatch::of_api::{Upstream, UpstreamConfig};
 use crate::dispatch::split::Split;
 use crate::dispatch::target::Target;
 use crate::metrics::ApiMetrics;
@@ -100,6 +101,9 @@ pub struct Config {
     pub limits: Vec<String>,
     /// How important its calls are: a level that a `[[group]]` asks for. Default: none.
     pub level: Option<String>,
+    /// How its calls are sent to the service, where that differs from other calls of it.
+    #[serde(default)]
+    pub upstream: UpstreamConfig,
     /// The `[[pool]]` whose slots its calls take. Default: that with the name of the service, if there is one.
     pub pool: Option<String>,
     /// Its calls at a time, all nodes together, so that it cannot fill its pool when it hangs. Default: `api_concurrency` of
@@ -137,6 +141,8 @@ pub struct Api {
     pub envelope: Envelope,
     /// From the end of the request's body to the head of the answer; `None`: as the service says.
     pub timeout: Option<Duration>,
+    /// How its calls are sent, where it says so.
+    pub upstream: Upstream,
     /// What it says of credentials.
     pub credentials: Credentials,
     /// How important its calls are; empty for none.

@@ -8,6 +8,7 @@ mod sign;
 mod flow;
 mod quota;
 mod group;
+mod registry;
 mod split;
 mod reference;
 mod call;
@@ -54,6 +55,8 @@ pub enum Command {
     App(Box<app::Arguments>),
     /// Show traffic groups and shut them off
     Group(group::Arguments),
+    /// Show and change the endpoints that registered themselves
+    Registry(registry::Arguments),
     /// Show how calls are divided among services, and change it
     Split(split::Arguments),
     /// Print a generated reference page
@@ -85,6 +88,7 @@ impl Command {
             Self::Quota(command) => quota::run(&command),
             Self::App(arguments) => app::run(&arguments),
             Self::Group(arguments) => group::run(&arguments),
+            Self::Registry(arguments) => registry::run(&arguments),
             Self::Split(arguments) => split::run(&arguments),
             Self::Reference(arguments) => reference::run(&arguments),
         }

@@ -23,9 +23,9 @@ use crate::admit::permission;
 use crate::admit::quota;
 use crate::admit::traffic_group;
 use crate::admit::validation::{self, finding::Findings};
-use crate::dispatch::DispatchError;
 use crate::dispatch::request::{REQUEST_ID_HEADER, TargetError};
 use crate::dispatch::wait::Elapsed;
+use crate::dispatch::{DispatchError, breaker};
 
 /// RFC 9110, section 11.6.1, asks for it with every 401. `Basic` is left out: browsers would ask people for a password.
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"gatehouse\", ApiKey realm=\"gatehouse\"");
@@ -311,6 +311,14 @@ impl From<traffic_group::Refused> for Failure {
     }
 }
 
+impl From<breaker::Open> for Failure {
+    fn from(open: breaker::Open) -> Self {
+        let seconds = open.retry_after.as_millis().div_ceil(1_000);
+        let failure = Self::refused(&problem::SERVICE_CIRCUIT_OPEN).because(&open);
+        failure.retry_after(u64::try_from(seconds).unwrap_or(u64::MAX))
+    }
+}
+
 impl From<Elapsed> for Failure {
     fn from(_: Elapsed) -> Self {
         Self::new(&problem::DEADLINE_EXCEEDED, Executed::No)
@@ -328,7 +336,8 @@ impl From<DispatchError> for Failure {
         let (reason, executed) = match &error {
             DispatchError::Unreachable(_) => (&problem::SERVICE_CONNECT_FAILED, Executed::No),
             DispatchError::NoEndpoint => (&problem::SERVICE_UNAVAILABLE, Executed::No),
-            DispatchError::Saturated => (&problem::SERVICE_BUSY, Executed::No),
+            DispatchError::Saturated | DispatchError::QueueFull => (&problem::SERVICE_BUSY, Executed::No),
+            DispatchError::Open(open) => return (*open).into(),
             DispatchError::Broken(_) => (&problem::SERVICE_RESET, Executed::Perhaps),
             DispatchError::Invalid(_) | DispatchError::Upgrade => (&problem::SERVICE_PROTOCOL_ERROR, Executed::Perhaps),
             DispatchError::Timeout => (&problem::SERVICE_TIMEOUT, Executed::Perhaps),

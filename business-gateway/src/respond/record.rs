@@ -29,6 +29,7 @@ use crate::gateway::Gateway;
 use crate::pipeline::Site;
 use crate::pipeline::part::Whole;
 use crate::respond::failure::{Executed, Failure};
+use crate::respond::timings::Timings;
 
 /// How an answer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +88,8 @@ pub struct Record {
     pub split: split::Notes,
     /// What became of it upstream.
     pub dispatch: dispatch::Notes,
+    /// How long its steps took, where somebody may see it.
+    pub timings: Option<Box<Timings>>,
     status: u16,
     reason: Option<&'static Reason>,
     cause: Option<String>,
@@ -160,12 +163,26 @@ impl Record {
             flow: flow_rule::Notes::default(),
             split: split::Notes::default(),
             dispatch: dispatch::Notes::default(),
+            timings: None,
             status: 0,
             reason: None,
             cause: None,
             sent: 0,
             end: End::Abandoned,
         }
+    }
+
+    /// A step is over that began with the end of the one before.
+    pub fn step(&mut self, name: &'static str) {
+        if let Some(timings) = &mut self.timings {
+            timings.step(name, clock::now());
+        }
+    }
+
+    /// Whether it is the record of a part of a call.
+    #[must_use]
+    pub fn is_part(&self) -> bool {
+        self.part.is_some()
     }
 
     /// When the request arrived, in Unix milliseconds.
@@ -307,6 +324,7 @@ impl Record {
             line.address("endpoint", endpoint);
             line.number("retries", u64::from(self.dispatch.retries));
         }
+        self.dispatch.attempts.write(&mut line);
         line.number("generation", self.generation);
         line.end()
     }

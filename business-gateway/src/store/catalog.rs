@@ -22,6 +22,7 @@ use crate::admit::quota::{self, Limits};
 use crate::admit::traffic_group::{GroupConfig, PoolConfig, TrafficGroups};
 use crate::admit::validation::{self, Validation};
 use crate::dispatch::mirror::{self, Mirror};
+use crate::dispatch::of_api::Upstream;
 use crate::dispatch::service::{self, Service, Surroundings};
 use crate::dispatch::split::{self, Splits};
 use crate::dispatch::target::Target;
@@ -204,6 +205,7 @@ impl Catalog {
         let validation = written.validate.as_ref().zip(path.as_ref()).and_then(|(written, path)| {
             errors.collect(Validation::compile(written, path, at, surroundings.documents)).map(Box::new)
         });
+        let upstream = Upstream::compile(&written.upstream, at, &mut errors);
         let (Some(path), Some(target), Some(credentials)) = (path, target, credentials) else {
             return errors.into_result(());
         };
@@ -219,6 +221,7 @@ impl Catalog {
             limits: limits.unwrap_or_default(),
             validation,
             metrics: OnceLock::new(),
+            upstream,
             split,
             mirror,
             credentials,

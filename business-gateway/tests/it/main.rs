@@ -11,6 +11,8 @@ mod batch;
 #[cfg(test)]
 mod bodies;
 #[cfg(test)]
+mod care;
+#[cfg(test)]
 mod connections;
 #[cfg(test)]
 mod credentials;

@@ -35,7 +35,7 @@ async fn call(edge: &mut Edge, uid: &str, target: &str) -> Answer {
 /// The value of a metric with these labels.
 fn metric(text: &str, name: &str, labels: &str) -> u64 {
     let line = text.lines().find(|line| line.starts_with(&format!("{name}{{{labels}}}")));
-    line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64)
+    line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
 }
 
 #[tokio::test]

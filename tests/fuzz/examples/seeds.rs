@@ -32,6 +32,10 @@ const BODIES: &[&str] = &[
     "[[[[{\"aaa\":\"aaaaaaaaaaaaaaaaab\"}]]],[1,1],18446744073709551616]",
 ];
 
+/// Registrations of endpoints, as services write them.
+const REGISTRATIONS: [&str; 4] =
+    ["10.0.0.7:9001", "10.0.0.7:9001 weight=3 zone=a", "[2001:db8::7]:9001 build=42 weight=1000", "orders:9001 weight=0"];
+
 /// What callers prove themselves with: the signature, a digest or `Authorization`, and what is covered or the parameters.
 const CALLS: &[&str] = &[
     "sig1=:pxcQw6G3AjtMBQjwo8XzkZf/bws5LelbaMk5rGIGtE8=:\nsha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:\n\
@@ -137,6 +141,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     for call in CALLS {
         seeds.add("credentials", call.as_bytes())?;
+    }
+    for registration in REGISTRATIONS {
+        seeds.add("registry", registration.as_bytes())?;
     }
     for batch in BATCHES {
         seeds.add("batch", batch.as_bytes())?;

@@ -26,7 +26,8 @@ pub(crate) fn service(dir: &Path, more: &str) -> Arc<Service> {
     Arc::clone(&catalog.services["sample"])
 }
 
-fn errors(text: &str) -> Vec<String> {
+/// What is wrong with a catalog, by place.
+pub(crate) fn errors(text: &str) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
     match compile(dir.path(), text) {
         Ok(_) => Vec::new(),

@@ -47,6 +47,11 @@ catalogue! {
             "The service did not answer in time.",
             "Try again later; operators: see `timeout` of the API and of the service.";
     }
+    "Upstream care (business tier)" {
+        SERVICE_CIRCUIT_OPEN = "service_circuit_open", 503, "Service out of order",
+            "Too many calls of the service failed of late, so for a moment none is sent there.",
+            "Try again as late as `Retry-After` says; operators: see `breaker` of the service.", "isp.service-circuit-open";
+    }
     "Who calls (business tier)" {
         CREDENTIALS_MISSING = "credentials_missing", 401, "Credentials required",
             "The API is for applications, and the call carries no credentials of any kind that it takes.",
