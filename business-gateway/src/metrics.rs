@@ -4,6 +4,7 @@
 //! there, and is copied into metrics when somebody asks.
 
 mod catalog;
+mod shape;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,14 +20,18 @@ use gatehouse_shared::telemetry::metrics::{
     access_log, mirror, process, reload,
 };
 use gatehouse_store::Fleet;
+pub use shape::ShapeMetrics;
 
 use crate::accept::connection::End;
+use crate::accept::room::Room;
 use crate::admit::app::Identity;
 use crate::admit::app::metrics::CredentialMetrics;
 use crate::admit::quota::Quotas;
 use crate::admit::quota::metrics::QuotaMetrics;
 use crate::admit::traffic_group::metrics::TrafficMetrics;
+use crate::admit::validation::metrics::ValidationMetrics;
 use crate::dispatch::batch::metrics::BatchMetrics;
+use crate::dispatch::metrics::CareMetrics;
 use crate::dispatch::mirror::metrics::Metrics as MirrorMetrics;
 use crate::dispatch::service::Service;
 use crate::dispatch::split::metrics::SplitMetrics;
@@ -51,10 +56,14 @@ pub struct Metrics {
     connections_timed_out: IntCounterVec,
     /// How the catalog is kept up to date.
     pub catalog: CatalogMetrics,
+    /// What becomes of answers between the service and the edge.
+    pub shape: ShapeMetrics,
     /// Batches.
     pub batch: BatchMetrics,
     /// Traffic groups and pools.
     pub traffic: Arc<TrafficMetrics>,
+    /// Whether calls are as declared.
+    pub validation: ValidationMetrics,
     /// Branches of splits.
     pub splits: SplitMetrics,
     /// Copies of calls.
@@ -118,8 +127,10 @@ impl Metrics {
                 &[("timeout", "`head` or `write`")],
             )?,
             catalog: CatalogMetrics::new(&catalogue)?,
+            shape: ShapeMetrics::new(&catalogue)?,
             batch: BatchMetrics::new(&catalogue)?,
             traffic: Arc::new(TrafficMetrics::new(&catalogue)?),
+            validation: ValidationMetrics::new(&catalogue)?,
             splits: SplitMetrics::new(&catalogue)?,
             mirrors: Arc::new(MirrorMetrics::new(&catalogue)?),
             catalogue,
@@ -141,6 +152,7 @@ impl Metrics {
         self.declare_standard(live, log)?;
         let requests = self.in_flight_gauge()?;
         let services = ServiceMetrics::new(&self.catalogue)?;
+        let care = CareMetrics::new(&self.catalogue)?;
         let revision = self.catalog.clone();
         let rules = RuleMetrics::new(&self.catalogue)?;
         let (live, in_flight) = (Arc::clone(live), in_flight.clone());
@@ -152,6 +164,7 @@ impl Metrics {
             revision.set_to(generation.value.written.revision());
             for service in generation.value.catalog.services.values() {
                 services.refresh(service);
+                care.refresh(service);
             }
             rules.refresh(&generation.value.catalog);
             mirrors.refresh(&generation.value.catalog);
@@ -192,6 +205,20 @@ impl Metrics {
         Ok(())
     }
 
+    /// Adds what mirrors the room for bodies that are transformed.
+    ///
+    /// # Errors
+    /// When two metrics have the same name, which is a mistake in the code.
+    pub fn watch_shaping(&self, room: &Arc<Room>) -> Result<(), MetricError> {
+        let (held, refused) = shape::room(&self.catalogue)?;
+        let room = Arc::clone(room);
+        self.catalogue.on_render(move || {
+            held.set(i64::try_from(room.used()).unwrap_or(i64::MAX));
+            mirror(&refused, room.refused());
+        });
+        Ok(())
+    }
+
     fn declare_standard<T: Load>(&self, live: &Arc<Live<T>>, log: &LineWriter) -> Result<(), MetricError> {
         process(&self.catalogue)?;
         reload(&self.catalogue, live)?;
@@ -217,10 +244,12 @@ impl Metrics {
         metrics.declare_standard(live, log)?;
         metrics.in_flight_gauge()?;
         ServiceMetrics::new(&metrics.catalogue)?;
+        CareMetrics::new(&metrics.catalogue)?;
         CredentialMetrics::new(&metrics.catalogue)?;
         RuleMetrics::new(&metrics.catalogue)?;
         QuotaMetrics::new(&metrics.catalogue)?;
         AppMetrics::new(&metrics.catalogue)?;
+        shape::room(&metrics.catalogue)?;
         Ok(metrics.catalogue.reference_markdown("Business tier"))
     }
 
@@ -404,7 +433,7 @@ impl ServiceMetrics {
             )?,
             endpoint_requests: of_endpoint(
                 "gatehouse_business_endpoint_requests_total",
-                "Requests sent to an endpoint.",
+                "Requests for which an endpoint was chosen, those included that it had no room for and passed on.",
             )?,
             endpoint_failures: of_endpoint(
                 "gatehouse_business_endpoint_failures_total",
@@ -454,12 +483,13 @@ impl ServiceMetrics {
         self.open.with_label_values(&[name]).set(whole(counters.open()));
         let reuse = counters.answered.get().checked_div(counters.opened.get()).unwrap_or(0);
         self.reuse.with_label_values(&[name]).set(i64::try_from(reuse).unwrap_or(i64::MAX));
-        let totals = service.balance.totals();
+        let set = service.members.now();
+        let totals = set.balance.totals();
         mirror(&self.panics.with_label_values(&[name]), totals.panics);
         mirror(&self.floor.with_label_values(&[name]), totals.floor);
         mirror(&self.zone_overflow.with_label_values(&[name]), totals.zone_overflow);
         mirror(&self.retries_exhausted.with_label_values(&[name]), service.retries.exhausted());
-        for status in service.balance.status(clock::now()) {
+        for status in set.balance.status(clock::now()) {
             let address = status.address.to_string();
             let labels = [name, address.as_str()];
             mirror(&self.endpoint_requests.with_label_values(&labels), status.requests_total);

@@ -18,12 +18,18 @@ use super::path::PathTemplate;
 use super::permission::ApiPermission;
 use super::quota::Limit;
 use super::traffic_group::OfApi;
+use super::validation::{self, Validation};
 use crate::dispatch::batch;
 use crate::dispatch::mirror::{self, Mirror};
+use crate::dispatch::of_api::{Upstream, UpstreamConfig};
 use crate::dispatch::split::Split;
 use crate::dispatch::target::Target;
 use crate::metrics::ApiMetrics;
+use crate::respond::cors::{self, Cors};
 use crate::respond::envelope::Envelope;
+use crate::respond::fields::rule::FieldConfig;
+use crate::respond::shaping::Shaping;
+use crate::respond::{fallback, fixed, transform};
 use crate::store::apps::Scheme;
 use crate::store::catalog::Catalog;
 
@@ -99,11 +105,28 @@ pub struct Config {
     pub limits: Vec<String>,
     /// How important its calls are: a level that a `[[group]]` asks for. Default: none.
     pub level: Option<String>,
+    /// How its calls are sent to the service, where that differs from other calls of it.
+    #[serde(default)]
+    pub upstream: UpstreamConfig,
     /// The `[[pool]]` whose slots its calls take. Default: that with the name of the service, if there is one.
     pub pool: Option<String>,
     /// Its calls at a time, all nodes together, so that it cannot fill its pool when it hangs. Default: `api_concurrency` of
     /// the pool.
     pub concurrency: Option<u32>,
+    /// What its calls look like: parameters and body; the others are refused. Default: not looked at.
+    pub validate: Option<validation::config::Config>,
+    /// Fields of JSON answers that are hidden from applications of a lower `field_level`; those of each `[[field_policy]]` for
+    /// the API come on top. Default: none. Example: `[{ path = "**.card", level = 3, mask = "last4" }]`.
+    #[serde(default)]
+    pub fields: Vec<FieldConfig>,
+    /// Which pages of other origins may call it from a browser. Default: none.
+    pub cors: Option<cors::Config>,
+    /// The answer to its calls, where no service gives one. Default: none.
+    pub answer: Option<fixed::Config>,
+    /// Other header fields of answers, and another shape of JSON bodies. Default: none.
+    pub transform: Option<transform::Config>,
+    /// What is answered when its service fails. Default: none.
+    pub default: Option<fallback::Config>,
 }
 
 fn default_signed_body_max() -> ByteSize {
@@ -134,6 +157,8 @@ pub struct Api {
     pub envelope: Envelope,
     /// From the end of the request's body to the head of the answer; `None`: as the service says.
     pub timeout: Option<Duration>,
+    /// How its calls are sent, where it says so.
+    pub upstream: Upstream,
     /// What it says of credentials.
     pub credentials: Credentials,
     /// How important its calls are; empty for none.
@@ -142,10 +167,16 @@ pub struct Api {
     pub permission: ApiPermission,
     /// What operators say of its calls.
     pub flow_rules: ApiRules,
+    /// What its calls look like; `None` where that is not looked at.
+    pub validation: Option<Box<Validation>>,
     /// What its calls are charged.
     pub limits: Vec<Arc<Limit>>,
     /// Its group, its pool and its cap.
     pub traffic: OfApi,
+    /// What it says of the shape of its answers; none for most.
+    pub shaping: Option<Box<Shaping>>,
+    /// Which pages of other origins may call it; none for most.
+    pub cors: Option<Box<Cors>>,
     /// Where its calls are counted; looked up at the first call.
     pub metrics: OnceLock<ApiMetrics>,
 }

@@ -29,6 +29,7 @@ use crate::admit::caller::Caller;
 use crate::admit::flow_rule::{Facts, judge};
 use crate::admit::quota;
 use crate::admit::traffic_group::{self, Who};
+use crate::admit::validation::Called;
 use crate::admit::{api, permission};
 use crate::dispatch;
 use crate::dispatch::batch;
@@ -41,10 +42,14 @@ use crate::dispatch::wait::until;
 use crate::gateway::Gateway;
 use crate::policy::Policy;
 use crate::respond::body::Outgoing;
+use crate::respond::cors;
 use crate::respond::envelope::Envelope;
 use crate::respond::failure::Failure;
 use crate::respond::record::Record;
 use crate::respond::shape::shape;
+use crate::respond::shaping::{Shaping, Surroundings};
+use crate::respond::template;
+use crate::respond::timings;
 
 /// Where a call is: the process, and the one generation of everything that counts for the whole of it.
 #[derive(Debug, Clone)]
@@ -130,9 +135,13 @@ fn finish(outcome: Result<Response<Outgoing>, Failure>, mut record: Box<Record>)
             answer
         }
     };
+    if let Some(timings) = record.timings.take() {
+        timings.add_to(answer.headers_mut(), &record);
+    }
     if let Some(fields) = record.quota.fields.take() {
         fields.add_to(answer.headers_mut());
     }
+    record.shape.add_to(answer.headers_mut());
     record.answered(answer.status());
     answer.body_mut().carry(record);
     answer
@@ -168,9 +177,22 @@ async fn admit(
     let (hop, authority) = (Arc::clone(&call.hop), Arc::clone(&call.authority));
     let unix_ms = record.unix_ms();
 
+    // A browser asks whether a page may call one.
+    if item.is_none()
+        && let Some(method) = cors::asked_method(&call.parts)
+        && let Ok(api) = api::find(&policy.catalog, &authority, &hop.path, &method)
+        && let Some(answer) = record.shape.preflight(api, &method, &call.parts, &gateway.metrics.shape)
+    {
+        record.api = Some(Arc::clone(api));
+        return answer;
+    }
+
     // It calls an API.
     let api = Arc::clone(api::find(&policy.catalog, &authority, &hop.path, &call.parts.method)?);
     record.api = Some(Arc::clone(&api));
+    if item.is_none() {
+        record.shape.judge(&api, &call.parts, &gateway.metrics.shape);
+    }
     if hop.held {
         until(call.deadline, call.upload.wait_for_first_piece()).await??;
     }
@@ -200,6 +222,7 @@ async fn admit(
         }
     };
     record.caller = Some(Arc::clone(&caller));
+    timings::begin(policy.timings_package.as_deref(), api.upstream.timings, &mut call.parts, record);
 
     // Its caller may call it, and operators have nothing against it.
     let parts = &mut call.parts;
@@ -209,6 +232,21 @@ async fn admit(
     permission::check(&api.permission, &policy.catalog.packages, &caller, &facts, parts)?;
     judge::request(&api.flow_rules, &facts, parts, &mut record.flow)?;
     let kept = api.flow_rules.keep(parts);
+    record.step("rules");
+
+    // It is as its API declares.
+    if let Some(validation) = &api.validation {
+        let called = Called {
+            api: &api.name,
+            path: &hop.path,
+            parts,
+            upload: &mut call.upload,
+            deadline: call.deadline,
+            room: &gateway.identity.room,
+            room_max: policy.credentials.held_max,
+        };
+        Box::pin(validation.check(called, &gateway.metrics.validation, &mut record.validation)).await?;
+    }
 
     // It has calls left.
     {
@@ -216,6 +254,8 @@ async fn admit(
         let charges = limits.charged_by_rules(&record.flow.charges);
         record.quota.charge(quotas, &policy.quota, &api.limits, &charges, times, &subject).await?;
     }
+
+    record.step("quota");
 
     // Somebody answers it.
     let mut answer = pin!(serve(site, &api, &caller, call, record)).await?;
@@ -225,8 +265,51 @@ async fn admit(
     Ok(answer)
 }
 
-/// Whoever the API names answers a call that was admitted.
+/// A call that was admitted is answered, in the shape in which its caller may see it.
 async fn serve(
+    site: &Site,
+    api: &Arc<Api>,
+    caller: &Arc<Caller>,
+    call: &mut Call,
+    record: &mut Record,
+) -> Result<Response<Outgoing>, Failure> {
+    match &api.shaping {
+        None => pin!(target(site, api, caller, call, record)).await,
+        Some(shaping) => Box::pin(shaped(site, api, shaping, caller, call, record)).await,
+    }
+}
+
+/// The same of an API that says something of the shape of its answers.
+async fn shaped(
+    site: &Site,
+    api: &Arc<Api>,
+    shaping: &Shaping,
+    caller: &Arc<Caller>,
+    call: &mut Call,
+    record: &mut Record,
+) -> Result<Response<Outgoing>, Failure> {
+    let (settings, metrics) = (&site.policy().shape, &site.gateway.metrics.shape);
+    let room = &site.gateway.shape_room;
+    let surroundings = Surroundings { settings, metrics, room, api, caller, deadline: call.deadline };
+    let facts = template::Facts { api, caller, hop: &call.hop, parts: &call.parts, unix_ms: record.unix_ms() };
+    let inputs = shaping.inputs(facts);
+    shaping.ask(&mut call.parts);
+    shaping.request(call, &inputs, surroundings).await?;
+    let outcome = pin!(target(site, api, caller, call, record)).await;
+    let answer = match outcome {
+        Ok(answer) => answer,
+        Err(failure) => {
+            let default = shaping.default_for(&failure, &inputs, surroundings, &mut record.shape);
+            let Some(default) = default else { return Err(failure) };
+            record.failed(failure);
+            return default;
+        }
+    };
+    shaping.shape(answer, &inputs, surroundings, &mut record.shape).await
+}
+
+/// Whoever the API names answers it.
+async fn target(
     site: &Site,
     api: &Arc<Api>,
     caller: &Arc<Caller>,
@@ -235,6 +318,10 @@ async fn serve(
 ) -> Result<Response<Outgoing>, Failure> {
     match &api.target {
         Target::Service(service) => pin!(forward(site, api, service, caller, call, record)).await,
+        Target::Static(fixed) => {
+            let facts = template::Facts { api, caller, hop: &call.hop, parts: &call.parts, unix_ms: record.unix_ms() };
+            fixed.answer(&template::Inputs::of(facts, fixed.wants()), caller.auth())
+        }
         Target::Batch(batch) => Box::pin(batch::answer(site, batch, api, call, record)).await,
     }
 }
@@ -257,6 +344,12 @@ async fn forward(
     let seen = Seen { caller, client: hop.client.ip(), request_id: request_id.as_str(), parts: &parts };
     let service = record.split.choose(api.split.as_ref(), service, &seen, &mut record.flow);
 
+    // A service that is out of order has no turns to wait for.
+    if let Err(open) = service.check_breaker(record.began) {
+        record.split.answered::<Outgoing>(&Err(open.into()));
+        return Err(open.into());
+    }
+
     // admit: its turn has come.
     let who = Who { caller: Some(caller), client: hop.client.ip() };
     let turn = traffic_group::enter(&site.gateway, &api.traffic, who, deadline, &mut record.traffic).await?;
@@ -275,7 +368,7 @@ async fn forward(
     record.split.send(&mut parts.headers);
     let request = Request::from_parts(parts, upload);
     let of_balance = balance::Call { client: hop.client.ip(), authority };
-    let plan = Plan::new(service, api.timeout, of_balance, began, deadline);
+    let plan = Plan::new(service, api.timeout, of_balance, began, deadline).trying_for(api.upstream.try_timeout);
     let answer = pin!(dispatch::run(plan, request, &mut record.dispatch)).await;
     record.split.answered(&answer);
     let answer = answer?;

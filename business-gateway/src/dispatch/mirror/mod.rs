@@ -264,7 +264,7 @@ impl From<TapError> for Skipped {
 /// Why a copy that was sent has no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failed {
-    /// No endpoint could be reached.
+    /// No endpoint could be reached, or none takes calls now.
     Unreachable,
     /// The answer took too long.
     Timeout,
@@ -275,9 +275,16 @@ pub enum Failed {
 impl From<DispatchError> for Failed {
     fn from(error: DispatchError) -> Self {
         match error {
-            DispatchError::Unreachable(_) | DispatchError::NoEndpoint | DispatchError::Saturated => Self::Unreachable,
+            DispatchError::Unreachable(_)
+            | DispatchError::NoEndpoint
+            | DispatchError::Saturated
+            | DispatchError::QueueFull
+            | DispatchError::Open(_) => Self::Unreachable,
             DispatchError::Timeout | DispatchError::Deadline => Self::Timeout,
-            _ => Self::Broken,
+            DispatchError::Broken(_)
+            | DispatchError::Invalid(_)
+            | DispatchError::Upload(_)
+            | DispatchError::Upgrade => Self::Broken,
         }
     }
 }
