@@ -12,6 +12,8 @@ use serde::Deserialize;
 use crate::admit::app;
 use crate::admit::flow_rule;
 use crate::admit::quota;
+use crate::admit::validation;
+use crate::respond::shaping;
 use crate::{accept, dispatch, store};
 
 /// The file's name in the configuration directory.
@@ -38,9 +40,15 @@ pub struct Config {
     /// `[flow]`: what bounds expressions and scripts.
     #[serde(default)]
     pub flow: flow_rule::BoundsConfig,
+    /// `[validation]`: what bounds the validation of calls.
+    #[serde(default)]
+    pub validation: validation::config::BoundsConfig,
     /// `[quota]`: what all limits on calls have in common.
     #[serde(default)]
     pub quota: quota::Config,
+    /// `[shape]`: what bounds the shaping of answers.
+    #[serde(default)]
+    pub shape: shaping::Config,
     /// `[access_log]`: one line of JSON for each call.
     #[serde(default)]
     pub access_log: access_log::Config,

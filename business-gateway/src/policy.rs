@@ -13,14 +13,16 @@ use gatehouse_shared::telemetry::access_log;
 use crate::admit::app;
 use crate::admit::app::jwt::Issuers;
 use crate::admit::app::of_api::Replay;
-use crate::admit::{flow_rule, quota};
+use crate::admit::validation::document::{self, Documents};
+use crate::admit::{flow_rule, quota, validation};
 use crate::config::{self, Config, Drain, Process};
 use crate::dispatch::discovery;
 use crate::dispatch::discovery::source::Source;
 use crate::dispatch::service::Surroundings;
 use crate::dispatch::split::uids::UidFiles;
+use crate::respond::shaping;
 use crate::store::apps::{self, Known};
-use crate::store::catalog::Catalog;
+use crate::store::catalog::{Catalog, CatalogConfig};
 use crate::store::file;
 use crate::store::revision::{self, Written};
 use crate::{accept, dispatch};
@@ -56,6 +58,8 @@ pub struct Policy {
     pub timings_package: Option<String>,
     /// What all limits on calls have in common.
     pub quota: quota::Settings,
+    /// What all shaping of answers has in common.
+    pub shape: shaping::Settings,
     /// How the fleet's store is reached: what a running process keeps from its start.
     pub store: gatehouse_store::Settings,
     store_written: gatehouse_store::Config,
@@ -103,12 +107,20 @@ impl Policy {
         });
         let flow = written.as_ref().map(|written| flow_rule::Bounds::compile(&written.value.flow, &written.positions));
         let flow = flow.and_then(|flow| errors.collect(flow)).unwrap_or_default();
+        let documents =
+            errors.collect(read_documents(written.as_ref(), catalog.as_ref(), &mut sources)).unwrap_or_default();
         let uids = catalog.as_ref().and_then(|catalog| {
             let before = before.map(|before| &before.catalog.splits.files);
             errors.collect(UidFiles::load(&catalog.value.split, &mut sources, before))
         });
         let uids = uids.unwrap_or_default();
-        let surroundings = Surroundings { defaults: &defaults, zone: zone.as_deref(), flow: &flow, uids: &uids };
+        let surroundings = Surroundings {
+            defaults: &defaults,
+            zone: zone.as_deref(),
+            flow: &flow,
+            documents: &documents,
+            uids: &uids,
+        };
         let apps = catalog
             .as_ref()
             .and_then(|catalog| errors.collect(Known::compile(&catalog.value, &mut sources, &catalog.positions)));
@@ -125,6 +137,25 @@ impl Policy {
             _ => Err(errors),
         }
     }
+}
+
+/// The schemas and OpenAPI documents of a catalog.
+fn read_documents(
+    written: Option<&Document<Config>>,
+    catalog: Option<&Document<CatalogConfig>>,
+    sources: &mut Sources,
+) -> Result<Documents, ConfigErrors> {
+    let mut errors = ConfigErrors::new();
+    let bounds =
+        written.map(|written| validation::config::Bounds::compile(&written.value.validation, &written.positions));
+    let bounds = bounds.and_then(|bounds| errors.collect(bounds)).unwrap_or_default();
+    let is_in_redis = written.is_some_and(|written| !written.value.catalog.signing_keys.is_empty());
+    let from = if is_in_redis { document::From::Catalog } else { document::From::Files };
+    let read = |catalog: &Document<CatalogConfig>| {
+        Documents::compile(&catalog.value, &catalog.positions, sources, from, bounds)
+    };
+    let documents = catalog.map(read).and_then(|documents| errors.collect(documents)).unwrap_or_default();
+    errors.into_result(documents)
 }
 
 /// What is compiled from the catalog.
@@ -150,6 +181,7 @@ fn compile(
     let credentials = errors.collect(app::Rules::compile(&config.credentials, &written.positions));
     let store = errors.collect(config.store.compile("store", sources, &written.positions));
     let quota = errors.collect(quota::Settings::compile(&config.quota, &config.hop.keys, &written.positions, sources));
+    let shape = errors.collect(shaping::Settings::compile(&config.shape, &written.positions, sources));
     let app_settings = errors.collect(apps::Settings::compile(&config.apps, sources, &written.positions));
     errors.collect(config.upstream.check(&written.positions));
     errors.into_result(())?;
@@ -160,8 +192,10 @@ fn compile(
     let (Some(credentials), Some(app_settings), Some(quota)) = (credentials, app_settings, quota) else {
         return Err(ConfigErrors::new());
     };
+    let Some(shape) = shape else { return Err(ConfigErrors::new()) };
     let OfCatalog { catalog, written, apps, issuers } = of_catalog;
     check_replay(&catalog, &store)?;
+    shape.check(&catalog)?;
     Ok(Policy {
         accept,
         hop,
@@ -174,6 +208,7 @@ fn compile(
         app_settings,
         zone,
         quota,
+        shape,
         body_idle: config.upstream.body_idle_timeout.get(),
         discovery: config.upstream.discovery.clone(),
         timings_package: config.upstream.timings_package.clone(),

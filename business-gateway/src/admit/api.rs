@@ -18,13 +18,18 @@ use super::path::PathTemplate;
 use super::permission::ApiPermission;
 use super::quota::Limit;
 use super::traffic_group::OfApi;
+use super::validation::{self, Validation};
 use crate::dispatch::batch;
 use crate::dispatch::mirror::{self, Mirror};
 use crate::dispatch::of_api::{Upstream, UpstreamConfig};
 use crate::dispatch::split::Split;
 use crate::dispatch::target::Target;
 use crate::metrics::ApiMetrics;
+use crate::respond::cors::{self, Cors};
 use crate::respond::envelope::Envelope;
+use crate::respond::fields::rule::FieldConfig;
+use crate::respond::shaping::Shaping;
+use crate::respond::{fallback, fixed, transform};
 use crate::store::apps::Scheme;
 use crate::store::catalog::Catalog;
 
@@ -108,6 +113,20 @@ pub struct Config {
     /// Its calls at a time, all nodes together, so that it cannot fill its pool when it hangs. Default: `api_concurrency` of
     /// the pool.
     pub concurrency: Option<u32>,
+    /// What its calls look like: parameters and body; the others are refused. Default: not looked at.
+    pub validate: Option<validation::config::Config>,
+    /// Fields of JSON answers that are hidden from applications of a lower `field_level`; those of each `[[field_policy]]` for
+    /// the API come on top. Default: none. Example: `[{ path = "**.card", level = 3, mask = "last4" }]`.
+    #[serde(default)]
+    pub fields: Vec<FieldConfig>,
+    /// Which pages of other origins may call it from a browser. Default: none.
+    pub cors: Option<cors::Config>,
+    /// The answer to its calls, where no service gives one. Default: none.
+    pub answer: Option<fixed::Config>,
+    /// Other header fields of answers, and another shape of JSON bodies. Default: none.
+    pub transform: Option<transform::Config>,
+    /// What is answered when its service fails. Default: none.
+    pub default: Option<fallback::Config>,
 }
 
 fn default_signed_body_max() -> ByteSize {
@@ -148,10 +167,16 @@ pub struct Api {
     pub permission: ApiPermission,
     /// What operators say of its calls.
     pub flow_rules: ApiRules,
+    /// What its calls look like; `None` where that is not looked at.
+    pub validation: Option<Box<Validation>>,
     /// What its calls are charged.
     pub limits: Vec<Arc<Limit>>,
     /// Its group, its pool and its cap.
     pub traffic: OfApi,
+    /// What it says of the shape of its answers; none for most.
+    pub shaping: Option<Box<Shaping>>,
+    /// Which pages of other origins may call it; none for most.
+    pub cors: Option<Box<Cors>>,
     /// Where its calls are counted; looked up at the first call.
     pub metrics: OnceLock<ApiMetrics>,
 }

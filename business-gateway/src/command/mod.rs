@@ -13,6 +13,7 @@ mod split;
 mod reference;
 mod call;
 mod api;
+mod import;
 mod catalog;
 mod app;
 
@@ -64,7 +65,7 @@ pub enum Command {
 }
 
 /// Where the configuration is.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct ConfigDir {
     /// Directory with business.toml and catalog.toml
     #[arg(long = "config", value_name = "DIR", default_value = "/etc/gatehouse/business")]

@@ -22,6 +22,7 @@ use crate::admit::matcher::Miss;
 use crate::admit::permission;
 use crate::admit::quota;
 use crate::admit::traffic_group;
+use crate::admit::validation::{self, finding::Findings};
 use crate::dispatch::request::{REQUEST_ID_HEADER, TargetError};
 use crate::dispatch::wait::Elapsed;
 use crate::dispatch::{DispatchError, breaker};
@@ -47,9 +48,11 @@ pub struct Failure {
     /// What the edge is told of who called.
     pub auth: Auth,
     /// Methods of the path, for a 405.
-    allow: Vec<Method>,
+    allow: Box<[Method]>,
     /// What clients may match on, where it is not the reason's: the code of a flow rule.
     sub_code: Option<Box<str>>,
+    /// What is wrong with the call, one by one.
+    findings: Option<Box<Findings>>,
 }
 
 /// Whether a service may have executed a call.
@@ -74,8 +77,9 @@ impl Failure {
             retry_after,
             executed,
             auth,
-            allow: Vec::new(),
+            allow: Box::default(),
             sub_code: None,
+            findings: None,
         }
     }
 
@@ -130,6 +134,7 @@ impl Failure {
             request_id,
             detail: self.detail.as_deref(),
             retry_after: self.retry_after,
+            findings: self.findings.as_deref().map_or(&[], Findings::list),
         });
         let mut answer = Response::new(Outgoing::own(Bytes::from(written.body)));
         *answer.status_mut() = written.status;
@@ -184,7 +189,9 @@ impl From<Miss> for Failure {
     fn from(miss: Miss) -> Self {
         match miss {
             Miss::Path => Self::new(&problem::API_NOT_FOUND, Executed::No),
-            Miss::Method(allow) => Self { allow, ..Self::new(&problem::API_METHOD_NOT_ALLOWED, Executed::No) },
+            Miss::Method(allow) => {
+                Self { allow: allow.into(), ..Self::new(&problem::API_METHOD_NOT_ALLOWED, Executed::No) }
+            }
         }
     }
 }
@@ -250,6 +257,19 @@ impl From<app::Refusal> for Failure {
             // It says what is wrong with how the credentials are written, and nothing of who there is.
             app::Refusal::Malformed(malformed) => failure.about(malformed.0),
             _ => failure,
+        }
+    }
+}
+
+impl From<validation::Refusal> for Failure {
+    fn from(refusal: validation::Refusal) -> Self {
+        match refusal {
+            validation::Refusal::Invalid(reason, findings) => {
+                Self { findings: Some(findings), ..Self::refused(reason) }
+            }
+            validation::Refusal::NoRoom => Self::refused(&problem::HELD_BODIES_FULL),
+            validation::Refusal::Deadline => Self::refused(&problem::DEADLINE_EXCEEDED),
+            validation::Refusal::Upload(error) => Self::from(error),
         }
     }
 }

@@ -21,6 +21,7 @@ use crate::admit::caller::Caller;
 use crate::admit::flow_rule;
 use crate::admit::quota;
 use crate::admit::traffic_group;
+use crate::admit::validation;
 use crate::dispatch;
 use crate::dispatch::request::TRACEPARENT_HEADER;
 use crate::dispatch::split;
@@ -28,6 +29,7 @@ use crate::gateway::Gateway;
 use crate::pipeline::Site;
 use crate::pipeline::part::Whole;
 use crate::respond::failure::{Executed, Failure};
+use crate::respond::shaping;
 use crate::respond::timings::Timings;
 
 /// How an answer ended.
@@ -79,8 +81,12 @@ pub struct Record {
     pub traffic: traffic_group::Notes,
     /// The request's body.
     pub upload: Option<Arc<Progress>>,
+    /// Whether it is as its API declares.
+    pub validation: validation::Notes,
     /// What flow rules did to it.
     pub flow: flow_rule::Notes,
+    /// What became of the shape of its answer.
+    pub shape: shaping::Notes,
     /// Which branch it took.
     pub split: split::Notes,
     /// What became of it upstream.
@@ -156,7 +162,9 @@ impl Record {
             quota: quota::Notes::default(),
             traffic: traffic_group::Notes::default(),
             upload: None,
+            validation: validation::Notes::default(),
             flow: flow_rule::Notes::default(),
+            shape: shaping::Notes::default(),
             split: split::Notes::default(),
             dispatch: dispatch::Notes::default(),
             timings: None,
@@ -302,10 +310,12 @@ impl Record {
                 line.utf8("user", user);
             }
         }
+        self.validation.write(&mut line);
         if let Some(items) = self.items {
             line.number("items", u64::try_from(items).unwrap_or(u64::MAX));
         }
         self.flow.write(&mut line);
+        self.shape.write(&mut line);
         if let Some(group) = &self.traffic.group {
             line.utf8("group", &group.name);
         }

@@ -20,11 +20,15 @@ use crate::admit::path::PathTemplate;
 use crate::admit::permission::{self, Packages};
 use crate::admit::quota::{self, Limits};
 use crate::admit::traffic_group::{GroupConfig, PoolConfig, TrafficGroups};
+use crate::admit::validation::{self, Validation};
 use crate::dispatch::mirror::{self, Mirror};
 use crate::dispatch::of_api::Upstream;
 use crate::dispatch::service::{self, Service, Surroundings};
 use crate::dispatch::split::{self, Splits};
 use crate::dispatch::target::Target;
+use crate::respond::cors::Cors;
+use crate::respond::fields::rule::{self, FieldPolicies};
+use crate::respond::shaping::Shaping;
 
 /// `catalog.toml` as written.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -63,6 +67,12 @@ pub struct CatalogConfig {
     /// Who goes first, the most important group first: one table each.
     #[serde(default)]
     pub group: Vec<GroupConfig>,
+    /// Schemas and OpenAPI documents that APIs refer to: one table each.
+    #[serde(default)]
+    pub schema: Vec<validation::document::Config>,
+    /// Fields of JSON answers that several APIs hide: one table each.
+    #[serde(default)]
+    pub field_policy: Vec<rule::Config>,
     /// Which of several services answers: one table each.
     #[serde(default)]
     pub split: Vec<split::Config>,
@@ -85,6 +95,8 @@ pub struct Catalog {
     pub packages: Packages,
     /// What operators say of calls.
     pub flow_rules: FlowRules,
+    /// What several APIs hide of their answers.
+    pub field_policies: FieldPolicies,
     /// Which of several services answers.
     pub splits: Splits,
     /// Copies of calls under way, by API.
@@ -135,7 +147,7 @@ impl Catalog {
         errors.collect(catalog.add_permissions_and_rules(document, surroundings.flow, before));
         for (index, written) in document.value.api.iter().enumerate() {
             let at = At { positions: &document.positions, path: format!("api[{index}]") };
-            errors.collect(catalog.add_api(written, &at, document, surroundings.flow));
+            errors.collect(catalog.add_api(written, &at, document, surroundings));
         }
         catalog.mirrored.retain(|name, _| catalog.apis.iter().any(|api| api.mirror.is_some() && api.name == *name));
         errors.into_result(catalog)
@@ -157,6 +169,8 @@ impl Catalog {
         let before_rules = before.map(|before| &before.flow_rules);
         let rules = FlowRules::compile(&value.flow_rule, positions, bounds, &apis, limits, before_rules);
         self.flow_rules = errors.collect(rules).unwrap_or_default();
+        let policies = FieldPolicies::compile(&value.field_policy, positions, &apis);
+        self.field_policies = errors.collect(policies).unwrap_or_default();
         errors.into_result(())
     }
 
@@ -165,9 +179,10 @@ impl Catalog {
         written: &api::Config,
         at: &At<'_>,
         document: &Document<CatalogConfig>,
-        bounds: &Bounds,
+        surroundings: Surroundings<'_>,
     ) -> Result<(), ConfigErrors> {
         let mut errors = ConfigErrors::new();
+        let bounds = surroundings.flow;
         check_name(&written.name, at, &mut errors);
         let twin = document.value.api.iter().position(|other| other.name == written.name);
         if twin.is_some_and(|twin| at.path != format!("api[{twin}]")) {
@@ -197,7 +212,12 @@ impl Catalog {
         let permission = errors.collect(self.packages.of_api(written, at, bounds));
         let rules = self.flow_rules.of_api(&written.name, &written.flow_rules, at, &document.value.flow_rule);
         let rules = errors.collect(rules);
+        let validation = written.validate.as_ref().zip(path.as_ref()).and_then(|(written, path)| {
+            errors.collect(Validation::compile(written, path, at, surroundings.documents)).map(Box::new)
+        });
         let upstream = Upstream::compile(&written.upstream, at, &mut errors);
+        let shaping = errors.collect(Shaping::compile(written, at, &self.field_policies));
+        let cors = written.cors.as_ref().and_then(|cors| errors.collect(Cors::compile(cors, at))).map(Box::new);
         let (Some(path), Some(target), Some(credentials)) = (path, target, credentials) else {
             return errors.into_result(());
         };
@@ -211,6 +231,9 @@ impl Catalog {
             permission: permission.unwrap_or_default(),
             flow_rules: rules.unwrap_or_default(),
             limits: limits.unwrap_or_default(),
+            validation,
+            shaping: shaping.flatten(),
+            cors,
             metrics: OnceLock::new(),
             upstream,
             split,

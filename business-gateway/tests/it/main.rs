@@ -43,6 +43,8 @@ mod reload;
 #[cfg(test)]
 mod routing;
 #[cfg(test)]
+mod shaping;
+#[cfg(test)]
 mod splits;
 #[cfg(test)]
 mod traffic_groups;
@@ -50,5 +52,9 @@ mod traffic_groups;
 mod traffic_groups_shed;
 #[cfg(test)]
 mod upstream;
+#[cfg(test)]
+mod validation;
+#[cfg(test)]
+mod validation_import;
 #[cfg(test)]
 mod sizes;
