@@ -23,6 +23,7 @@ use crate::dispatch::mirror::{self, Mirror};
 use crate::dispatch::split::Split;
 use crate::dispatch::target::Target;
 use crate::metrics::ApiMetrics;
+use crate::respond::compress::{self, Compress};
 use crate::respond::cors::{self, Cors};
 use crate::respond::envelope::Envelope;
 use crate::respond::fields::rule::FieldConfig;
@@ -114,6 +115,9 @@ pub struct Config {
     pub fields: Vec<FieldConfig>,
     /// Which pages of other origins may call it from a browser. Default: none.
     pub cors: Option<cors::Config>,
+    /// Whether its answers are compressed, and which. Default: none. Never for answers that hold a secret beside what others may
+    /// have written.
+    pub compress: Option<compress::Config>,
     /// The answer to its calls, where no service gives one. Default: none.
     pub answer: Option<fixed::Config>,
     /// Other header fields of answers, and another shape of JSON bodies. Default: none.
@@ -166,6 +170,8 @@ pub struct Api {
     pub shaping: Option<Box<Shaping>>,
     /// Which pages of other origins may call it; none for most.
     pub cors: Option<Box<Cors>>,
+    /// Whether its answers are compressed; none for most.
+    pub compress: Option<Box<Compress>>,
     /// Where its calls are counted; looked up at the first call.
     pub metrics: OnceLock<ApiMetrics>,
 }

@@ -5,6 +5,7 @@
 //! - [`body`]: the answer's body, which carries the record to its end
 //! - [`shaping`]: everything an API may say of the shape of its answers
 //! - [`fields`]: what of an answer its caller may see
+//! - [`compress`]: answers as short as their callers take them
 //! - [`cors`]: which pages of other origins may call, and read the answer
 //! - [`entity`]: what header fields say of a body
 //! - [`fixed`]: answers that stand in the catalog
@@ -14,6 +15,7 @@
 //! - [`record`]: what is known of a call, and its line in the access log
 
 pub mod body;
+pub mod compress;
 pub mod cors;
 pub mod entity;
 pub mod envelope;

@@ -24,6 +24,7 @@ use crate::dispatch::mirror::{self, Mirror};
 use crate::dispatch::service::{self, Service, Surroundings};
 use crate::dispatch::split::{self, Splits};
 use crate::dispatch::target::Target;
+use crate::respond::compress::Compress;
 use crate::respond::cors::Cors;
 use crate::respond::fields::rule::{self, FieldPolicies};
 use crate::respond::shaping::Shaping;
@@ -207,6 +208,7 @@ impl Catalog {
         let rules = self.flow_rules.of_api(&written.name, &written.flow_rules, at, &document.value.flow_rule);
         let rules = errors.collect(rules);
         let shaping = errors.collect(Shaping::compile(written, at, &self.field_policies));
+        let compress = written.compress.as_ref().and_then(|it| errors.collect(Compress::compile(it, at))).map(Box::new);
         let cors = written.cors.as_ref().and_then(|cors| errors.collect(Cors::compile(cors, at))).map(Box::new);
         let (Some(path), Some(target), Some(credentials)) = (path, target, credentials) else {
             return errors.into_result(());
@@ -223,6 +225,7 @@ impl Catalog {
             limits: limits.unwrap_or_default(),
             shaping: shaping.flatten(),
             cors,
+            compress,
             metrics: OnceLock::new(),
             split,
             mirror,
