@@ -8,10 +8,12 @@ mod sign;
 mod flow;
 mod quota;
 mod group;
+mod registry;
 mod split;
 mod reference;
 mod call;
 mod api;
+mod import;
 mod catalog;
 mod app;
 
@@ -53,6 +55,8 @@ pub enum Command {
     App(Box<app::Arguments>),
     /// Show traffic groups and shut them off
     Group(group::Arguments),
+    /// Show and change the endpoints that registered themselves
+    Registry(registry::Arguments),
     /// Show how calls are divided among services, and change it
     Split(split::Arguments),
     /// Print a generated reference page
@@ -61,7 +65,7 @@ pub enum Command {
 }
 
 /// Where the configuration is.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct ConfigDir {
     /// Directory with business.toml and catalog.toml
     #[arg(long = "config", value_name = "DIR", default_value = "/etc/gatehouse/business")]
@@ -84,6 +88,7 @@ impl Command {
             Self::Quota(command) => quota::run(&command),
             Self::App(arguments) => app::run(&arguments),
             Self::Group(arguments) => group::run(&arguments),
+            Self::Registry(arguments) => registry::run(&arguments),
             Self::Split(arguments) => split::run(&arguments),
             Self::Reference(arguments) => reference::run(&arguments),
         }

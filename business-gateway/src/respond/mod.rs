@@ -13,6 +13,7 @@
 //! - [`transform`], [`step`]: another shape of bodies, other header fields
 //! - [`template`]: what is rendered with what is known of a call
 //! - [`record`]: what is known of a call, and its line in the access log
+//! - [`timings`]: how long its steps took, for who may know it
 
 pub mod body;
 pub mod compress;
@@ -29,3 +30,4 @@ pub mod shaping;
 pub mod step;
 pub mod template;
 pub mod transform;
+pub mod timings;

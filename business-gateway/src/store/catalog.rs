@@ -20,7 +20,9 @@ use crate::admit::path::PathTemplate;
 use crate::admit::permission::{self, Packages};
 use crate::admit::quota::{self, Limits};
 use crate::admit::traffic_group::{GroupConfig, PoolConfig, TrafficGroups};
+use crate::admit::validation::{self, Validation};
 use crate::dispatch::mirror::{self, Mirror};
+use crate::dispatch::of_api::Upstream;
 use crate::dispatch::service::{self, Service, Surroundings};
 use crate::dispatch::split::{self, Splits};
 use crate::dispatch::target::Target;
@@ -69,6 +71,9 @@ pub struct CatalogConfig {
     /// Fields of JSON answers that several APIs hide: one table each.
     #[serde(default)]
     pub field_policy: Vec<rule::Config>,
+    /// Schemas and OpenAPI documents that APIs refer to: one table each.
+    #[serde(default)]
+    pub schema: Vec<validation::document::Config>,
     /// Which of several services answers: one table each.
     #[serde(default)]
     pub split: Vec<split::Config>,
@@ -143,7 +148,7 @@ impl Catalog {
         errors.collect(catalog.add_permissions_and_rules(document, surroundings.flow, before));
         for (index, written) in document.value.api.iter().enumerate() {
             let at = At { positions: &document.positions, path: format!("api[{index}]") };
-            errors.collect(catalog.add_api(written, &at, document, surroundings.flow));
+            errors.collect(catalog.add_api(written, &at, document, surroundings));
         }
         catalog.mirrored.retain(|name, _| catalog.apis.iter().any(|api| api.mirror.is_some() && api.name == *name));
         errors.into_result(catalog)
@@ -175,9 +180,10 @@ impl Catalog {
         written: &api::Config,
         at: &At<'_>,
         document: &Document<CatalogConfig>,
-        bounds: &Bounds,
+        surroundings: Surroundings<'_>,
     ) -> Result<(), ConfigErrors> {
         let mut errors = ConfigErrors::new();
+        let bounds = surroundings.flow;
         check_name(&written.name, at, &mut errors);
         let twin = document.value.api.iter().position(|other| other.name == written.name);
         if twin.is_some_and(|twin| at.path != format!("api[{twin}]")) {
@@ -210,6 +216,10 @@ impl Catalog {
         let shaping = errors.collect(Shaping::compile(written, at, &self.field_policies));
         let compress = written.compress.as_ref().and_then(|it| errors.collect(Compress::compile(it, at))).map(Box::new);
         let cors = written.cors.as_ref().and_then(|cors| errors.collect(Cors::compile(cors, at))).map(Box::new);
+        let validation = written.validate.as_ref().zip(path.as_ref()).and_then(|(written, path)| {
+            errors.collect(Validation::compile(written, path, at, surroundings.documents)).map(Box::new)
+        });
+        let upstream = Upstream::compile(&written.upstream, at, &mut errors);
         let (Some(path), Some(target), Some(credentials)) = (path, target, credentials) else {
             return errors.into_result(());
         };
@@ -226,7 +236,9 @@ impl Catalog {
             shaping: shaping.flatten(),
             cors,
             compress,
+            validation,
             metrics: OnceLock::new(),
+            upstream,
             split,
             mirror,
             credentials,
