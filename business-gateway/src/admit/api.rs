@@ -25,6 +25,7 @@ use crate::dispatch::of_api::{Upstream, UpstreamConfig};
 use crate::dispatch::split::Split;
 use crate::dispatch::target::Target;
 use crate::metrics::ApiMetrics;
+use crate::respond::compress::{self, Compress};
 use crate::respond::cors::{self, Cors};
 use crate::respond::envelope::Envelope;
 use crate::respond::fields::rule::FieldConfig;
@@ -113,20 +114,23 @@ pub struct Config {
     /// Its calls at a time, all nodes together, so that it cannot fill its pool when it hangs. Default: `api_concurrency` of
     /// the pool.
     pub concurrency: Option<u32>,
-    /// What its calls look like: parameters and body; the others are refused. Default: not looked at.
-    pub validate: Option<validation::config::Config>,
     /// Fields of JSON answers that are hidden from applications of a lower `field_level`; those of each `[[field_policy]]` for
     /// the API come on top. Default: none. Example: `[{ path = "**.card", level = 3, mask = "last4" }]`.
     #[serde(default)]
     pub fields: Vec<FieldConfig>,
     /// Which pages of other origins may call it from a browser. Default: none.
     pub cors: Option<cors::Config>,
+    /// Whether its answers are compressed, and which. Default: none. Never for answers that hold a secret beside what others may
+    /// have written.
+    pub compress: Option<compress::Config>,
     /// The answer to its calls, where no service gives one. Default: none.
     pub answer: Option<fixed::Config>,
     /// Other header fields of answers, and another shape of JSON bodies. Default: none.
     pub transform: Option<transform::Config>,
     /// What is answered when its service fails. Default: none.
     pub default: Option<fallback::Config>,
+    /// What its calls look like: parameters and body; the others are refused. Default: not looked at.
+    pub validate: Option<validation::config::Config>,
 }
 
 fn default_signed_body_max() -> ByteSize {
@@ -177,6 +181,8 @@ pub struct Api {
     pub shaping: Option<Box<Shaping>>,
     /// Which pages of other origins may call it; none for most.
     pub cors: Option<Box<Cors>>,
+    /// Whether its answers are compressed; none for most.
+    pub compress: Option<Box<Compress>>,
     /// Where its calls are counted; looked up at the first call.
     pub metrics: OnceLock<ApiMetrics>,
 }

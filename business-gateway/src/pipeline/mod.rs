@@ -178,7 +178,8 @@ async fn admit(
     let unix_ms = record.unix_ms();
 
     // A browser asks whether a page may call one.
-    if item.is_none()
+    let is_whole = item.is_none();
+    if is_whole
         && let Some(method) = cors::asked_method(&call.parts)
         && let Ok(api) = api::find(&policy.catalog, &authority, &hop.path, &method)
         && let Some(answer) = record.shape.preflight(api, &method, &call.parts, &gateway.metrics.shape)
@@ -190,7 +191,7 @@ async fn admit(
     // It calls an API.
     let api = Arc::clone(api::find(&policy.catalog, &authority, &hop.path, &call.parts.method)?);
     record.api = Some(Arc::clone(&api));
-    if item.is_none() {
+    if is_whole {
         record.shape.judge(&api, &call.parts, &gateway.metrics.shape);
     }
     if hop.held {
@@ -261,6 +262,9 @@ async fn admit(
     let mut answer = pin!(serve(site, &api, &caller, call, record)).await?;
     if let Some(kept) = kept {
         judge::answer(&api.flow_rules, &facts, &kept, &mut answer, &mut record.flow);
+    }
+    if is_whole {
+        answer = record.shape.compress(&api, answer, &gateway.metrics.shape);
     }
     Ok(answer)
 }

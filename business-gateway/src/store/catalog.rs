@@ -26,6 +26,7 @@ use crate::dispatch::of_api::Upstream;
 use crate::dispatch::service::{self, Service, Surroundings};
 use crate::dispatch::split::{self, Splits};
 use crate::dispatch::target::Target;
+use crate::respond::compress::Compress;
 use crate::respond::cors::Cors;
 use crate::respond::fields::rule::{self, FieldPolicies};
 use crate::respond::shaping::Shaping;
@@ -67,12 +68,12 @@ pub struct CatalogConfig {
     /// Who goes first, the most important group first: one table each.
     #[serde(default)]
     pub group: Vec<GroupConfig>,
-    /// Schemas and OpenAPI documents that APIs refer to: one table each.
-    #[serde(default)]
-    pub schema: Vec<validation::document::Config>,
     /// Fields of JSON answers that several APIs hide: one table each.
     #[serde(default)]
     pub field_policy: Vec<rule::Config>,
+    /// Schemas and OpenAPI documents that APIs refer to: one table each.
+    #[serde(default)]
+    pub schema: Vec<validation::document::Config>,
     /// Which of several services answers: one table each.
     #[serde(default)]
     pub split: Vec<split::Config>,
@@ -214,12 +215,13 @@ impl Catalog {
         let permission = errors.collect(self.packages.of_api(written, at, bounds));
         let rules = self.flow_rules.of_api(&written.name, &written.flow_rules, at, &document.value.flow_rule);
         let rules = errors.collect(rules);
+        let shaping = errors.collect(Shaping::compile(written, at, &self.field_policies));
+        let compress = written.compress.as_ref().and_then(|it| errors.collect(Compress::compile(it, at))).map(Box::new);
+        let cors = written.cors.as_ref().and_then(|cors| errors.collect(Cors::compile(cors, at))).map(Box::new);
         let validation = written.validate.as_ref().zip(path.as_ref()).and_then(|(written, path)| {
             errors.collect(Validation::compile(written, path, at, surroundings.documents)).map(Box::new)
         });
         let upstream = Upstream::compile(&written.upstream, at, &mut errors);
-        let shaping = errors.collect(Shaping::compile(written, at, &self.field_policies));
-        let cors = written.cors.as_ref().and_then(|cors| errors.collect(Cors::compile(cors, at))).map(Box::new);
         let (Some(path), Some(target), Some(credentials)) = (path, target, credentials) else {
             return errors.into_result(());
         };
@@ -233,9 +235,10 @@ impl Catalog {
             permission: permission.unwrap_or_default(),
             flow_rules: rules.unwrap_or_default(),
             limits: limits.unwrap_or_default(),
-            validation,
             shaping: shaping.flatten(),
             cors,
+            compress,
+            validation,
             metrics: OnceLock::new(),
             upstream,
             split,
