@@ -25,6 +25,7 @@ use crate::admit::app::Identity;
 use crate::admit::app::metrics::CredentialMetrics;
 use crate::admit::quota::Quotas;
 use crate::admit::quota::metrics::QuotaMetrics;
+use crate::admit::route::metrics::RouteMetrics;
 use crate::admit::traffic_group::metrics::TrafficMetrics;
 use crate::dispatch::service::Service;
 use crate::policy::Policy;
@@ -48,6 +49,8 @@ pub struct Metrics {
     connections_timed_out: IntCounterVec,
     /// How the catalog is kept up to date.
     pub catalog: CatalogMetrics,
+    /// How APIs are found.
+    pub routes: RouteMetrics,
     /// Traffic groups and pools.
     pub traffic: Arc<TrafficMetrics>,
 }
@@ -109,6 +112,7 @@ impl Metrics {
                 &[("timeout", "`head` or `write`")],
             )?,
             catalog: CatalogMetrics::new(&catalogue)?,
+            routes: RouteMetrics::new(&catalogue)?,
             traffic: Arc::new(TrafficMetrics::new(&catalogue)?),
             catalogue,
         };

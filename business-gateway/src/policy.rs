@@ -13,7 +13,7 @@ use gatehouse_shared::telemetry::access_log;
 use crate::admit::app;
 use crate::admit::app::jwt::Issuers;
 use crate::admit::app::of_api::Replay;
-use crate::admit::{flow_rule, quota};
+use crate::admit::{flow_rule, quota, route};
 use crate::config::{self, Config, Drain, Process};
 use crate::dispatch::service::Surroundings;
 use crate::store::apps::{self, Known};
@@ -33,6 +33,8 @@ pub struct Policy {
     pub catalog: Catalog,
     /// The catalog as it was written, and where it came from.
     pub written: Written,
+    /// What bounds the search for APIs.
+    pub routing: route::search::Config,
     /// What counts for credentials.
     pub credentials: app::Rules,
     /// Who issues tokens.
@@ -140,6 +142,7 @@ fn compile(
     let quota = errors.collect(quota::Settings::compile(&config.quota, &config.hop.keys, &written.positions, sources));
     let app_settings = errors.collect(apps::Settings::compile(&config.apps, sources, &written.positions));
     errors.collect(config.upstream.check(&written.positions));
+    errors.collect(config.routing.check(&written.positions));
     errors.into_result(())?;
     // What is missing here has its errors elsewhere.
     let (Some(accept), Some(hop), Some(of_catalog), Some(store)) = (accept, hop, of_catalog, store) else {
@@ -155,6 +158,7 @@ fn compile(
         hop,
         catalog,
         written,
+        routing: config.routing.clone(),
         credentials,
         issuers,
         flow,

@@ -13,6 +13,7 @@ mod call;
 mod api;
 mod catalog;
 mod app;
+mod route;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -52,6 +53,9 @@ pub enum Command {
     App(Box<app::Arguments>),
     /// Show traffic groups and shut them off
     Group(group::Arguments),
+    /// Show which API a call means, and why
+    #[command(subcommand)]
+    Route(route::Command),
     /// Print a generated reference page
     #[command(hide = true)]
     Reference(reference::Arguments),
@@ -81,6 +85,7 @@ impl Command {
             Self::Quota(command) => quota::run(&command),
             Self::App(arguments) => app::run(&arguments),
             Self::Group(arguments) => group::run(&arguments),
+            Self::Route(command) => route::run(&command),
             Self::Reference(arguments) => reference::run(&arguments),
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! - [`plan`]: how the call will be carried
 //! - [`request`]: the request as the service gets it
+//! - [`rewrite`]: what an API changes of it
 //! - [`target`]: who answers the calls of an API
 //! - [`service`]: a service and its endpoints
 //! - [`upstream`]: the connections to one endpoint
@@ -17,6 +18,7 @@
 pub mod counters;
 pub mod plan;
 pub mod request;
+pub mod rewrite;
 pub mod service;
 pub mod target;
 pub mod upkeep;

@@ -27,9 +27,10 @@ use crate::admit::api::Api;
 use crate::admit::app;
 use crate::admit::caller::Caller;
 use crate::admit::flow_rule::{Facts, judge};
+use crate::admit::permission;
 use crate::admit::quota;
+use crate::admit::route;
 use crate::admit::traffic_group::{self, Who};
-use crate::admit::{api, permission};
 use crate::dispatch;
 use crate::dispatch::plan::Plan;
 use crate::dispatch::request::{Notes, rewrite};
@@ -156,7 +157,7 @@ async fn admit(
     let unix_ms = record.unix_ms();
 
     // It calls an API.
-    let api = Arc::clone(api::find(&policy.catalog, &authority, &hop.path, &call.parts.method)?);
+    let api = route::search::find(site, call, record).await?;
     record.api = Some(Arc::clone(&api));
     if hop.held {
         until(call.deadline, call.upload.wait_for_first_piece()).await??;
@@ -245,8 +246,14 @@ async fn forward(
     // dispatch: the service answers it.
     let trace = record.trace.unwrap_or_else(|| TraceContext::start(&hop.request_id));
     let traceparent = trace.to_header();
-    let notes =
-        Notes { authority, hop, caller, path_to_service: api.path_to_service, traceparent: traceparent.as_str() };
+    let notes = Notes {
+        authority,
+        hop,
+        caller,
+        path_to_service: api.path_to_service,
+        rewrite: api.rewrite.as_deref(),
+        traceparent: traceparent.as_str(),
+    };
     rewrite(&mut parts, &notes, service.protocol, upload.length())?;
     let request = Request::from_parts(parts, upload);
     let of_balance = balance::Call { client: hop.client.ip(), authority };

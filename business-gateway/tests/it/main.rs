@@ -35,6 +35,8 @@ mod quota_store;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
+mod routes;
+#[cfg(test)]
 mod routing;
 #[cfg(test)]
 mod traffic_groups;

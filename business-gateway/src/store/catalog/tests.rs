@@ -7,7 +7,7 @@ use crate::admit::flow_rule::Bounds;
 use crate::store::file;
 
 /// The catalog `text`, read from a file in `dir`.
-fn compile(dir: &Path, text: &str) -> Result<Catalog, ConfigErrors> {
+pub(crate) fn compile(dir: &Path, text: &str) -> Result<Catalog, ConfigErrors> {
     std::fs::write(dir.join(file::CATALOG), text).unwrap();
     let document = file::read(&mut Sources::new(dir))?;
     let defaults = crate::dispatch::Config::default();
@@ -21,7 +21,7 @@ pub(crate) fn service(dir: &Path, more: &str) -> Arc<Service> {
     Arc::clone(&catalog.services["sample"])
 }
 
-fn errors(text: &str) -> Vec<String> {
+pub(crate) fn errors(text: &str) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
     match compile(dir.path(), text) {
         Ok(_) => Vec::new(),
