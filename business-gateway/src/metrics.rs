@@ -27,7 +27,10 @@ use crate::admit::quota::Quotas;
 use crate::admit::quota::metrics::QuotaMetrics;
 use crate::admit::route::metrics::RouteMetrics;
 use crate::admit::traffic_group::metrics::TrafficMetrics;
+use crate::dispatch::batch::metrics::BatchMetrics;
+use crate::dispatch::mirror::metrics::Metrics as MirrorMetrics;
 use crate::dispatch::service::Service;
+use crate::dispatch::split::metrics::SplitMetrics;
 use crate::policy::Policy;
 use crate::store::apps::Apps;
 use crate::store::apps::metrics::AppMetrics;
@@ -51,8 +54,14 @@ pub struct Metrics {
     pub catalog: CatalogMetrics,
     /// How APIs are found.
     pub routes: RouteMetrics,
+    /// Batches.
+    pub batch: BatchMetrics,
     /// Traffic groups and pools.
     pub traffic: Arc<TrafficMetrics>,
+    /// Branches of splits.
+    pub splits: SplitMetrics,
+    /// Copies of calls.
+    pub mirrors: Arc<MirrorMetrics>,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -113,7 +122,10 @@ impl Metrics {
             )?,
             catalog: CatalogMetrics::new(&catalogue)?,
             routes: RouteMetrics::new(&catalogue)?,
+            batch: BatchMetrics::new(&catalogue)?,
             traffic: Arc::new(TrafficMetrics::new(&catalogue)?),
+            splits: SplitMetrics::new(&catalogue)?,
+            mirrors: Arc::new(MirrorMetrics::new(&catalogue)?),
             catalogue,
         };
         Ok(metrics)
@@ -137,6 +149,7 @@ impl Metrics {
         let rules = RuleMetrics::new(&self.catalogue)?;
         let (live, in_flight) = (Arc::clone(live), in_flight.clone());
         let (traffic, fleet) = (Arc::clone(&self.traffic), Arc::clone(fleet));
+        let mirrors = Arc::clone(&self.mirrors);
         self.catalogue.on_render(move || {
             requests.set(whole(in_flight.count()));
             let generation = live.current();
@@ -145,6 +158,7 @@ impl Metrics {
                 services.refresh(service);
             }
             rules.refresh(&generation.value.catalog);
+            mirrors.refresh(&generation.value.catalog);
             traffic.refresh(&generation.value.catalog.traffic, fleet.live_nodes());
         });
         Ok(())

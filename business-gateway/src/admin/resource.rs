@@ -35,4 +35,5 @@ pub const RESOURCES: &[Resource] = &[
     super::quota::RESOURCE,
     super::groups::RESOURCE,
     super::routes::RESOURCE,
+    super::splits::RESOURCE,
 ];

@@ -18,6 +18,7 @@ use crate::admit::api::{self, Api, plain_host};
 use crate::admit::caller::Caller;
 use crate::admit::matcher::{Candidate, Fit, Miss};
 use crate::dispatch::request::{self, TargetError};
+use crate::dispatch::split::source::Seen;
 use crate::policy::Policy;
 use crate::respond::failure::Failure;
 use crate::store::apps::{App, Status};
@@ -85,9 +86,9 @@ pub struct Explanation {
     pub refused: Option<Refused>,
     /// The parameters of the path.
     pub parameters: Vec<(String, String)>,
-    /// The service that the API names.
+    /// The service that answers.
     pub service: Option<String>,
-    /// The split that chooses another one, with the branch; `None` where the API has none.
+    /// The split, the branch and the level that chose it; `None` where the API has no split.
     pub split: Option<String>,
     /// The head of the request as the service would get it.
     pub request: Option<Head>,
@@ -212,10 +213,8 @@ pub fn explain(policy: &Policy, sample: &Sample) -> Result<Explanation, SampleEr
     if let Ok(api) = found {
         let parameters = api.path.parameters(&call.path).into_iter();
         explanation.parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        explanation.service = api.target.service().map(|service| service.name.to_string());
-        match to_service(&api, call) {
-            Ok(request) => explanation.request = request,
-            Err(error) => explanation.refused = Some(refused(&error.into())),
+        if let Err(error) = to_service(&api, call, &mut explanation) {
+            explanation.refused = Some(refused(&error.into()));
         }
     }
     Ok(explanation)
@@ -261,9 +260,9 @@ fn refused(failure: &Failure) -> Refused {
     Refused { code: failure.reason.code.to_owned(), status: failure.status }
 }
 
-/// The head of the request as the service that the API names would get it; `None` where no service answers.
-fn to_service(api: &Api, call: Prepared) -> Result<Option<Head>, TargetError> {
-    let Some(service) = api.target.service() else { return Ok(None) };
+/// The service, and the head of the request as it would get it; nothing of both where no service answers.
+fn to_service(api: &Api, call: Prepared, explanation: &mut Explanation) -> Result<(), TargetError> {
+    let Some(service) = api.target.service() else { return Ok(()) };
     let mut parts = call.parts;
     let hop = VerifiedHop {
         request_id: RequestId::new(call.unix_ms),
@@ -279,6 +278,15 @@ fn to_service(api: &Api, call: Prepared) -> Result<Option<Head>, TargetError> {
         held: false,
     };
     let caller = Caller { app: call.app.map(|key| Arc::new(stand_in(&key))), ..Caller::anonymous() };
+    let seen = Seen { caller: &caller, client: call.client, request_id: hop.request_id.as_str(), parts: &parts };
+    let choice = api.split.as_ref().and_then(|split| split.choose(&seen));
+    let branch = choice.map(|choice| choice.branch);
+    let service = branch.and_then(|branch| branch.service.as_ref()).unwrap_or(service);
+    explanation.service = Some(service.name.to_string());
+    explanation.split = choice.map(|choice| {
+        let level = choice.level.map_or_else(|| "no level".to_owned(), |level| format!("level {level}"));
+        format!("{}: {} by {level}", choice.branch.split, choice.branch.name)
+    });
     let traceparent = TraceContext::start(&hop.request_id).to_header();
     let notes = request::Notes {
         authority: &call.authority,
@@ -290,13 +298,17 @@ fn to_service(api: &Api, call: Prepared) -> Result<Option<Head>, TargetError> {
     };
     let length = u64::try_from(call.body.len()).ok();
     request::rewrite(&mut parts, &notes, service.protocol, length)?;
+    for (name, value) in branch.into_iter().flat_map(|branch| branch.headers()) {
+        parts.headers.insert(name, value.clone());
+    }
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    Ok(Some(Head {
+    explanation.request = Some(Head {
         method: parts.method.to_string(),
         target: parts.uri.to_string(),
         version: format!("{:?}", parts.version),
         headers: parts.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
-    }))
+    });
+    Ok(())
 }
 
 /// An application of which only the key is known.
