@@ -12,6 +12,7 @@ use serde::Deserialize;
 use crate::admit::app;
 use crate::admit::flow_rule;
 use crate::admit::quota;
+use crate::admit::route::search;
 use crate::admit::validation;
 use crate::respond::shaping;
 use crate::{accept, dispatch, store};
@@ -31,6 +32,9 @@ pub struct Config {
     pub accept: accept::Config,
     /// `[hop]`: how a request proves that it came through the edge.
     pub hop: Hop,
+    /// `[routing]`: what bounds the search for the API of a call.
+    #[serde(default)]
+    pub routing: search::Config,
     /// `[credentials]`: what counts for the credentials of every call.
     #[serde(default)]
     pub credentials: app::Config,

@@ -28,6 +28,7 @@ use crate::admit::app::Identity;
 use crate::admit::app::metrics::CredentialMetrics;
 use crate::admit::quota::Quotas;
 use crate::admit::quota::metrics::QuotaMetrics;
+use crate::admit::route::metrics::RouteMetrics;
 use crate::admit::traffic_group::metrics::TrafficMetrics;
 use crate::admit::validation::metrics::ValidationMetrics;
 use crate::dispatch::batch::metrics::BatchMetrics;
@@ -58,6 +59,8 @@ pub struct Metrics {
     pub catalog: CatalogMetrics,
     /// What becomes of answers between the service and the edge.
     pub shape: ShapeMetrics,
+    /// How APIs are found.
+    pub routes: RouteMetrics,
     /// Batches.
     pub batch: BatchMetrics,
     /// Traffic groups and pools.
@@ -128,6 +131,7 @@ impl Metrics {
             )?,
             catalog: CatalogMetrics::new(&catalogue)?,
             shape: ShapeMetrics::new(&catalogue)?,
+            routes: RouteMetrics::new(&catalogue)?,
             batch: BatchMetrics::new(&catalogue)?,
             traffic: Arc::new(TrafficMetrics::new(&catalogue)?),
             validation: ValidationMetrics::new(&catalogue)?,

@@ -14,7 +14,7 @@ use crate::admit::app;
 use crate::admit::app::jwt::Issuers;
 use crate::admit::app::of_api::Replay;
 use crate::admit::validation::document::{self, Documents};
-use crate::admit::{flow_rule, quota, validation};
+use crate::admit::{flow_rule, quota, route, validation};
 use crate::config::{self, Config, Drain, Process};
 use crate::dispatch::discovery;
 use crate::dispatch::discovery::source::Source;
@@ -38,6 +38,8 @@ pub struct Policy {
     pub catalog: Catalog,
     /// The catalog as it was written, and where it came from.
     pub written: Written,
+    /// What bounds the search for APIs.
+    pub routing: route::search::Config,
     /// What counts for credentials.
     pub credentials: app::Rules,
     /// Who issues tokens.
@@ -184,6 +186,7 @@ fn compile(
     let shape = errors.collect(shaping::Settings::compile(&config.shape, &written.positions, sources));
     let app_settings = errors.collect(apps::Settings::compile(&config.apps, sources, &written.positions));
     errors.collect(config.upstream.check(&written.positions));
+    errors.collect(config.routing.check(&written.positions));
     errors.into_result(())?;
     // What is missing here has its errors elsewhere.
     let (Some(accept), Some(hop), Some(of_catalog), Some(store)) = (accept, hop, of_catalog, store) else {
@@ -201,6 +204,7 @@ fn compile(
         hop,
         catalog,
         written,
+        routing: config.routing.clone(),
         credentials,
         issuers,
         flow,

@@ -27,10 +27,11 @@ use crate::admit::api::Api;
 use crate::admit::app;
 use crate::admit::caller::Caller;
 use crate::admit::flow_rule::{Facts, judge};
+use crate::admit::permission;
 use crate::admit::quota;
+use crate::admit::route;
 use crate::admit::traffic_group::{self, Who};
 use crate::admit::validation::Called;
-use crate::admit::{api, permission};
 use crate::dispatch;
 use crate::dispatch::batch;
 use crate::dispatch::plan::Plan;
@@ -181,15 +182,15 @@ async fn admit(
     let is_whole = item.is_none();
     if is_whole
         && let Some(method) = cors::asked_method(&call.parts)
-        && let Ok(api) = api::find(&policy.catalog, &authority, &hop.path, &method)
-        && let Some(answer) = record.shape.preflight(api, &method, &call.parts, &gateway.metrics.shape)
+        && let Some(api) = route::search::by_method(site, call, &method, record)
+        && let Some(answer) = record.shape.preflight(&api, &method, &call.parts, &gateway.metrics.shape)
     {
-        record.api = Some(Arc::clone(api));
+        record.api = Some(api);
         return answer;
     }
 
     // It calls an API.
-    let api = Arc::clone(api::find(&policy.catalog, &authority, &hop.path, &call.parts.method)?);
+    let api = route::search::find(site, call, record).await?;
     record.api = Some(Arc::clone(&api));
     if is_whole {
         record.shape.judge(&api, &call.parts, &gateway.metrics.shape);
@@ -362,8 +363,14 @@ async fn forward(
     // dispatch: the service answers it.
     let trace = record.trace.unwrap_or_else(|| TraceContext::start(&hop.request_id));
     let traceparent = trace.to_header();
-    let notes =
-        Notes { authority, hop, caller, path_to_service: api.path_to_service, traceparent: traceparent.as_str() };
+    let notes = Notes {
+        authority,
+        hop,
+        caller,
+        path_to_service: api.path_to_service,
+        rewrite: api.rewrite.as_deref(),
+        traceparent: traceparent.as_str(),
+    };
     if let Some(mirror) = &api.mirror {
         let (identity, most) = (&site.gateway.identity, site.policy().credentials.held_max);
         mirror.copy(&site.gateway.metrics.mirrors, &parts, &mut upload, &notes, || identity.room.enter(most));

@@ -20,6 +20,7 @@ use crate::admit::api::Api;
 use crate::admit::caller::Caller;
 use crate::admit::flow_rule;
 use crate::admit::quota;
+use crate::admit::route;
 use crate::admit::traffic_group;
 use crate::admit::validation;
 use crate::dispatch;
@@ -73,6 +74,8 @@ pub struct Record {
     pub hop: Option<Arc<VerifiedHop>>,
     /// The API called.
     pub api: Option<Arc<Api>>,
+    /// How the API was found.
+    pub route: route::Notes,
     /// Who called it.
     pub caller: Option<Arc<Caller>>,
     /// What it was charged.
@@ -158,6 +161,7 @@ impl Record {
             own_id: RequestId::new(unix_ms),
             hop: None,
             api: None,
+            route: route::Notes::default(),
             caller: None,
             quota: quota::Notes::default(),
             traffic: traffic_group::Notes::default(),
@@ -301,6 +305,7 @@ impl Record {
         if let Some(api) = &self.api {
             line.utf8("api", &api.name);
         }
+        self.route.write(&mut line);
         if let Some(caller) = &self.caller {
             if let (Some(app), Some(scheme)) = (&caller.app, caller.scheme) {
                 line.utf8("app", &app.key);

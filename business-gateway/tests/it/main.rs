@@ -41,6 +41,8 @@ mod quota_store;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
+mod routes;
+#[cfg(test)]
 mod routing;
 #[cfg(test)]
 mod shaping;

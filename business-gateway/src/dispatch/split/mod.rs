@@ -130,6 +130,14 @@ pub struct Branch {
     metrics: OnceLock<BranchMetrics>,
 }
 
+impl Branch {
+    /// What is set on the request.
+    #[must_use]
+    pub fn headers(&self) -> &[(HeaderName, HeaderValue)] {
+        &self.headers
+    }
+}
+
 /// What a split says of a call.
 #[derive(Debug, Clone, Copy)]
 pub struct Choice<'s> {
