@@ -291,8 +291,7 @@ impl Texts<'_> {
                 Err(message) => self.refuse(&format!("rewrite.{kind}.remove[{index}]"), message, remedy),
             }
         }
-        let (set, add): (fn(N, Template) -> Change<N>, fn(N, Template) -> Change<N>) = (Change::Set, Change::Add);
-        for (verb, change, texts) in [("set", set, &written.set), ("add", add, &written.add)] {
+        for (verb, texts) in [("set", &written.set), ("add", &written.add)] {
             for (name, text) in texts {
                 let key = format!("rewrite.{kind}.{verb}.{name}");
                 let template = self.template(&key, text, place);
@@ -307,7 +306,8 @@ impl Texts<'_> {
                     );
                 }
                 match (named(name), template) {
-                    (Ok(name), Some(template)) => all.push(change(name, template)),
+                    (Ok(name), Some(template)) if verb == "add" => all.push(Change::Add(name, template)),
+                    (Ok(name), Some(template)) => all.push(Change::Set(name, template)),
                     (Ok(_), None) => {}
                     (Err(message), _) => self.refuse(&key, message, remedy),
                 }
