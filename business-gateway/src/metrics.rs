@@ -26,6 +26,8 @@ use crate::admit::app::metrics::CredentialMetrics;
 use crate::admit::quota::Quotas;
 use crate::admit::quota::metrics::QuotaMetrics;
 use crate::admit::traffic_group::metrics::TrafficMetrics;
+use crate::dispatch::cache::Cache;
+use crate::dispatch::cache::metrics::CacheMetrics;
 use crate::dispatch::service::Service;
 use crate::policy::Policy;
 use crate::store::apps::Apps;
@@ -50,6 +52,8 @@ pub struct Metrics {
     pub catalog: CatalogMetrics,
     /// Traffic groups and pools.
     pub traffic: Arc<TrafficMetrics>,
+    /// Answers that are kept.
+    pub cache: Arc<CacheMetrics>,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -110,6 +114,7 @@ impl Metrics {
             )?,
             catalog: CatalogMetrics::new(&catalogue)?,
             traffic: Arc::new(TrafficMetrics::new(&catalogue)?),
+            cache: Arc::new(CacheMetrics::new(&catalogue)?),
             catalogue,
         };
         Ok(metrics)
@@ -176,6 +181,12 @@ impl Metrics {
         let (live, quotas) = (Arc::clone(live), Arc::clone(quotas));
         self.catalogue.on_render(move || metrics.refresh(&live.current().value.catalog.limits, &quotas));
         Ok(())
+    }
+
+    /// Adds what mirrors the cache.
+    pub fn watch_cache(&self, cache: &Arc<Cache>) {
+        let (metrics, cache) = (Arc::clone(&self.cache), Arc::clone(cache));
+        self.catalogue.on_render(move || metrics.refresh(&cache));
     }
 
     fn declare_standard<T: Load>(&self, live: &Arc<Live<T>>, log: &LineWriter) -> Result<(), MetricError> {

@@ -15,6 +15,7 @@ use crate::admit::app::jwt::Issuers;
 use crate::admit::app::of_api::Replay;
 use crate::admit::{flow_rule, quota};
 use crate::config::{self, Config, Drain, Process};
+use crate::dispatch::cache::config as cache;
 use crate::dispatch::service::Surroundings;
 use crate::store::apps::{self, Known};
 use crate::store::catalog::Catalog;
@@ -45,6 +46,8 @@ pub struct Policy {
     pub app_settings: apps::Settings,
     /// The zone of this node, which a running process keeps from its start.
     pub zone: Option<String>,
+    /// What this node keeps of answers of services.
+    pub cache: cache::Settings,
     /// Between two pieces of an answer's body.
     pub body_idle: Duration,
     /// What all limits on calls have in common.
@@ -138,6 +141,7 @@ fn compile(
     let credentials = errors.collect(app::Rules::compile(&config.credentials, &written.positions));
     let store = errors.collect(config.store.compile("store", sources, &written.positions));
     let quota = errors.collect(quota::Settings::compile(&config.quota, &config.hop.keys, &written.positions, sources));
+    let cache = errors.collect(cache::Settings::compile(&config.cache, &written.positions));
     let app_settings = errors.collect(apps::Settings::compile(&config.apps, sources, &written.positions));
     errors.collect(config.upstream.check(&written.positions));
     errors.into_result(())?;
@@ -145,11 +149,13 @@ fn compile(
     let (Some(accept), Some(hop), Some(of_catalog), Some(store)) = (accept, hop, of_catalog, store) else {
         return Err(ConfigErrors::new());
     };
-    let (Some(credentials), Some(app_settings), Some(quota)) = (credentials, app_settings, quota) else {
+    let (Some(credentials), Some(app_settings), Some(quota), Some(cache)) = (credentials, app_settings, quota, cache)
+    else {
         return Err(ConfigErrors::new());
     };
     let OfCatalog { catalog, written, apps, issuers } = of_catalog;
     check_replay(&catalog, &store)?;
+    cache::check(&catalog, &cache, &store)?;
     Ok(Policy {
         accept,
         hop,
@@ -162,6 +168,7 @@ fn compile(
         app_settings,
         zone,
         quota,
+        cache,
         body_idle: config.upstream.body_idle_timeout.get(),
         store,
         store_written: config.store.clone(),

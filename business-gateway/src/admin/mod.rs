@@ -17,6 +17,7 @@ mod body;
 mod call;
 mod quota;
 mod groups;
+mod cache;
 mod resource;
 pub mod openapi;
 pub mod catalog;

@@ -18,6 +18,7 @@ use super::path::PathTemplate;
 use super::permission::ApiPermission;
 use super::quota::Limit;
 use super::traffic_group::OfApi;
+use crate::dispatch::cache::config as cache;
 use crate::dispatch::target::Target;
 use crate::metrics::ApiMetrics;
 use crate::respond::envelope::Envelope;
@@ -90,6 +91,9 @@ pub struct Config {
     /// Its calls at a time, all nodes together, so that it cannot fill its pool when it hangs. Default: `api_concurrency` of
     /// the pool.
     pub concurrency: Option<u32>,
+    /// Whether answers of the service are kept, for whom, and for how long. Default: they are not.
+    /// Example: `{ lifetime = "30s", stale_if_error = "10m" }`.
+    pub cache: Option<cache::Config>,
 }
 
 fn default_signed_body_max() -> ByteSize {
@@ -126,6 +130,8 @@ pub struct Api {
     pub limits: Vec<Arc<Limit>>,
     /// Its group, its pool and its cap.
     pub traffic: OfApi,
+    /// Whether answers of its service are kept.
+    pub cache: Option<Arc<cache::OfApi>>,
     /// Where its calls are counted; looked up at the first call.
     pub metrics: OnceLock<ApiMetrics>,
 }

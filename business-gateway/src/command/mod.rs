@@ -8,6 +8,7 @@ mod sign;
 mod flow;
 mod quota;
 mod group;
+mod cache;
 mod reference;
 mod call;
 mod api;
@@ -52,6 +53,9 @@ pub enum Command {
     App(Box<app::Arguments>),
     /// Show traffic groups and shut them off
     Group(group::Arguments),
+    /// Show what is kept of answers, and purge it
+    #[command(subcommand)]
+    Cache(cache::Command),
     /// Print a generated reference page
     #[command(hide = true)]
     Reference(reference::Arguments),
@@ -81,6 +85,7 @@ impl Command {
             Self::Quota(command) => quota::run(&command),
             Self::App(arguments) => app::run(&arguments),
             Self::Group(arguments) => group::run(&arguments),
+            Self::Cache(command) => cache::run(&command),
             Self::Reference(arguments) => reference::run(&arguments),
         }
     }

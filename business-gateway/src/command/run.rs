@@ -22,7 +22,7 @@ use crate::admin::Admin;
 use crate::admit::flow_rule::STACK;
 use crate::admit::quota::refill;
 use crate::admit::traffic_group::shed;
-use crate::dispatch::upkeep;
+use crate::dispatch::{cache, upkeep};
 use crate::gateway::{Gateway, StartError};
 use crate::metrics::Metrics;
 use crate::policy::Policy;
@@ -103,6 +103,7 @@ fn serve(live: &Arc<Live<Policy>>) -> Result<(), RunError> {
         let refilling = tokio::spawn(refill::run(Arc::clone(&gateway)));
         tokio::spawn(Arc::clone(&gateway.apps).run());
         tokio::spawn(shed::follow(Arc::clone(&gateway)));
+        tokio::spawn(cache::fleet::follow(Arc::clone(&gateway)));
         let accepting = tokio::spawn({
             let server = Arc::clone(&server);
             async move { server.run(listener).await }

@@ -1,5 +1,6 @@
 //! Where a call goes: an endpoint of the API's service, another one if that cannot be reached, and back.
 //!
+//! - [`cache`]: answers that are kept, so that the call goes nowhere
 //! - [`plan`]: how the call will be carried
 //! - [`request`]: the request as the service gets it
 //! - [`target`]: who answers the calls of an API
@@ -14,6 +15,7 @@
 //! ([`gatehouse_shared::balance::RetryBudget`]). What was not sent is outside of the budget: sent elsewhere it loads the
 //! service no more than it would have anyway. An answer that has begun is never replaced.
 
+pub mod cache;
 pub mod counters;
 pub mod plan;
 pub mod request;

@@ -4,6 +4,7 @@
 //! batch at `admit`, a part of an aggregate at `serve`.
 
 pub mod part;
+mod cached;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use http::request::Parts;
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
 
+use self::cached::{Looked, Way};
 use crate::accept::body::Upload;
 use crate::accept::caught::caught;
 use crate::accept::connection::Connection;
@@ -74,6 +76,8 @@ pub struct Call {
     pub deadline: Instant,
     /// What the edge says of it, with the canonical path.
     pub hop: Arc<VerifiedHop>,
+    /// Who the service is told calls, where that is not the caller: an answer that is kept for others must not be made for one.
+    pub introduced: Option<Arc<Caller>>,
 }
 
 impl Call {
@@ -140,7 +144,7 @@ async fn accept(site: &Site, parts: Parts, body: Incoming, record: &mut Record) 
     let deadline = record.began + hop.left;
     let upload = Upload::new(body, parts.version, &policy.accept.body)?;
     record.upload = upload.progress();
-    let mut call = Call { parts, upload, authority, deadline, hop };
+    let mut call = Call { parts, upload, authority, deadline, hop, introduced: None };
     pin!(admit(site, &mut call, None, record)).await
 }
 
@@ -220,7 +224,11 @@ async fn serve(
     record: &mut Record,
 ) -> Result<Response<Outgoing>, Failure> {
     match &api.target {
-        Target::Service(service) => pin!(forward(site, api, service, caller, call, record)).await,
+        Target::Service(service) => match cached::look(Way { site, api, service, caller }, call, record) {
+            Looked::Off => pin!(forward(site, api, service, caller, call, record)).await,
+            Looked::Given(answer) => Ok(*answer),
+            Looked::Ask(visit) => Box::pin(visit.ask(Way { site, api, service, caller }, call, record)).await,
+        },
     }
 }
 
@@ -234,7 +242,7 @@ async fn forward(
     record: &mut Record,
 ) -> Result<Response<Outgoing>, Failure> {
     let (mut parts, upload) = call.take();
-    let Call { authority, deadline, hop, .. } = call;
+    let Call { authority, deadline, hop, introduced, .. } = call;
     let deadline = *deadline;
 
     // admit: its turn has come.
@@ -245,8 +253,13 @@ async fn forward(
     // dispatch: the service answers it.
     let trace = record.trace.unwrap_or_else(|| TraceContext::start(&hop.request_id));
     let traceparent = trace.to_header();
-    let notes =
-        Notes { authority, hop, caller, path_to_service: api.path_to_service, traceparent: traceparent.as_str() };
+    let notes = Notes {
+        authority,
+        hop,
+        caller: introduced.as_deref().unwrap_or(caller),
+        path_to_service: api.path_to_service,
+        traceparent: traceparent.as_str(),
+    };
     rewrite(&mut parts, &notes, service.protocol, upload.length())?;
     let request = Request::from_parts(parts, upload);
     let of_balance = balance::Call { client: hop.client.ip(), authority };

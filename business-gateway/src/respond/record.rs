@@ -22,6 +22,7 @@ use crate::admit::flow_rule;
 use crate::admit::quota;
 use crate::admit::traffic_group;
 use crate::dispatch;
+use crate::dispatch::cache::metrics::Outcome;
 use crate::dispatch::request::TRACEPARENT_HEADER;
 use crate::gateway::Gateway;
 use crate::pipeline::Site;
@@ -77,6 +78,8 @@ pub struct Record {
     pub upload: Option<Arc<Progress>>,
     /// What flow rules did to it.
     pub flow: flow_rule::Notes,
+    /// What the cache did, where its API has one.
+    pub cache: Option<Outcome>,
     /// What became of it upstream.
     pub dispatch: dispatch::Notes,
     status: u16,
@@ -148,6 +151,7 @@ impl Record {
             traffic: traffic_group::Notes::default(),
             upload: None,
             flow: flow_rule::Notes::default(),
+            cache: None,
             dispatch: dispatch::Notes::default(),
             status: 0,
             reason: None,
@@ -186,6 +190,14 @@ impl Record {
         }
         self.reason = Some(failure.reason);
         self.cause = failure.cause;
+        self.traffic.gave_up(self.upload.as_deref(), clock::now());
+        self.traffic.release();
+    }
+
+    /// Nothing is done for it any more but sending its answer, which was kept from before: its service has failed for this
+    /// reason, if that is known.
+    pub fn helped(&mut self, failure: Option<Failure>) {
+        self.cause = failure.map(|failure| failure.cause.unwrap_or_else(|| failure.reason.code.to_owned()));
         self.traffic.gave_up(self.upload.as_deref(), clock::now());
         self.traffic.release();
     }
@@ -284,6 +296,7 @@ impl Record {
         if let Some(waited) = self.traffic.waited {
             line.millis("queued_ms", waited);
         }
+        line.optional_utf8("cache", self.cache.map(Outcome::as_str));
         line.optional_utf8("service", self.dispatch.service.as_deref());
         if let Some(endpoint) = self.dispatch.endpoint {
             line.millis("upstream_ms", self.dispatch.waited);

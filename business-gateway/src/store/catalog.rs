@@ -20,6 +20,7 @@ use crate::admit::path::PathTemplate;
 use crate::admit::permission::{self, Packages};
 use crate::admit::quota::{self, Limits};
 use crate::admit::traffic_group::{GroupConfig, PoolConfig, TrafficGroups};
+use crate::dispatch::cache::config as cache;
 use crate::dispatch::service::{self, Service, Surroundings};
 use crate::dispatch::target::Target;
 
@@ -172,6 +173,7 @@ impl Catalog {
         let limits = errors.collect(self.limits.named(&written.limits, &document.value.limit, at, "limits"));
         let credentials = path.as_ref().and_then(|path| errors.collect(Credentials::compile(written, path, at)));
         let permission = errors.collect(self.packages.of_api(written, at, bounds));
+        let cache = path.as_ref().and_then(|path| errors.collect(cache::OfApi::of(written, path, at))).flatten();
         let rules = self.flow_rules.of_api(&written.name, &written.flow_rules, at, &document.value.flow_rule);
         let rules = errors.collect(rules);
         let (Some(path), Some(target), Some(credentials)) = (path, target, credentials) else {
@@ -187,6 +189,7 @@ impl Catalog {
             flow_rules: rules.unwrap_or_default(),
             limits: limits.unwrap_or_default(),
             metrics: OnceLock::new(),
+            cache: cache.map(Arc::new),
             credentials,
             traffic,
             target,

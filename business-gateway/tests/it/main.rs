@@ -9,6 +9,8 @@ mod apps;
 #[cfg(test)]
 mod bodies;
 #[cfg(test)]
+mod cache;
+#[cfg(test)]
 mod connections;
 #[cfg(test)]
 mod credentials;
