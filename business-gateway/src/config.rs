@@ -46,7 +46,7 @@ pub struct Config {
     pub access_log: access_log::Config,
     /// `[cache]`: what this node keeps of answers of services.
     #[serde(default)]
-    pub cache: dispatch::cache::config::NodeConfig,
+    pub cache: dispatch::cache::settings::Config,
     /// `[drain]`: how the process stops.
     #[serde(default)]
     pub drain: Drain,

@@ -26,9 +26,12 @@ use crate::admit::app::metrics::CredentialMetrics;
 use crate::admit::quota::Quotas;
 use crate::admit::quota::metrics::QuotaMetrics;
 use crate::admit::traffic_group::metrics::TrafficMetrics;
+use crate::dispatch::batch::metrics::BatchMetrics;
 use crate::dispatch::cache::Cache;
 use crate::dispatch::cache::metrics::CacheMetrics;
+use crate::dispatch::mirror::metrics::Metrics as MirrorMetrics;
 use crate::dispatch::service::Service;
+use crate::dispatch::split::metrics::SplitMetrics;
 use crate::policy::Policy;
 use crate::store::apps::Apps;
 use crate::store::apps::metrics::AppMetrics;
@@ -50,10 +53,16 @@ pub struct Metrics {
     connections_timed_out: IntCounterVec,
     /// How the catalog is kept up to date.
     pub catalog: CatalogMetrics,
+    /// Batches.
+    pub batch: BatchMetrics,
     /// Traffic groups and pools.
     pub traffic: Arc<TrafficMetrics>,
     /// Answers that are kept.
     pub cache: Arc<CacheMetrics>,
+    /// Branches of splits.
+    pub splits: SplitMetrics,
+    /// Copies of calls.
+    pub mirrors: Arc<MirrorMetrics>,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -113,8 +122,11 @@ impl Metrics {
                 &[("timeout", "`head` or `write`")],
             )?,
             catalog: CatalogMetrics::new(&catalogue)?,
+            batch: BatchMetrics::new(&catalogue)?,
             traffic: Arc::new(TrafficMetrics::new(&catalogue)?),
             cache: Arc::new(CacheMetrics::new(&catalogue)?),
+            splits: SplitMetrics::new(&catalogue)?,
+            mirrors: Arc::new(MirrorMetrics::new(&catalogue)?),
             catalogue,
         };
         Ok(metrics)
@@ -138,6 +150,7 @@ impl Metrics {
         let rules = RuleMetrics::new(&self.catalogue)?;
         let (live, in_flight) = (Arc::clone(live), in_flight.clone());
         let (traffic, fleet) = (Arc::clone(&self.traffic), Arc::clone(fleet));
+        let mirrors = Arc::clone(&self.mirrors);
         self.catalogue.on_render(move || {
             requests.set(whole(in_flight.count()));
             let generation = live.current();
@@ -146,6 +159,7 @@ impl Metrics {
                 services.refresh(service);
             }
             rules.refresh(&generation.value.catalog);
+            mirrors.refresh(&generation.value.catalog);
             traffic.refresh(&generation.value.catalog.traffic, fleet.live_nodes());
         });
         Ok(())

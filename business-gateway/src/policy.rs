@@ -15,8 +15,9 @@ use crate::admit::app::jwt::Issuers;
 use crate::admit::app::of_api::Replay;
 use crate::admit::{flow_rule, quota};
 use crate::config::{self, Config, Drain, Process};
-use crate::dispatch::cache::config as cache;
+use crate::dispatch::cache::settings as cache;
 use crate::dispatch::service::Surroundings;
+use crate::dispatch::split::uids::UidFiles;
 use crate::store::apps::{self, Known};
 use crate::store::catalog::Catalog;
 use crate::store::file;
@@ -99,7 +100,12 @@ impl Policy {
         });
         let flow = written.as_ref().map(|written| flow_rule::Bounds::compile(&written.value.flow, &written.positions));
         let flow = flow.and_then(|flow| errors.collect(flow)).unwrap_or_default();
-        let surroundings = Surroundings { defaults: &defaults, zone: zone.as_deref(), flow: &flow };
+        let uids = catalog.as_ref().and_then(|catalog| {
+            let before = before.map(|before| &before.catalog.splits.files);
+            errors.collect(UidFiles::load(&catalog.value.split, &mut sources, before))
+        });
+        let uids = uids.unwrap_or_default();
+        let surroundings = Surroundings { defaults: &defaults, zone: zone.as_deref(), flow: &flow, uids: &uids };
         let apps = catalog
             .as_ref()
             .and_then(|catalog| errors.collect(Known::compile(&catalog.value, &mut sources, &catalog.positions)));

@@ -18,6 +18,7 @@ mod call;
 mod quota;
 mod groups;
 mod cache;
+mod splits;
 mod resource;
 pub mod openapi;
 pub mod catalog;
@@ -199,6 +200,7 @@ impl Admin {
             "services": catalog.services.values().map(|service| describe(service)).collect::<Vec<_>>(),
             "apis": catalog.apis.iter().map(|api| json!({
                 "name": &*api.name,
+                "batchable": api.batchable,
                 "service": api.target.service().map(|service| &*service.name),
                 "hosts": api.hosts,
                 "methods": api.methods.iter().map(Method::as_str).collect::<Vec<_>>(),

@@ -35,4 +35,5 @@ pub const RESOURCES: &[Resource] = &[
     super::quota::RESOURCE,
     super::groups::RESOURCE,
     super::cache::RESOURCE,
+    super::splits::RESOURCE,
 ];

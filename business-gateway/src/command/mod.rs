@@ -9,6 +9,7 @@ mod flow;
 mod quota;
 mod group;
 mod cache;
+mod split;
 mod reference;
 mod call;
 mod api;
@@ -56,6 +57,8 @@ pub enum Command {
     /// Show what is kept of answers, and purge it
     #[command(subcommand)]
     Cache(cache::Command),
+    /// Show how calls are divided among services, and change it
+    Split(split::Arguments),
     /// Print a generated reference page
     #[command(hide = true)]
     Reference(reference::Arguments),
@@ -86,6 +89,7 @@ impl Command {
             Self::App(arguments) => app::run(&arguments),
             Self::Group(arguments) => group::run(&arguments),
             Self::Cache(command) => cache::run(&command),
+            Self::Split(arguments) => split::run(&arguments),
             Self::Reference(arguments) => reference::run(&arguments),
         }
     }

@@ -135,6 +135,8 @@ pub struct Surroundings<'a> {
     pub zone: Option<&'a str>,
     /// What bounds expressions and scripts.
     pub flow: &'a crate::admit::flow_rule::Bounds,
+    /// The files of uids that splits name.
+    pub uids: &'a super::split::uids::UidFiles,
 }
 
 impl fmt::Debug for Service {

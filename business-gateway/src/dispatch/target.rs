@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use gatehouse_shared::config::{ConfigErrors, nearest};
 
+use super::batch::Batch;
 use super::service::{self, Service};
 use crate::admit::api;
 use crate::store::catalog::At;
@@ -14,6 +15,8 @@ use crate::store::catalog::At;
 pub enum Target {
     /// A service.
     Service(Arc<Service>),
+    /// Other APIs: its calls are batches of calls.
+    Batch(Arc<Batch>),
 }
 
 impl Target {
@@ -28,9 +31,17 @@ impl Target {
         all: &[service::Config],
     ) -> Result<Option<Self>, ConfigErrors> {
         let mut errors = ConfigErrors::new();
-        let target = match &written.service {
-            Some(name) => find(name, at, services, all, &mut errors).map(Self::Service),
-            None => {
+        let target = match (&written.service, &written.batch) {
+            (Some(name), None) => find(name, at, services, all, &mut errors).map(Self::Service),
+            (None, Some(batch)) => {
+                let batch = errors.collect(Batch::compile(batch, written, at));
+                batch.map(Arc::new).map(Self::Batch)
+            }
+            (Some(_), Some(_)) => {
+                errors.push(at.error("batch", "a service answers its calls already", "remove service or batch"));
+                None
+            }
+            (None, None) => {
                 errors.push(at.error("name", "nobody answers its calls", "add service = \"…\""));
                 None
             }
@@ -43,6 +54,7 @@ impl Target {
     pub fn service(&self) -> Option<&Arc<Service>> {
         match self {
             Self::Service(service) => Some(service),
+            Self::Batch(_) => None,
         }
     }
 }

@@ -24,6 +24,7 @@ use crate::admit::traffic_group;
 use crate::dispatch;
 use crate::dispatch::cache::metrics::Outcome;
 use crate::dispatch::request::TRACEPARENT_HEADER;
+use crate::dispatch::split;
 use crate::gateway::Gateway;
 use crate::pipeline::Site;
 use crate::pipeline::part::Whole;
@@ -51,6 +52,8 @@ pub struct Record {
     busy: Option<(Busy, InFlightGuard)>,
     /// Which part of the call it is, where it is one.
     part: Option<Box<str>>,
+    /// How many items a batch has.
+    pub items: Option<usize>,
     /// When the request's head was there.
     pub began: Instant,
     unix_ms: u64,
@@ -80,6 +83,8 @@ pub struct Record {
     pub flow: flow_rule::Notes,
     /// What the cache did, where its API has one.
     pub cache: Option<Outcome>,
+    /// Which branch it took.
+    pub split: split::Notes,
     /// What became of it upstream.
     pub dispatch: dispatch::Notes,
     status: u16,
@@ -135,6 +140,7 @@ impl Record {
             peer,
             busy: None,
             part: None,
+            items: None,
             began: clock::now(),
             unix_ms,
             method: parts.method.clone(),
@@ -152,6 +158,7 @@ impl Record {
             upload: None,
             flow: flow_rule::Notes::default(),
             cache: None,
+            split: split::Notes::default(),
             dispatch: dispatch::Notes::default(),
             status: 0,
             reason: None,
@@ -230,6 +237,7 @@ impl Record {
             None => &self.gateway.without_api,
         };
         of_api.record(self.status, total, self.dispatch.waited);
+        self.split.count(metrics, self.dispatch.waited, self.end == End::Broken);
         if let Some(reason) = self.reason {
             metrics.refused(reason);
         }
@@ -289,6 +297,9 @@ impl Record {
                 line.utf8("user", user);
             }
         }
+        if let Some(items) = self.items {
+            line.number("items", u64::try_from(items).unwrap_or(u64::MAX));
+        }
         self.flow.write(&mut line);
         if let Some(group) = &self.traffic.group {
             line.utf8("group", &group.name);
@@ -297,6 +308,7 @@ impl Record {
             line.millis("queued_ms", waited);
         }
         line.optional_utf8("cache", self.cache.map(Outcome::as_str));
+        self.split.write(&mut line);
         line.optional_utf8("service", self.dispatch.service.as_deref());
         if let Some(endpoint) = self.dispatch.endpoint {
             line.millis("upstream_ms", self.dispatch.waited);

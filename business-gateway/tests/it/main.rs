@@ -7,6 +7,8 @@ mod support;
 #[cfg(test)]
 mod apps;
 #[cfg(test)]
+mod batch;
+#[cfg(test)]
 mod bodies;
 #[cfg(test)]
 mod cache;
@@ -25,6 +27,8 @@ mod flow_rules;
 #[cfg(test)]
 mod hop;
 #[cfg(test)]
+mod mirror;
+#[cfg(test)]
 mod permissions;
 #[cfg(test)]
 mod quota;
@@ -38,6 +42,8 @@ mod quota_store;
 mod reload;
 #[cfg(test)]
 mod routing;
+#[cfg(test)]
+mod splits;
 #[cfg(test)]
 mod traffic_groups;
 #[cfg(test)]

@@ -34,6 +34,14 @@ const CALLS: &[&str] = &[
     "\nBearer a.b.c\neyJhbGciOiJIUzI1NiIsImtpZCI6IjEifQ.eyJpc3MiOiJhIiwiYXVkIjpbImIiXSwiZXhwIjoxLCJuYmYiOjB9.AAAA",
 ];
 
+/// Batches of both forms.
+const BATCHES: &[&str] = &[
+    r#"[{"id":"a","method":"GET","path":"/orders/7?x=%20","headers":{"accept-language":"de"}},{"id":2,"method":"POST","path":"/a","body":{"n":[1.5e3,"\u00fc\n",null]}}]"#,
+    r#" [ {"method":"PUT","path":"/a","headers":{"Content-Type":"text/plain"},"body":"b\"c"} , {"path":"/","method":"DELETE"} ] "#,
+    "#PUBLIC#method=orders.list&fields=id\r\n-S-\r\nid=7\r\n-S-\r\nN\r\n-S-\r\nmethod=stock.get&%69d=8",
+    "{;}\nmethod=a&x=1{;}method=b&session=t{;}",
+];
+
 /// Where seeds go.
 struct Seeds {
     root: PathBuf,
@@ -119,6 +127,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     for call in CALLS {
         seeds.add("credentials", call.as_bytes())?;
+    }
+    for batch in BATCHES {
+        seeds.add("batch", batch.as_bytes())?;
     }
     println!("{} seeds in {}", seeds.count, seeds.root.display());
     Ok(())

@@ -71,7 +71,7 @@ pub fn write_varies<'a>(names: impl ExactSizeIterator<Item = &'a HeaderName>) ->
 /// body that is longer than `most` bytes.
 #[must_use]
 pub fn read(bytes: &[u8], node: u64, most: usize) -> Option<Left> {
-    let mut from = From(bytes);
+    let mut from = Rest(bytes);
     let left = match from.array::<1>()?[0] {
         ANSWER => read_answer(&mut from, node, most)?,
         VARIES => {
@@ -83,7 +83,7 @@ pub fn read(bytes: &[u8], node: u64, most: usize) -> Option<Left> {
     from.0.is_empty().then_some(left)
 }
 
-fn read_answer(from: &mut From<'_>, node: u64, most: usize) -> Option<Left> {
+fn read_answer(from: &mut Rest<'_>, node: u64, most: usize) -> Option<Left> {
     let status = StatusCode::from_u16(u16::from_be_bytes(from.array()?)).ok()?;
     let times =
         Times { born: from.number()?, fresh: from.number()?, revalidate: from.number()?, error: from.number()? };
@@ -121,9 +121,9 @@ fn put(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// What is left to read.
-struct From<'a>(&'a [u8]);
+struct Rest<'a>(&'a [u8]);
 
-impl<'a> From<'a> {
+impl<'a> Rest<'a> {
     fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (first, rest) = self.0.split_first_chunk()?;
         self.0 = rest;

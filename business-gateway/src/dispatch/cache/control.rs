@@ -194,11 +194,15 @@ pub fn times<B>(answer: &Response<B>, lives: &Lives, asked: u64, now: u64) -> Re
     Ok(life(headers, &said, lives, negative, asked, now))
 }
 
-/// How long an answer lives that a 304 has confirmed; as [`times()`].
+/// How long an answer lives that a 304 has confirmed; no longer than now, if it may not be kept any more. As [`times()`].
 #[must_use]
 pub fn times_again(headers: &HeaderMap, status: StatusCode, lives: &Lives, asked: u64, now: u64) -> Times {
     let negative = lives.negative.iter().find(|(known, _)| *known == status).map(|(_, life)| *life);
-    life(headers, &Said::of(headers), lives, negative, asked, now)
+    let said = Said::of(headers);
+    if said.no_store || (said.private && !lives.is_of_a_user) {
+        return lasting(now, 0, 0, 0);
+    }
+    life(headers, &said, lives, negative, asked, now)
 }
 
 fn life(headers: &HeaderMap, said: &Said, lives: &Lives, negative: Option<u64>, asked: u64, now: u64) -> Times {

@@ -12,13 +12,14 @@ use gatehouse_store::Redis;
 use gatehouse_store::cache::{Followed, RedisCache};
 use gatehouse_store::redis::StoreError;
 use http::HeaderMap;
+use tokio::sync::Mutex;
 
 use super::Cache;
 use super::answer::{Kept, Stored};
 use super::codec::{self, Left};
-use super::config::Settings;
 use super::key::Key;
 use super::purge::Purges;
+use super::settings::Settings;
 use super::squeeze;
 use super::tag::Purge;
 use crate::gateway::Gateway;
@@ -34,6 +35,8 @@ const LONGER_MS: u64 = 60_000;
 #[derive(Debug)]
 pub struct FleetCache {
     redis: RedisCache,
+    /// Held for one look for purges.
+    turn: Mutex<()>,
     /// What is counted.
     pub counters: Counters,
 }
@@ -90,7 +93,7 @@ impl FleetCache {
     /// That of this Redis.
     #[must_use]
     pub fn new(redis: Arc<Redis>) -> Self {
-        Self { redis: RedisCache::new(redis), counters: Counters::default() }
+        Self { redis: RedisCache::new(redis), turn: Mutex::default(), counters: Counters::default() }
     }
 
     /// The answer that a node has left, if it stands.
@@ -184,6 +187,7 @@ impl FleetCache {
 
     /// One look for purges; what could not be sent before goes first.
     async fn look(&self, purges: &Purges) -> Result<(), StoreError> {
+        let _turn = self.turn.lock().await;
         while let Some(unsent) = purges.unsent() {
             let place = self.announce(&unsent).await?;
             purges.apply(&unsent, Some(place));
@@ -279,12 +283,20 @@ impl Cache {
         let (place, reach) = match &self.fleet {
             None => (None, Reach::Alone),
             Some(fleet) => match fleet.announce(purge).await {
-                Ok(place) => (Some(place), Reach::Fleet),
+                Ok(place) => {
+                    // What is asked for from here on is then known to be newer, also by the other nodes.
+                    if let Err(error) = fleet.look(&self.purges).await {
+                        tracing::debug!(%error, "purges are not heard of");
+                    }
+                    (Some(place), Reach::Fleet)
+                }
                 Err(error) if self.purges.keep_unsent(purge.clone()) => (None, Reach::NodeOnly(error.to_string())),
                 Err(error) => return Err(PurgeError(error)),
             },
         };
-        self.purges.apply(purge, place);
+        if place.is_none_or(|place| self.purges.now().fleet < place) {
+            self.purges.apply(purge, place);
+        }
         if *purge == Purge::All {
             self.memory.clear();
         }

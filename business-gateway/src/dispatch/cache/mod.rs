@@ -1,6 +1,6 @@
 //! Answers of services are kept, and given again to those who ask for the same.
 //!
-//! - [`config`]: what an API and a node say of it
+//! - [`config`], [`settings`]: what an API and a node say of it
 //! - [`key`]: what tells answers apart, and what of a call reaches the service
 //! - [`control`]: whether an answer may be kept, and for how long
 //! - [`answer`]: an answer as it is kept, and how it is given
@@ -16,6 +16,7 @@
 //! is made of it for an application.
 
 pub mod config;
+pub mod settings;
 pub mod key;
 pub mod control;
 pub mod answer;
@@ -37,12 +38,12 @@ use http::HeaderMap;
 use tokio::sync::Semaphore;
 
 use self::answer::{State, Stored};
-use self::config::Settings;
 use self::fleet::FleetCache;
 use self::flight::Flights;
 use self::key::Key;
 use self::memory::Memory;
 use self::purge::Purges;
+use self::settings::Settings;
 use crate::accept::room::Room;
 
 /// Answers that are compressed and left for the fleet at a time.

@@ -90,7 +90,7 @@ async fn commands_purge_and_show_and_leave_a_trace() {
         let other = node.command(&["cache", "purge", "--tag", "kind:hats"]);
         assert_eq!(other.code, Some(0), "{other:?}");
         assert_eq!(send(&mut edge, "GET", "/shoes/7", &[]).await.text(), kept);
-        let purged = node.command(&[&["cache", "purge"], *arguments].concat());
+        let purged = node.command(&[&["cache", "purge"][..], arguments].concat());
         assert_eq!((purged.code, purged.out.as_str()), (Some(0), *said), "{purged:?}");
         assert_eq!(send(&mut edge, "GET", "/shoes/7", &[]).await.text(), (number + 2).to_string());
     }
@@ -100,11 +100,11 @@ async fn commands_purge_and_show_and_leave_a_trace() {
     assert_eq!(lines[1], "api\tall\t10 hit\t6 miss\t6 stored", "{stats:?}");
     assert_eq!(node.audited(), ["cache.purge"; 10]);
     for wrong in [&["--tag", "a b"][..], &["--key", "xyz"], &["--api", ""]] {
-        let refused = node.command(&[&["cache", "purge"], wrong].concat());
+        let refused = node.command(&[&["cache", "purge"][..], wrong].concat());
         assert_eq!(refused.code, Some(1), "{refused:?}");
     }
     for wrong in [&[][..], &["--all", "--tag", "a"]] {
-        assert_eq!(node.command(&[&["cache", "purge"], wrong].concat()).code, Some(2));
+        assert_eq!(node.command(&[&["cache", "purge"][..], wrong].concat()).code, Some(2));
     }
 }
 

@@ -1,6 +1,7 @@
 use gatehouse_shared::config::Sources;
 
 use super::*;
+use crate::store::file;
 
 /// What is wrong with a catalog whose API says this of its cache; empty for nothing.
 fn wrong(cache: &str) -> Vec<String> {
@@ -64,19 +65,4 @@ fn what_cannot_work_is_named_with_a_remedy() {
     }
     let errors = wrong("lifetime = \"1s\" }\npass_credentials = true\nx = { y = 1").join("\n");
     assert!(errors.contains('x'), "{errors}");
-}
-
-#[test]
-fn a_node_that_cannot_keep_anything_is_refused() {
-    let positions = Positions::default();
-    assert!(Settings::compile(&NodeConfig::default(), &positions).is_ok());
-    let wrong = NodeConfig {
-        memory_max: ByteSize::kib(1),
-        filling_max: ByteSize::kib(1),
-        body_timeout: HumanDuration::from_secs(0),
-        fleet_timeout: HumanDuration::from_secs(5),
-        fleet_answer_max: ByteSize::mib(9),
-        ..NodeConfig::default()
-    };
-    assert_eq!(Settings::compile(&wrong, &positions).unwrap_err().len(), 5);
 }

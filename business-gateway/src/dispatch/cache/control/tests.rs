@@ -112,3 +112,14 @@ fn failures_are_kept_where_that_is_declared_and_never_stale() {
     assert_eq!(honour(502, &[]), Ok((2, 0, 0)));
     assert_eq!(honour(410, &[]), Err(Refused::Status));
 }
+
+#[test]
+fn what_was_confirmed_and_may_not_be_kept_any_more_is_over_at_once() {
+    let again = |said: &str| {
+        let headers = answer(304, &[("cache-control", said)]).into_parts().0.headers;
+        let times = times_again(&headers, StatusCode::OK, &lives(CacheControl::Override), NOW, NOW);
+        (times.fresh - NOW, times.end() - NOW)
+    };
+    assert_eq!(again("max-age=10"), (60_000, 660_000));
+    assert_eq!((again("no-store"), again("private, max-age=9")), ((0, 0), (0, 0)));
+}
