@@ -12,6 +12,7 @@ use serde::Deserialize;
 use crate::admit::app;
 use crate::admit::flow_rule;
 use crate::admit::quota;
+use crate::admit::validation;
 use crate::{accept, dispatch, store};
 
 /// The file's name in the configuration directory.
@@ -38,6 +39,9 @@ pub struct Config {
     /// `[flow]`: what bounds expressions and scripts.
     #[serde(default)]
     pub flow: flow_rule::BoundsConfig,
+    /// `[validation]`: what bounds the validation of calls.
+    #[serde(default)]
+    pub validation: validation::config::BoundsConfig,
     /// `[quota]`: what all limits on calls have in common.
     #[serde(default)]
     pub quota: quota::Config,

@@ -9,10 +9,12 @@ mod flow;
 mod quota;
 mod group;
 mod cache;
+mod registry;
 mod split;
 mod reference;
 mod call;
 mod api;
+mod import;
 mod catalog;
 mod app;
 
@@ -57,6 +59,8 @@ pub enum Command {
     /// Show what is kept of answers, and purge it
     #[command(subcommand)]
     Cache(cache::Command),
+    /// Show and change the endpoints that registered themselves
+    Registry(registry::Arguments),
     /// Show how calls are divided among services, and change it
     Split(split::Arguments),
     /// Print a generated reference page
@@ -65,7 +69,7 @@ pub enum Command {
 }
 
 /// Where the configuration is.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct ConfigDir {
     /// Directory with business.toml and catalog.toml
     #[arg(long = "config", value_name = "DIR", default_value = "/etc/gatehouse/business")]
@@ -89,6 +93,7 @@ impl Command {
             Self::App(arguments) => app::run(&arguments),
             Self::Group(arguments) => group::run(&arguments),
             Self::Cache(command) => cache::run(&command),
+            Self::Registry(arguments) => registry::run(&arguments),
             Self::Split(arguments) => split::run(&arguments),
             Self::Reference(arguments) => reference::run(&arguments),
         }

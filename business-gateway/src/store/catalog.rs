@@ -20,8 +20,10 @@ use crate::admit::path::PathTemplate;
 use crate::admit::permission::{self, Packages};
 use crate::admit::quota::{self, Limits};
 use crate::admit::traffic_group::{GroupConfig, PoolConfig, TrafficGroups};
+use crate::admit::validation::{self, Validation};
 use crate::dispatch::cache::config as cache;
 use crate::dispatch::mirror::{self, Mirror};
+use crate::dispatch::of_api::Upstream;
 use crate::dispatch::service::{self, Service, Surroundings};
 use crate::dispatch::split::{self, Splits};
 use crate::dispatch::target::Target;
@@ -63,6 +65,9 @@ pub struct CatalogConfig {
     /// Who goes first, the most important group first: one table each.
     #[serde(default)]
     pub group: Vec<GroupConfig>,
+    /// Schemas and OpenAPI documents that APIs refer to: one table each.
+    #[serde(default)]
+    pub schema: Vec<validation::document::Config>,
     /// Which of several services answers: one table each.
     #[serde(default)]
     pub split: Vec<split::Config>,
@@ -135,7 +140,7 @@ impl Catalog {
         errors.collect(catalog.add_permissions_and_rules(document, surroundings.flow, before));
         for (index, written) in document.value.api.iter().enumerate() {
             let at = At { positions: &document.positions, path: format!("api[{index}]") };
-            errors.collect(catalog.add_api(written, &at, document, surroundings.flow));
+            errors.collect(catalog.add_api(written, &at, document, surroundings));
         }
         catalog.mirrored.retain(|name, _| catalog.apis.iter().any(|api| api.mirror.is_some() && api.name == *name));
         errors.into_result(catalog)
@@ -165,9 +170,10 @@ impl Catalog {
         written: &api::Config,
         at: &At<'_>,
         document: &Document<CatalogConfig>,
-        bounds: &Bounds,
+        surroundings: Surroundings<'_>,
     ) -> Result<(), ConfigErrors> {
         let mut errors = ConfigErrors::new();
+        let bounds = surroundings.flow;
         check_name(&written.name, at, &mut errors);
         let twin = document.value.api.iter().position(|other| other.name == written.name);
         if twin.is_some_and(|twin| at.path != format!("api[{twin}]")) {
@@ -198,6 +204,10 @@ impl Catalog {
         let cache = path.as_ref().and_then(|path| errors.collect(cache::OfApi::of(written, path, at))).flatten();
         let rules = self.flow_rules.of_api(&written.name, &written.flow_rules, at, &document.value.flow_rule);
         let rules = errors.collect(rules);
+        let validation = written.validate.as_ref().zip(path.as_ref()).and_then(|(written, path)| {
+            errors.collect(Validation::compile(written, path, at, surroundings.documents)).map(Box::new)
+        });
+        let upstream = Upstream::compile(&written.upstream, at, &mut errors);
         let (Some(path), Some(target), Some(credentials)) = (path, target, credentials) else {
             return errors.into_result(());
         };
@@ -211,8 +221,10 @@ impl Catalog {
             permission: permission.unwrap_or_default(),
             flow_rules: rules.unwrap_or_default(),
             limits: limits.unwrap_or_default(),
+            validation,
             metrics: OnceLock::new(),
             cache: cache.map(Arc::new),
+            upstream,
             split,
             mirror,
             credentials,

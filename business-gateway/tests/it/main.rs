@@ -12,6 +12,7 @@ mod batch;
 mod bodies;
 #[cfg(test)]
 mod cache;
+mod care;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
@@ -50,5 +51,9 @@ mod traffic_groups;
 mod traffic_groups_shed;
 #[cfg(test)]
 mod upstream;
+#[cfg(test)]
+mod validation;
+#[cfg(test)]
+mod validation_import;
 #[cfg(test)]
 mod sizes;

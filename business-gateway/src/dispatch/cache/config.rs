@@ -373,7 +373,7 @@ fn key_rules(config: &Config, path: &PathTemplate, raw_path: bool, at: &At<'_>, 
     }
 }
 
-/// Headers that [`super::key`] and [`super::conditional`] handle.
+/// Headers that the cache handles itself.
 fn is_our_own(name: &HeaderName) -> bool {
     [
         header::COOKIE,

@@ -36,8 +36,14 @@ pub struct Shared {
 
 /// Failures of a service, which do not depend on who has called. A deadline, an overload or a group that is shut off is the
 /// one's own.
-const OF_SERVICE: [&str; 5] =
-    ["service_unavailable", "service_connect_failed", "service_reset", "service_protocol_error", "service_timeout"];
+const OF_SERVICE: [&str; 6] = [
+    "service_unavailable",
+    "service_connect_failed",
+    "service_reset",
+    "service_protocol_error",
+    "service_timeout",
+    "service_circuit_open",
+];
 
 impl Shared {
     /// The part of a failure that others share; `None` when it is the one's own.

@@ -307,7 +307,7 @@ impl KeyRules {
         }
         let is_kept = |cookie: &&[u8]| self.cookies.iter().any(|name| name.as_bytes() == cookie_name(cookie));
         let kept: Vec<&[u8]> = cookies(headers).filter(is_kept).collect();
-        if kept.is_empty() { None } else { HeaderValue::from_bytes(&kept.join(&b"; "[..])).ok() }
+        if kept.is_empty() { None } else { HeaderValue::from_bytes(&kept.join(b"; ".as_slice())).ok() }
     }
 
     /// Who the service is told calls: as much of the caller as is in the key.

@@ -4,6 +4,7 @@ use gatehouse_shared::config::Sources;
 
 use super::*;
 use crate::admit::flow_rule::Bounds;
+use crate::admit::validation::document::Documents;
 use crate::store::file;
 
 /// The catalog `text`, read from a file in `dir`.
@@ -12,7 +13,9 @@ fn compile(dir: &Path, text: &str) -> Result<Catalog, ConfigErrors> {
     let document = file::read(&mut Sources::new(dir))?;
     let defaults = crate::dispatch::Config::default();
     let (flow, uids) = (Bounds::default(), crate::dispatch::split::uids::UidFiles::default());
-    let surroundings = Surroundings { defaults: &defaults, zone: None, flow: &flow, uids: &uids };
+    let documents = Documents::default();
+    let surroundings =
+        Surroundings { defaults: &defaults, zone: None, flow: &flow, documents: &documents, uids: &uids };
     Catalog::compile(&document, surroundings, None)
 }
 
@@ -23,7 +26,8 @@ pub(crate) fn service(dir: &Path, more: &str) -> Arc<Service> {
     Arc::clone(&catalog.services["sample"])
 }
 
-fn errors(text: &str) -> Vec<String> {
+/// What is wrong with a catalog, by place.
+pub(crate) fn errors(text: &str) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
     match compile(dir.path(), text) {
         Ok(_) => Vec::new(),
