@@ -22,6 +22,7 @@ use crate::admit::quota::{self, Limits};
 use crate::admit::route::When;
 use crate::admit::traffic_group::{GroupConfig, PoolConfig, TrafficGroups};
 use crate::admit::validation::{self, Validation};
+use crate::dispatch::cache::config as cache;
 use crate::dispatch::mirror::{self, Mirror};
 use crate::dispatch::of_api::Upstream;
 use crate::dispatch::rewrite::Rewrite;
@@ -219,6 +220,7 @@ impl Catalog {
         let rewrite = rewrite.and_then(|(path, it)| errors.collect(Rewrite::compile(it, path, written.raw_path, at)));
         let credentials = path.as_ref().and_then(|path| errors.collect(Credentials::compile(written, path, at)));
         let permission = errors.collect(self.packages.of_api(written, at, bounds));
+        let cache = path.as_ref().and_then(|path| errors.collect(cache::OfApi::of(written, path, at))).flatten();
         let rules = self.flow_rules.of_api(&written.name, &written.flow_rules, at, &document.value.flow_rule);
         let rules = errors.collect(rules);
         let shaping = errors.collect(Shaping::compile(written, at, &self.field_policies));
@@ -246,6 +248,7 @@ impl Catalog {
             compress,
             validation,
             metrics: OnceLock::new(),
+            cache: cache.map(Arc::new),
             upstream,
             rewrite: rewrite.map(Box::new),
             when,
