@@ -38,6 +38,9 @@ pub struct Config {
     /// `[flow]`: what bounds expressions and scripts.
     #[serde(default)]
     pub flow: flow_rule::BoundsConfig,
+    /// `[aggregate]`: what bounds calls that are made of several.
+    #[serde(default)]
+    pub aggregate: dispatch::aggregate::config::BoundsConfig,
     /// `[quota]`: what all limits on calls have in common.
     #[serde(default)]
     pub quota: quota::Config,

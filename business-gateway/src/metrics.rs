@@ -26,6 +26,7 @@ use crate::admit::app::metrics::CredentialMetrics;
 use crate::admit::quota::Quotas;
 use crate::admit::quota::metrics::QuotaMetrics;
 use crate::admit::traffic_group::metrics::TrafficMetrics;
+use crate::dispatch::aggregate::metrics::AggregateMetrics;
 use crate::dispatch::service::Service;
 use crate::policy::Policy;
 use crate::store::apps::Apps;
@@ -50,6 +51,8 @@ pub struct Metrics {
     pub catalog: CatalogMetrics,
     /// Traffic groups and pools.
     pub traffic: Arc<TrafficMetrics>,
+    /// Aggregates.
+    pub aggregate: AggregateMetrics,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -110,6 +113,7 @@ impl Metrics {
             )?,
             catalog: CatalogMetrics::new(&catalogue)?,
             traffic: Arc::new(TrafficMetrics::new(&catalogue)?),
+            aggregate: AggregateMetrics::new(&catalogue)?,
             catalogue,
         };
         Ok(metrics)
@@ -132,6 +136,7 @@ impl Metrics {
         let revision = self.catalog.clone();
         let rules = RuleMetrics::new(&self.catalogue)?;
         let (live, in_flight) = (Arc::clone(live), in_flight.clone());
+        let aggregate = self.aggregate.clone();
         let (traffic, fleet) = (Arc::clone(&self.traffic), Arc::clone(fleet));
         self.catalogue.on_render(move || {
             requests.set(whole(in_flight.count()));
@@ -141,6 +146,7 @@ impl Metrics {
                 services.refresh(service);
             }
             rules.refresh(&generation.value.catalog);
+            aggregate.refresh(&generation.value.catalog.aggregates);
             traffic.refresh(&generation.value.catalog.traffic, fleet.live_nodes());
         });
         Ok(())

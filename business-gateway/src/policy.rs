@@ -15,6 +15,7 @@ use crate::admit::app::jwt::Issuers;
 use crate::admit::app::of_api::Replay;
 use crate::admit::{flow_rule, quota};
 use crate::config::{self, Config, Drain, Process};
+use crate::dispatch::aggregate;
 use crate::dispatch::service::Surroundings;
 use crate::store::apps::{self, Known};
 use crate::store::catalog::Catalog;
@@ -96,7 +97,12 @@ impl Policy {
         });
         let flow = written.as_ref().map(|written| flow_rule::Bounds::compile(&written.value.flow, &written.positions));
         let flow = flow.and_then(|flow| errors.collect(flow)).unwrap_or_default();
-        let surroundings = Surroundings { defaults: &defaults, zone: zone.as_deref(), flow: &flow };
+        let aggregate = written
+            .as_ref()
+            .map(|written| aggregate::config::Bounds::compile(&written.value.aggregate, &written.positions));
+        let aggregate = aggregate.and_then(|aggregate| errors.collect(aggregate)).unwrap_or_default();
+        let surroundings =
+            Surroundings { defaults: &defaults, zone: zone.as_deref(), flow: &flow, aggregate: &aggregate };
         let apps = catalog
             .as_ref()
             .and_then(|catalog| errors.collect(Known::compile(&catalog.value, &mut sources, &catalog.positions)));

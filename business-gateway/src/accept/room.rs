@@ -40,6 +40,12 @@ impl Room {
 }
 
 impl Taken {
+    /// The room it is taken of.
+    #[must_use]
+    pub fn room(&self) -> &Arc<Room> {
+        &self.room
+    }
+
     /// Takes so many bytes more, if there is room for them.
     #[must_use]
     pub fn grow(&mut self, bytes: usize) -> bool {

@@ -199,6 +199,7 @@ impl Admin {
             "apis": catalog.apis.iter().map(|api| json!({
                 "name": &*api.name,
                 "service": api.target.service().map(|service| &*service.name),
+                "aggregate": api.target.aggregate().map(|aggregate| &*aggregate.name),
                 "hosts": api.hosts,
                 "methods": api.methods.iter().map(Method::as_str).collect::<Vec<_>>(),
                 "path": api.path.to_string(),

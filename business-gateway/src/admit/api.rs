@@ -32,6 +32,8 @@ pub struct Config {
     pub name: String,
     /// The `[[service]]` that answers.
     pub service: Option<String>,
+    /// The `[[aggregate]]` that answers, in the place of a service; `timeout` is the time for all of it then.
+    pub aggregate: Option<String>,
     /// Host names it is offered under: exact, or `*.example.com` for every subdomain. Default: any host.
     #[serde(default)]
     pub hosts: Vec<String>,

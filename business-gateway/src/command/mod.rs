@@ -13,6 +13,7 @@ mod call;
 mod api;
 mod catalog;
 mod app;
+mod aggregate;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -52,6 +53,9 @@ pub enum Command {
     App(Box<app::Arguments>),
     /// Show traffic groups and shut them off
     Group(group::Arguments),
+    /// Look at calls that are made of several
+    #[command(subcommand)]
+    Aggregate(aggregate::Command),
     /// Print a generated reference page
     #[command(hide = true)]
     Reference(reference::Arguments),
@@ -81,6 +85,7 @@ impl Command {
             Self::Quota(command) => quota::run(&command),
             Self::App(arguments) => app::run(&arguments),
             Self::Group(arguments) => group::run(&arguments),
+            Self::Aggregate(command) => aggregate::run(&command),
             Self::Reference(arguments) => reference::run(&arguments),
         }
     }

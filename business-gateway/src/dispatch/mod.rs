@@ -3,6 +3,7 @@
 //! - [`plan`]: how the call will be carried
 //! - [`request`]: the request as the service gets it
 //! - [`target`]: who answers the calls of an API
+//! - [`aggregate`]: several calls in the place of one
 //! - [`service`]: a service and its endpoints
 //! - [`upstream`]: the connections to one endpoint
 //! - [`wait`]: how long a try may take
@@ -14,6 +15,7 @@
 //! ([`gatehouse_shared::balance::RetryBudget`]). What was not sent is outside of the budget: sent elsewhere it loads the
 //! service no more than it would have anyway. An answer that has begun is never replaced.
 
+pub mod aggregate;
 pub mod counters;
 pub mod plan;
 pub mod request;

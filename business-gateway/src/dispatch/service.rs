@@ -135,6 +135,8 @@ pub struct Surroundings<'a> {
     pub zone: Option<&'a str>,
     /// What bounds expressions and scripts.
     pub flow: &'a crate::admit::flow_rule::Bounds,
+    /// What bounds aggregates.
+    pub aggregate: &'a super::aggregate::config::Bounds,
 }
 
 impl fmt::Debug for Service {

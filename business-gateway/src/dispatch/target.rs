@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use gatehouse_shared::config::{ConfigErrors, nearest};
 
+use super::aggregate::{self, Aggregate, Aggregates};
 use super::service::{self, Service};
 use crate::admit::api;
 use crate::store::catalog::At;
@@ -14,6 +15,8 @@ use crate::store::catalog::At;
 pub enum Target {
     /// A service.
     Service(Arc<Service>),
+    /// Several APIs, whose answers are put together.
+    Aggregate(Arc<Aggregate>),
 }
 
 impl Target {
@@ -26,11 +29,19 @@ impl Target {
         at: &At<'_>,
         services: &BTreeMap<Arc<str>, Arc<Service>>,
         all: &[service::Config],
+        (aggregates, all_aggregates): (&Aggregates, &[aggregate::config::Config]),
     ) -> Result<Option<Self>, ConfigErrors> {
         let mut errors = ConfigErrors::new();
-        let target = match &written.service {
-            Some(name) => find(name, at, services, all, &mut errors).map(Self::Service),
-            None => {
+        let target = match (&written.service, &written.aggregate) {
+            (Some(name), None) => find(name, at, services, all, &mut errors).map(Self::Service),
+            (None, Some(name)) => {
+                aggregates.of_api(name, written, at, all_aggregates, &mut errors).map(Self::Aggregate)
+            }
+            (Some(_), Some(_)) => {
+                errors.push(at.error("aggregate", "both a service and an aggregate answer its calls", "remove one"));
+                None
+            }
+            (None, None) => {
                 errors.push(at.error("name", "nobody answers its calls", "add service = \"…\""));
                 None
             }
@@ -38,11 +49,21 @@ impl Target {
         errors.into_result(target)
     }
 
+    /// The aggregate that answers, where one does.
+    #[must_use]
+    pub fn aggregate(&self) -> Option<&Arc<Aggregate>> {
+        match self {
+            Self::Aggregate(aggregate) => Some(aggregate),
+            Self::Service(_) => None,
+        }
+    }
+
     /// The service that answers, where one does.
     #[must_use]
     pub fn service(&self) -> Option<&Arc<Service>> {
         match self {
             Self::Service(service) => Some(service),
+            Self::Aggregate(_) => None,
         }
     }
 }

@@ -31,6 +31,7 @@ use crate::admit::quota;
 use crate::admit::traffic_group::{self, Who};
 use crate::admit::{api, permission};
 use crate::dispatch;
+use crate::dispatch::aggregate;
 use crate::dispatch::plan::Plan;
 use crate::dispatch::request::{Notes, rewrite};
 use crate::dispatch::service::Service;
@@ -221,6 +222,12 @@ async fn serve(
 ) -> Result<Response<Outgoing>, Failure> {
     match &api.target {
         Target::Service(service) => pin!(forward(site, api, service, caller, call, record)).await,
+        Target::Aggregate(aggregate) => {
+            let (parts, upload) = call.take();
+            let authority = Arc::clone(&call.authority);
+            let asked = aggregate::run::Asked { api, parts, upload, authority, deadline: call.deadline };
+            Box::pin(aggregate::run::run(aggregate, site, asked, record)).await
+        }
     }
 }
 

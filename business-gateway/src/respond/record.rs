@@ -22,6 +22,7 @@ use crate::admit::flow_rule;
 use crate::admit::quota;
 use crate::admit::traffic_group;
 use crate::dispatch;
+use crate::dispatch::aggregate;
 use crate::dispatch::request::TRACEPARENT_HEADER;
 use crate::gateway::Gateway;
 use crate::pipeline::Site;
@@ -79,6 +80,8 @@ pub struct Record {
     pub flow: flow_rule::Notes,
     /// What became of it upstream.
     pub dispatch: dispatch::Notes,
+    /// The parts it is made of.
+    pub aggregate: aggregate::Notes,
     status: u16,
     reason: Option<&'static Reason>,
     cause: Option<String>,
@@ -149,6 +152,7 @@ impl Record {
             upload: None,
             flow: flow_rule::Notes::default(),
             dispatch: dispatch::Notes::default(),
+            aggregate: aggregate::Notes::default(),
             status: 0,
             reason: None,
             cause: None,
@@ -284,6 +288,7 @@ impl Record {
         if let Some(waited) = self.traffic.waited {
             line.millis("queued_ms", waited);
         }
+        self.aggregate.write(&mut line);
         line.optional_utf8("service", self.dispatch.service.as_deref());
         if let Some(endpoint) = self.dispatch.endpoint {
             line.millis("upstream_ms", self.dispatch.waited);

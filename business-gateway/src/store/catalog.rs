@@ -20,6 +20,7 @@ use crate::admit::path::PathTemplate;
 use crate::admit::permission::{self, Packages};
 use crate::admit::quota::{self, Limits};
 use crate::admit::traffic_group::{GroupConfig, PoolConfig, TrafficGroups};
+use crate::dispatch::aggregate::{self, Aggregates};
 use crate::dispatch::service::{self, Service, Surroundings};
 use crate::dispatch::target::Target;
 
@@ -60,6 +61,9 @@ pub struct CatalogConfig {
     /// Who goes first, the most important group first: one table each.
     #[serde(default)]
     pub group: Vec<GroupConfig>,
+    /// Answers that are made of those of several APIs: one table each.
+    #[serde(default)]
+    pub aggregate: Vec<aggregate::config::Config>,
 }
 
 /// Every service and API of one generation.
@@ -79,6 +83,8 @@ pub struct Catalog {
     pub packages: Packages,
     /// What operators say of calls.
     pub flow_rules: FlowRules,
+    /// Several calls in the place of one.
+    pub aggregates: Aggregates,
 }
 
 impl Catalog {
@@ -114,6 +120,10 @@ impl Catalog {
         let limits = Limits::compile(limits, plans, &document.positions, &keys, before_limits);
         catalog.limits = errors.collect(limits).map(Arc::new).unwrap_or_default();
         errors.collect(catalog.add_permissions_and_rules(document, surroundings.flow, before));
+        let before_aggregates = before.map(|before| &before.aggregates);
+        let (bounds, positions) = (surroundings.aggregate, &document.positions);
+        let aggregates = Aggregates::compile(&document.value, positions, bounds, before_aggregates);
+        catalog.aggregates = errors.collect(aggregates).unwrap_or_default();
         for (index, written) in document.value.api.iter().enumerate() {
             let at = At { positions: &document.positions, path: format!("api[{index}]") };
             errors.collect(catalog.add_api(written, &at, document, surroundings.flow));
@@ -166,7 +176,8 @@ impl Catalog {
         };
         let methods = parse_methods(written, at, &mut errors);
         let hosts = parse_hosts(written, at, &mut errors);
-        let target = Target::compile(written, at, &self.services, &document.value.service);
+        let aggregates = (&self.aggregates, document.value.aggregate.as_slice());
+        let target = Target::compile(written, at, &self.services, &document.value.service, aggregates);
         let target = errors.collect(target).flatten();
         let traffic = self.traffic.of_api(written, at, &mut errors);
         let limits = errors.collect(self.limits.named(&written.limits, &document.value.limit, at, "limits"));

@@ -34,6 +34,15 @@ const CALLS: &[&str] = &[
     "\nBearer a.b.c\neyJhbGciOiJIUzI1NiIsImtpZCI6IjEifQ.eyJpc3MiOiJhIiwiYXVkIjpbImIiXSwiZXhwIjoxLCJuYmYiOjB9.AAAA",
 ];
 
+/// A text, template or expression, and JSON that it is put together with.
+const AGGREGATES: &[&str] = &[
+    "{\"a\": {{ request.a }}, \"b\": \"{{ caller }}\"}\n{\"a\": [1, null, \"x\\\"y\"]}",
+    "[{% for x in request %}{{ x.id | default(1) }}{% if not loop.last %},{% endif %}{% endfor %}]\n[{\"id\": 1.5}, {}]",
+    "{% set x = request | map(attribute='a') | join(',') %}{{ x }}\n[{\"a\": 1}, {\"a\": \"b\"}]",
+    "request.a[0] ~ (caller if request is defined else 'x') | upper\n{\"a\": [true]}",
+    "\"}],\"admin\":true\n\"\\u0001\\u0002\\\\\"",
+];
+
 /// Where seeds go.
 struct Seeds {
     root: PathBuf,
@@ -119,6 +128,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     for call in CALLS {
         seeds.add("credentials", call.as_bytes())?;
+    }
+    for aggregate in AGGREGATES {
+        seeds.add("aggregate", aggregate.as_bytes())?;
     }
     println!("{} seeds in {}", seeds.count, seeds.root.display());
     Ok(())

@@ -7,11 +7,15 @@ use crate::admit::flow_rule::Bounds;
 use crate::store::file;
 
 /// The catalog `text`, read from a file in `dir`.
-fn compile(dir: &Path, text: &str) -> Result<Catalog, ConfigErrors> {
+pub(crate) fn compile(dir: &Path, text: &str) -> Result<Catalog, ConfigErrors> {
     std::fs::write(dir.join(file::CATALOG), text).unwrap();
     let document = file::read(&mut Sources::new(dir))?;
     let defaults = crate::dispatch::Config::default();
-    Catalog::compile(&document, Surroundings { defaults: &defaults, zone: None, flow: &Bounds::default() }, None)
+    Catalog::compile(
+        &document,
+        Surroundings { defaults: &defaults, zone: None, flow: &Bounds::default(), aggregate: &Default::default() },
+        None,
+    )
 }
 
 /// A service with one endpoint; `more` are further keys.
@@ -21,7 +25,7 @@ pub(crate) fn service(dir: &Path, more: &str) -> Arc<Service> {
     Arc::clone(&catalog.services["sample"])
 }
 
-fn errors(text: &str) -> Vec<String> {
+pub(crate) fn errors(text: &str) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
     match compile(dir.path(), text) {
         Ok(_) => Vec::new(),
