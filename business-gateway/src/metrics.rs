@@ -27,7 +27,10 @@ use crate::admit::quota::Quotas;
 use crate::admit::quota::metrics::QuotaMetrics;
 use crate::admit::traffic_group::metrics::TrafficMetrics;
 use crate::dispatch::aggregate::metrics::AggregateMetrics;
+use crate::dispatch::batch::metrics::BatchMetrics;
+use crate::dispatch::mirror::metrics::Metrics as MirrorMetrics;
 use crate::dispatch::service::Service;
+use crate::dispatch::split::metrics::SplitMetrics;
 use crate::policy::Policy;
 use crate::store::apps::Apps;
 use crate::store::apps::metrics::AppMetrics;
@@ -49,10 +52,16 @@ pub struct Metrics {
     connections_timed_out: IntCounterVec,
     /// How the catalog is kept up to date.
     pub catalog: CatalogMetrics,
+    /// Batches.
+    pub batch: BatchMetrics,
     /// Traffic groups and pools.
     pub traffic: Arc<TrafficMetrics>,
     /// Aggregates.
     pub aggregate: AggregateMetrics,
+    /// Branches of splits.
+    pub splits: SplitMetrics,
+    /// Copies of calls.
+    pub mirrors: Arc<MirrorMetrics>,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -112,8 +121,11 @@ impl Metrics {
                 &[("timeout", "`head` or `write`")],
             )?,
             catalog: CatalogMetrics::new(&catalogue)?,
+            batch: BatchMetrics::new(&catalogue)?,
             traffic: Arc::new(TrafficMetrics::new(&catalogue)?),
             aggregate: AggregateMetrics::new(&catalogue)?,
+            splits: SplitMetrics::new(&catalogue)?,
+            mirrors: Arc::new(MirrorMetrics::new(&catalogue)?),
             catalogue,
         };
         Ok(metrics)
@@ -138,6 +150,7 @@ impl Metrics {
         let (live, in_flight) = (Arc::clone(live), in_flight.clone());
         let aggregate = self.aggregate.clone();
         let (traffic, fleet) = (Arc::clone(&self.traffic), Arc::clone(fleet));
+        let mirrors = Arc::clone(&self.mirrors);
         self.catalogue.on_render(move || {
             requests.set(whole(in_flight.count()));
             let generation = live.current();
@@ -147,6 +160,7 @@ impl Metrics {
             }
             rules.refresh(&generation.value.catalog);
             aggregate.refresh(&generation.value.catalog.aggregates);
+            mirrors.refresh(&generation.value.catalog);
             traffic.refresh(&generation.value.catalog.traffic, fleet.live_nodes());
         });
         Ok(())

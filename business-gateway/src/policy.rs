@@ -17,6 +17,7 @@ use crate::admit::{flow_rule, quota};
 use crate::config::{self, Config, Drain, Process};
 use crate::dispatch::aggregate;
 use crate::dispatch::service::Surroundings;
+use crate::dispatch::split::uids::UidFiles;
 use crate::store::apps::{self, Known};
 use crate::store::catalog::Catalog;
 use crate::store::file;
@@ -101,8 +102,14 @@ impl Policy {
             .as_ref()
             .map(|written| aggregate::config::Bounds::compile(&written.value.aggregate, &written.positions));
         let aggregate = aggregate.and_then(|aggregate| errors.collect(aggregate)).unwrap_or_default();
+        let uids = catalog.as_ref().and_then(|catalog| {
+            let before = before.map(|before| &before.catalog.splits.files);
+            errors.collect(UidFiles::load(&catalog.value.split, &mut sources, before))
+        });
+        let uids = uids.unwrap_or_default();
+        let (zone_of_node, aggregate) = (zone.as_deref(), &aggregate);
         let surroundings =
-            Surroundings { defaults: &defaults, zone: zone.as_deref(), flow: &flow, aggregate: &aggregate };
+            Surroundings { defaults: &defaults, zone: zone_of_node, flow: &flow, uids: &uids, aggregate };
         let apps = catalog
             .as_ref()
             .and_then(|catalog| errors.collect(Known::compile(&catalog.value, &mut sources, &catalog.positions)));

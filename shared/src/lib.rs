@@ -10,6 +10,7 @@ pub mod live;
 pub mod watch;
 pub mod id;
 pub mod hop;
+pub mod message;
 pub mod problem;
 pub mod cidr;
 pub mod balance;

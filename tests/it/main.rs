@@ -38,6 +38,7 @@ mod crs;
 mod rules_commands;
 mod answer;
 mod applications;
+mod batch;
 mod security_log;
 mod hop;
 mod failover;

@@ -120,23 +120,7 @@ connections_per_client = 0
 /// It does not start.
 pub(crate) fn business(settings: &Settings, directory: &Path, service: SocketAddr) -> anyhow::Result<Server> {
     let place = Place::new(directory, "business")?;
-    let text = format!(
-        r#"
-[process]
-node = "business"
-threads = 1
-listen = "127.0.0.1:0"
-admin = "127.0.0.1:0"
-state_dir = "{state}"
-[hop]
-keys = [{{ id = "bench", secret = {{ file = "hop.key" }} }}]
-[access_log]
-sink = "{sink}"
-"#,
-        state = place.state.display(),
-        sink = place.sink(AccessLog::File),
-    );
-    fs::write(place.config.join("business.toml"), text)?;
+    fs::write(place.config.join("business.toml"), place.business("business", AccessLog::File))?;
     let catalog = format!(
         r#"
 [[service]]
@@ -161,6 +145,15 @@ path = "/bench"
 ///
 /// The key is refused.
 pub(crate) fn signed_hop(entry: SocketAddr) -> anyhow::Result<String> {
+    hop(&entry.to_string(), "/bench", TARGET, Duration::from_secs(30))
+}
+
+/// The same for any GET, which may take as long as is `left`.
+///
+/// # Errors
+///
+/// The key is refused.
+pub(crate) fn hop(authority: &str, path: &str, target: &str, left: Duration) -> anyhow::Result<String> {
     let keys = HopKeys::new(vec![HopKey::new("bench", &Secret::new(HOP_SECRET.into()))?])?;
     let now = clock::unix_ms();
     let hop = Hop {
@@ -170,18 +163,20 @@ pub(crate) fn signed_hop(entry: SocketAddr) -> anyhow::Result<String> {
         tls: None,
         subject: None,
         fingerprint: None,
-        path: "/bench",
-        left: Duration::from_secs(30),
+        path,
+        left,
         edge: "bench",
         held: false,
     };
-    Ok(format!("{HOP_HEADER}: {}", keys.sign(&hop, "GET", &entry.to_string(), TARGET, now)))
+    Ok(format!("{HOP_HEADER}: {}", keys.sign(&hop, "GET", authority, target, now)))
 }
 
 /// Directories of one gate.
-struct Place {
-    config: PathBuf,
-    state: PathBuf,
+pub(crate) struct Place {
+    /// Its configuration, with the key of the hop.
+    pub(crate) config: PathBuf,
+    /// What it writes.
+    pub(crate) state: PathBuf,
 }
 
 /// What a gate writes once it is ready.
@@ -192,12 +187,32 @@ struct Ports {
 }
 
 impl Place {
-    fn new(directory: &Path, name: &str) -> anyhow::Result<Self> {
+    pub(crate) fn new(directory: &Path, name: &str) -> anyhow::Result<Self> {
         let place = Self { config: directory.join(name).join("config"), state: directory.join(name).join("state") };
         fs::create_dir_all(&place.config)?;
         fs::create_dir_all(&place.state)?;
         fs::write(place.config.join("hop.key"), HOP_SECRET)?;
         Ok(place)
+    }
+
+    /// What `business.toml` says of any node.
+    pub(crate) fn business(&self, node: &str, log: AccessLog) -> String {
+        format!(
+            r#"
+[process]
+node = "{node}"
+threads = 1
+listen = "127.0.0.1:0"
+admin = "127.0.0.1:0"
+state_dir = "{state}"
+[hop]
+keys = [{{ id = "bench", secret = {{ file = "hop.key" }} }}]
+[access_log]
+sink = "{sink}"
+"#,
+            state = self.state.display(),
+            sink = self.sink(log),
+        )
     }
 
     fn sink(&self, log: AccessLog) -> String {
@@ -207,7 +222,7 @@ impl Place {
         }
     }
 
-    fn start(&self, binary: &str, name: &str, settings: &Settings) -> anyhow::Result<Server> {
+    pub(crate) fn start(&self, binary: &str, name: &str, settings: &Settings) -> anyhow::Result<Server> {
         let config = self.config.to_string_lossy();
         let arguments = ["run", "--config", &config];
         let mut child = Child::start(name, settings.subject_core, &self.state, &settings.binary(binary)?, &arguments)?;

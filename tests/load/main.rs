@@ -6,7 +6,7 @@
 //! figure: the run then fails.
 //!
 //! Files in reading order: [`settings`], the tools that make load ([`load`]), the processes ([`child`], [`service`], [`proxies`],
-//! [`gatehouse`], [`guarded`]), what is measured ([`subject`], [`rounds`], [`idle`], [`short`], [`sweep`], [`lists`],
+//! [`gatehouse`], [`guarded`], [`admitted`]), what is measured ([`subject`], [`rounds`], [`idle`], [`short`], [`sweep`], [`timing`], [`overload`], [`lists`],
 //! [`waf`]) and what is printed ([`report`]).
 
 mod settings;
@@ -16,11 +16,14 @@ mod service;
 mod proxies;
 mod gatehouse;
 mod guarded;
+mod admitted;
 mod subject;
 mod rounds;
 mod idle;
 mod short;
 mod sweep;
+mod timing;
+mod overload;
 mod lists;
 mod waf;
 mod report;
@@ -66,8 +69,10 @@ fn measure() -> anyhow::Result<Report> {
         report.rounds(&table);
         short::measure(&settings, &field, directory.path(), &mut report)?;
         sweep::measure(&settings, &field, directory.path(), &mut report)?;
+        timing::measure(&settings, &field, directory.path(), &mut report)?;
     }
     drop(field);
+    overload::measure(&settings, directory.path(), &mut report)?;
     idle::measure(&settings, directory.path(), &mut report)?;
     lists::measure(&settings, directory.path(), &mut report)?;
     if let Err(error) = waf::measure(&settings, directory.path(), &mut report) {

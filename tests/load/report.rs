@@ -68,6 +68,7 @@ impl Report {
     fn ratios(&mut self, table: &Table) {
         let default = DEFAULT_HAND_OFF.name();
         let (edge, business) = (format!("edge_{default}"), format!("business_{default}"));
+        let admitted = format!("admitted_{default}");
         let (bare_pingora, bare_hyper) = (format!("bare_pingora_{default}"), format!("bare_hyper_{default}"));
         print("");
         print(&format!("{:<40}{:>10}{:>12}{:>12}", "ratio of cpu, median of the rounds", "median", "lower", "upper"));
@@ -83,6 +84,9 @@ impl Report {
                 ("business_vs_bare_hyper", &business, &bare_hyper),
                 ("business_vs_bare_hyper_http1", "business_http1", "bare_hyper_http1"),
                 ("business_vs_bare_hyper_h2c", "business_h2c", "bare_hyper_h2c"),
+                ("admitted_vs_bare_hyper", &admitted, &bare_hyper),
+                ("admitted_vs_bare_hyper_http1", "admitted_http1", "bare_hyper_http1"),
+                ("admitted_vs_bare_hyper_h2c", "admitted_h2c", "bare_hyper_h2c"),
                 ("h2c_vs_http1_handoff", "two_tiers_h2c", "two_tiers_http1"),
             ] {
                 self.ratio(&format!("{name}{suffix}"), table, one, other, concurrency);

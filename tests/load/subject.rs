@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use crate::admitted::Admitted;
 use crate::gatehouse::{self, AccessLog, Next};
 use crate::guarded;
 use crate::load::{Load, Outcome, Tool};
@@ -40,14 +41,16 @@ pub(crate) enum Caller {
     /// An edge by this hand-off: requests carry a signed hop. A bare forwarder gets it too, so that both sides of a ratio
     /// are given the same request.
     Edge(HandOff),
+    /// The same of an application that signs its calls.
+    Signed(HandOff),
 }
 
 impl Caller {
     /// What plays the caller.
     pub(crate) fn tool(self) -> Tool {
         match self {
-            Self::Client | Self::Edge(HandOff::Http1) => Tool::Wrk,
-            Self::Edge(HandOff::H2c) => Tool::H2load,
+            Self::Client | Self::Edge(HandOff::Http1) | Self::Signed(HandOff::Http1) => Tool::Wrk,
+            Self::Edge(HandOff::H2c) | Self::Signed(HandOff::H2c) => Tool::H2load,
         }
     }
 }
@@ -80,6 +83,8 @@ pub(crate) struct Field {
     pub(crate) service: Service,
     servers: Vec<Server>,
     subjects: Vec<Subject>,
+    /// The node that does all of admission, where it was wanted.
+    pub(crate) admitted: Option<Admitted>,
 }
 
 /// One measurement of one subject.
@@ -108,7 +113,7 @@ impl Field {
         let address = service.address;
         let alone =
             Subject { name: "service".to_owned(), entry: address, caller: Caller::Client, counted: Counted::Service };
-        let mut field = Self { service, servers: Vec::new(), subjects: vec![alone] };
+        let mut field = Self { service, servers: Vec::new(), subjects: vec![alone], admitted: None };
         field.add(settings, "nginx", Caller::Client, |_| proxies::nginx(settings, directory, address))?;
         field.add(settings, "haproxy", Caller::Client, |_| proxies::haproxy(settings, directory, address))?;
         for hand_off in HandOff::ALL {
@@ -130,7 +135,26 @@ impl Field {
             })?;
         }
         field.add_business(settings, directory)?;
+        field.add_admitted(settings, directory)?;
         Ok(field)
+    }
+
+    /// A business node that does all of admission.
+    fn add_admitted(&mut self, settings: &Settings, directory: &Path) -> anyhow::Result<()> {
+        let wanted = HandOff::ALL.map(|hand_off| (hand_off, format!("admitted_{}", hand_off.name())));
+        let wanted: Vec<_> = wanted.into_iter().filter(|(_, name)| settings.wants(name)).collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let (admitted, server) = Admitted::start(settings, directory, self.service.address)?;
+        let (entry, place) = (server.address, self.servers.len());
+        self.servers.push(server);
+        for (hand_off, name) in wanted {
+            let (caller, counted) = (Caller::Signed(hand_off), Counted::Servers(vec![place]));
+            self.subjects.push(Subject { name, entry, caller, counted });
+        }
+        self.admitted = Some(admitted);
+        Ok(())
     }
 
     /// The business tier, driven directly and through an edge over each hand-off.
@@ -212,9 +236,10 @@ impl Field {
         tool: Tool,
         concurrency: usize,
     ) -> anyhow::Result<Sample> {
-        let fields = match subject.caller {
-            Caller::Client => Vec::new(),
-            Caller::Edge(_) => vec![gatehouse::signed_hop(subject.entry)?],
+        let fields = match (subject.caller, &self.admitted) {
+            (Caller::Client, _) => Vec::new(),
+            (Caller::Signed(_), Some(admitted)) => admitted.fields()?,
+            (Caller::Edge(_) | Caller::Signed(_), _) => vec![gatehouse::signed_hop(subject.entry)?],
         };
         let load = Load { tool, entry: subject.entry, concurrency, seconds: settings.seconds, fields };
         let counts_before = self.service.settled_counts()?;

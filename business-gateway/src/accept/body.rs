@@ -3,6 +3,8 @@
 //! A body that is dropped before its end over HTTP/1 (the service answered early, the call was refused) is read on for a
 //! bounded while, because a caller that is still writing would otherwise see a reset instead of the answer.
 
+mod tap;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,6 +17,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 
+pub use self::tap::{Copied, Spout, Tap, TapError};
 use super::room::Taken;
 
 /// How long an early answer's unread body is read on at most.
@@ -332,6 +335,8 @@ pub struct Inbound<B: Source> {
     progress: Arc<Progress>,
     /// Taken while waiting for a held body.
     first: Option<Frame<Bytes>>,
+    /// Gets a copy of what goes to the service.
+    tap: Option<Box<Tap>>,
     bounds: BodyBounds,
     is_http2: bool,
     state: State,
@@ -353,6 +358,7 @@ impl<B: Source> Inbound<B> {
             body: Some(body),
             progress: Arc::new(Progress::new()),
             first: None,
+            tap: None,
             bounds,
             is_http2: version == http::Version::HTTP_2,
             state: State::Coming,
@@ -388,6 +394,7 @@ impl<B: Source> Inbound<B> {
                     if sum > this.bounds.max {
                         return Poll::Ready(Some(Err(this.fail(UploadError::TooLarge))));
                     }
+                    tap::take(&mut this.tap, data);
                 }
                 if this.has_come_to_its_end() {
                     this.end();
@@ -425,6 +432,7 @@ impl<B: Source> Inbound<B> {
     fn end(&mut self) {
         self.state = State::Ended;
         self.progress.end();
+        tap::end(&mut self.tap);
     }
 
     fn has_come_to_its_end(&self) -> bool {
@@ -480,113 +488,4 @@ async fn drain<B: Source>(mut body: B, bytes: u64) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::accept::room::Room;
-    use http::Version;
-    use http_body_util::{BodyExt, Full};
-
-    const BOUNDS: BodyBounds = BodyBounds { max: 8, idle: Duration::from_millis(30), drain: 0 };
-
-    /// A body of the given pieces that never ends.
-    #[derive(Debug)]
-    struct Pieces(Vec<&'static str>);
-
-    impl Body for Pieces {
-        type Data = Bytes;
-        type Error = std::convert::Infallible;
-
-        fn poll_frame(
-            mut self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-            if self.0.is_empty() { Poll::Pending } else { Poll::Ready(Some(Ok(Frame::data(self.0.remove(0).into())))) }
-        }
-    }
-
-    /// A body of the given pieces and no more.
-    #[derive(Debug)]
-    struct Finite(Vec<&'static str>);
-
-    impl Body for Finite {
-        type Data = Bytes;
-        type Error = std::convert::Infallible;
-
-        fn poll_frame(
-            mut self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-            let next = (!self.0.is_empty()).then(|| self.0.remove(0));
-            Poll::Ready(next.map(|piece| Ok(Frame::data(piece.into()))))
-        }
-    }
-
-    fn upload(pieces: Vec<&'static str>) -> Upload<Pieces> {
-        Upload::new(Pieces(pieces), Version::HTTP_11, &BOUNDS).unwrap()
-    }
-
-    #[tokio::test]
-    async fn gives_up_on_a_caller_that_stops_sending() {
-        let mut body = upload(vec!["abc"]);
-        let progress = body.progress().unwrap();
-        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "abc");
-        assert_eq!(body.frame().await.unwrap().unwrap_err(), UploadError::Idle);
-        assert_eq!((progress.bytes(), progress.fault()), (3, Some(UploadError::Idle)));
-        assert_eq!(progress.ended_at(), None);
-    }
-
-    #[tokio::test]
-    async fn refuses_more_than_the_bound() {
-        let mut body = upload(vec!["abcd", "efgh", "i"]);
-        body.frame().await.unwrap().unwrap();
-        body.frame().await.unwrap().unwrap();
-        assert_eq!(body.frame().await.unwrap().unwrap_err(), UploadError::TooLarge);
-        let announced = Upload::new(Full::<Bytes>::from("123456789"), Version::HTTP_11, &BOUNDS);
-        assert_eq!(announced.unwrap_err(), UploadError::TooLarge);
-    }
-
-    #[tokio::test]
-    async fn the_first_piece_of_a_held_body_is_kept() {
-        let mut body = upload(vec!["abc", "de"]);
-        let progress = body.progress().unwrap();
-        body.wait_for_first_piece().await.unwrap();
-        assert!(!progress.is_touched());
-        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "abc");
-        assert!(progress.is_touched());
-        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "de");
-    }
-
-    fn room() -> Taken {
-        Arc::new(Room::default()).enter(1024)
-    }
-
-    #[tokio::test]
-    async fn a_body_that_is_held_is_sent_whole() {
-        for pieces in [vec!["abcd"], vec!["ab", "", "cd"]] {
-            let mut body = Upload::new(Finite(pieces), Version::HTTP_11, &BOUNDS).unwrap();
-            let progress = body.progress().unwrap();
-            assert_eq!(body.hold(4, room()).await.unwrap(), "abcd");
-            assert_eq!(body.hold(4, room()).await.unwrap(), "abcd", "held already");
-            assert!(!progress.is_touched() && progress.ended_at().is_some());
-            assert_eq!((body.size_hint().exact(), body.is_end_stream()), (Some(4), false));
-            assert_eq!(body.collect().await.unwrap().to_bytes(), "abcd");
-            assert!(progress.is_touched());
-        }
-        assert_eq!(upload(vec!["abc", "de"]).hold(4, room()).await, Err(HoldError::TooLarge));
-        assert_eq!(upload(vec!["abc"]).hold(4, room()).await, Err(HoldError::Upload(UploadError::Idle)));
-        let small = Arc::new(Room::default());
-        assert_eq!(upload(vec!["abc", "d"]).hold(4, small.enter(3)).await, Err(HoldError::NoRoom));
-        assert_eq!(small.used(), 0);
-    }
-
-    #[tokio::test]
-    async fn knows_its_length_and_its_end() {
-        let mut body = Upload::new(Full::<Bytes>::from("12345"), Version::HTTP_11, &BOUNDS).unwrap();
-        body.wait_for_first_piece().await.unwrap();
-        assert_eq!(body.size_hint().exact(), Some(5));
-        let progress = body.progress().unwrap();
-        assert_eq!(body.collect().await.unwrap().to_bytes(), "12345");
-        assert!(progress.ended_at().is_some());
-        assert!(Upload::new(Full::<Bytes>::default(), Version::HTTP_11, &BOUNDS).unwrap().is_end_stream());
-    }
-}
+mod tests;

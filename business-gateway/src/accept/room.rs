@@ -49,14 +49,23 @@ impl Taken {
     /// Takes so many bytes more, if there is room for them.
     #[must_use]
     pub fn grow(&mut self, bytes: usize) -> bool {
+        let has_grown = self.try_grow(bytes);
+        if !has_grown {
+            self.room.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        has_grown
+    }
+
+    /// The same for a body that nobody misses when there is no room for it.
+    #[must_use]
+    pub fn try_grow(&mut self, bytes: usize) -> bool {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         let more = |used: u64| used.checked_add(bytes).filter(|used| *used <= self.most);
-        if self.room.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
-            self.room.refused.fetch_add(1, Ordering::Relaxed);
-            return false;
+        let has_room = self.room.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok();
+        if has_room {
+            self.bytes += bytes;
         }
-        self.bytes += bytes;
-        true
+        has_room
     }
 }
 

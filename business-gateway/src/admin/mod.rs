@@ -17,6 +17,7 @@ mod body;
 mod call;
 mod quota;
 mod groups;
+mod splits;
 mod resource;
 pub mod openapi;
 pub mod catalog;
@@ -198,6 +199,7 @@ impl Admin {
             "services": catalog.services.values().map(|service| describe(service)).collect::<Vec<_>>(),
             "apis": catalog.apis.iter().map(|api| json!({
                 "name": &*api.name,
+                "batchable": api.batchable,
                 "service": api.target.service().map(|service| &*service.name),
                 "aggregate": api.target.aggregate().map(|aggregate| &*aggregate.name),
                 "hosts": api.hosts,

@@ -28,5 +28,11 @@ impl fmt::Debug for Resource {
 }
 
 /// Every resource.
-pub const RESOURCES: &[Resource] =
-    &[openapi::RESOURCE, catalog::RESOURCE, super::apps::RESOURCE, super::quota::RESOURCE, super::groups::RESOURCE];
+pub const RESOURCES: &[Resource] = &[
+    openapi::RESOURCE,
+    catalog::RESOURCE,
+    super::apps::RESOURCE,
+    super::quota::RESOURCE,
+    super::groups::RESOURCE,
+    super::splits::RESOURCE,
+];

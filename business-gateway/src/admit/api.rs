@@ -18,6 +18,9 @@ use super::path::PathTemplate;
 use super::permission::ApiPermission;
 use super::quota::Limit;
 use super::traffic_group::OfApi;
+use crate::dispatch::batch;
+use crate::dispatch::mirror::{self, Mirror};
+use crate::dispatch::split::Split;
 use crate::dispatch::target::Target;
 use crate::metrics::ApiMetrics;
 use crate::respond::envelope::Envelope;
@@ -34,6 +37,16 @@ pub struct Config {
     pub service: Option<String>,
     /// The `[[aggregate]]` that answers, in the place of a service; `timeout` is the time for all of it then.
     pub aggregate: Option<String>,
+    /// The `[[split]]` that decides which of several services answers; `service` is the one of its branch `default`. Default: none.
+    pub split: Option<String>,
+    /// Sends copies of a share of its calls to another service, too. Default: none.
+    /// Example: `{ service = "orders-next", percent = 5 }`.
+    pub mirror: Option<mirror::Config>,
+    /// Its calls are batches of calls of other APIs; instead of `service`. `{}` for one with all defaults.
+    pub batch: Option<batch::Config>,
+    /// Whether it can be called by an item of a batch. Default: false.
+    #[serde(default)]
+    pub batchable: bool,
     /// Host names it is offered under: exact, or `*.example.com` for every subdomain. Default: any host.
     #[serde(default)]
     pub hosts: Vec<String>,
@@ -50,7 +63,8 @@ pub struct Config {
     /// as clients of open platforms expect). Default: `"problem"`.
     #[serde(default)]
     pub envelope: Envelope,
-    /// Time from the end of the request's body to the head of the answer. Default: the service's.
+    /// Time from the end of the request's body to the head of the answer; of a batch, to the last of its items. Default: the
+    /// service's.
     pub timeout: Option<HumanDuration>,
     /// Whom it is for: `"app"`, applications; `"user"`, applications that act for a user; `"open"`, everybody. Credentials that
     /// come with a call of an open API have to be right all the same, unless `schemes` is empty. Default: `"app"`.
@@ -104,6 +118,12 @@ pub struct Api {
     pub name: Arc<str>,
     /// Who answers.
     pub target: Target,
+    /// Which of several services answers; `None`: that of the target.
+    pub split: Option<Arc<Split>>,
+    /// Who gets copies of its calls.
+    pub mirror: Option<Arc<Mirror>>,
+    /// Whether it can be called by an item of a batch.
+    pub batchable: bool,
     /// The hosts it is offered under; empty for any.
     pub hosts: Vec<String>,
     /// The methods it takes; empty for any.

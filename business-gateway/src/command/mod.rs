@@ -8,6 +8,7 @@ mod sign;
 mod flow;
 mod quota;
 mod group;
+mod split;
 mod reference;
 mod call;
 mod api;
@@ -56,6 +57,8 @@ pub enum Command {
     /// Look at calls that are made of several
     #[command(subcommand)]
     Aggregate(aggregate::Command),
+    /// Show how calls are divided among services, and change it
+    Split(split::Arguments),
     /// Print a generated reference page
     #[command(hide = true)]
     Reference(reference::Arguments),
@@ -86,6 +89,7 @@ impl Command {
             Self::App(arguments) => app::run(&arguments),
             Self::Group(arguments) => group::run(&arguments),
             Self::Aggregate(command) => aggregate::run(&command),
+            Self::Split(arguments) => split::run(&arguments),
             Self::Reference(arguments) => reference::run(&arguments),
         }
     }

@@ -1,9 +1,12 @@
 //! Where a call goes: an endpoint of the API's service, another one if that cannot be reached, and back.
 //!
+//! - [`batch`]: many calls in one
 //! - [`plan`]: how the call will be carried
 //! - [`request`]: the request as the service gets it
 //! - [`target`]: who answers the calls of an API
 //! - [`aggregate`]: several calls in the place of one
+//! - [`split`]: which of several services answers
+//! - [`mirror`]: copies of calls for another service
 //! - [`service`]: a service and its endpoints
 //! - [`upstream`]: the connections to one endpoint
 //! - [`wait`]: how long a try may take
@@ -16,10 +19,13 @@
 //! service no more than it would have anyway. An answer that has begun is never replaced.
 
 pub mod aggregate;
+pub mod batch;
 pub mod counters;
+pub mod mirror;
 pub mod plan;
 pub mod request;
 pub mod service;
+pub mod split;
 pub mod target;
 pub mod upkeep;
 pub mod upstream;

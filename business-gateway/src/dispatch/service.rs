@@ -137,6 +137,8 @@ pub struct Surroundings<'a> {
     pub flow: &'a crate::admit::flow_rule::Bounds,
     /// What bounds aggregates.
     pub aggregate: &'a super::aggregate::config::Bounds,
+    /// The files of uids that splits name.
+    pub uids: &'a super::split::uids::UidFiles,
 }
 
 impl fmt::Debug for Service {

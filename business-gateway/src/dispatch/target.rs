@@ -6,6 +6,7 @@ use std::sync::Arc;
 use gatehouse_shared::config::{ConfigErrors, nearest};
 
 use super::aggregate::{self, Aggregate, Aggregates};
+use super::batch::Batch;
 use super::service::{self, Service};
 use crate::admit::api;
 use crate::store::catalog::At;
@@ -17,6 +18,8 @@ pub enum Target {
     Service(Arc<Service>),
     /// Several APIs, whose answers are put together.
     Aggregate(Arc<Aggregate>),
+    /// Other APIs: its calls are batches of calls.
+    Batch(Arc<Batch>),
 }
 
 impl Target {
@@ -32,16 +35,32 @@ impl Target {
         (aggregates, all_aggregates): (&Aggregates, &[aggregate::config::Config]),
     ) -> Result<Option<Self>, ConfigErrors> {
         let mut errors = ConfigErrors::new();
-        let target = match (&written.service, &written.aggregate) {
-            (Some(name), None) => find(name, at, services, all, &mut errors).map(Self::Service),
-            (None, Some(name)) => {
+        let target = match (&written.service, &written.batch, &written.aggregate) {
+            (Some(name), None, None) => find(name, at, services, all, &mut errors).map(Self::Service),
+            (None, Some(batch), None) => {
+                let batch = errors.collect(Batch::compile(batch, written, at));
+                batch.map(Arc::new).map(Self::Batch)
+            }
+            (None, None, Some(name)) => {
                 aggregates.of_api(name, written, at, all_aggregates, &mut errors).map(Self::Aggregate)
             }
-            (Some(_), Some(_)) => {
-                errors.push(at.error("aggregate", "both a service and an aggregate answer its calls", "remove one"));
+            (_, Some(_), Some(_)) => {
+                errors.push(at.error("batch", "an aggregate answers its calls already", "remove aggregate or batch"));
                 None
             }
-            (None, None) => {
+            (Some(_), None, Some(_)) => {
+                errors.push(at.error(
+                    "aggregate",
+                    "a service answers its calls already",
+                    "remove service or aggregate",
+                ));
+                None
+            }
+            (Some(_), Some(_), None) => {
+                errors.push(at.error("batch", "a service answers its calls already", "remove service or batch"));
+                None
+            }
+            (None, None, None) => {
                 errors.push(at.error("name", "nobody answers its calls", "add service = \"…\""));
                 None
             }
@@ -54,7 +73,7 @@ impl Target {
     pub fn aggregate(&self) -> Option<&Arc<Aggregate>> {
         match self {
             Self::Aggregate(aggregate) => Some(aggregate),
-            Self::Service(_) => None,
+            Self::Service(_) | Self::Batch(_) => None,
         }
     }
 
@@ -63,7 +82,7 @@ impl Target {
     pub fn service(&self) -> Option<&Arc<Service>> {
         match self {
             Self::Service(service) => Some(service),
-            Self::Aggregate(_) => None,
+            Self::Batch(_) | Self::Aggregate(_) => None,
         }
     }
 }

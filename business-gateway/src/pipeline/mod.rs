@@ -32,9 +32,11 @@ use crate::admit::traffic_group::{self, Who};
 use crate::admit::{api, permission};
 use crate::dispatch;
 use crate::dispatch::aggregate;
+use crate::dispatch::batch;
 use crate::dispatch::plan::Plan;
 use crate::dispatch::request::{Notes, rewrite};
 use crate::dispatch::service::Service;
+use crate::dispatch::split::source::Seen;
 use crate::dispatch::target::Target;
 use crate::dispatch::wait::until;
 use crate::gateway::Gateway;
@@ -83,6 +85,17 @@ impl Call {
         let (nothing, ()) = Request::new(()).into_parts();
         (std::mem::replace(&mut self.parts, nothing), std::mem::take(&mut self.upload))
     }
+}
+
+/// What is known of an item of a batch before it is admitted.
+#[derive(Debug)]
+struct AsItem {
+    /// Who calls the batch.
+    caller: Arc<Caller>,
+    /// The API that the item names, where it names one.
+    api: Option<Arc<str>>,
+    /// How many items it stands for.
+    times: u64,
 }
 
 /// Answers a request, whatever happens to it, and keeps its record.
@@ -145,11 +158,11 @@ async fn accept(site: &Site, parts: Parts, body: Incoming, record: &mut Record) 
     pin!(admit(site, &mut call, None, record)).await
 }
 
-/// It calls an API that its caller may call, who has calls left. `proven` is the caller where that is known already.
+/// It calls an API that its caller may call, who has calls left. Of an item of a batch it is known already who calls.
 async fn admit(
     site: &Site,
     call: &mut Call,
-    proven: Option<Arc<Caller>>,
+    item: Option<AsItem>,
     record: &mut Record,
 ) -> Result<Response<Outgoing>, Failure> {
     let (gateway, policy) = (&*site.gateway, site.policy());
@@ -164,8 +177,9 @@ async fn admit(
     }
 
     // Somebody calls it who can prove it.
-    let caller = match proven {
-        Some(caller) => caller,
+    let times = item.as_ref().map_or(1, |item| item.times);
+    let caller = match item {
+        Some(item) => app::of_item(&api, item.caller, item.api.as_deref())?,
         None => {
             let gate = app::Gate {
                 apps: &gateway.apps,
@@ -201,7 +215,7 @@ async fn admit(
     {
         let subject = quota::Subject::of(&api, Some(&caller), &facts, parts);
         let charges = limits.charged_by_rules(&record.flow.charges);
-        record.quota.charge(quotas, &policy.quota, &api.limits, &charges, &subject).await?;
+        record.quota.charge(quotas, &policy.quota, &api.limits, &charges, times, &subject).await?;
     }
 
     // Somebody answers it.
@@ -228,6 +242,7 @@ async fn serve(
             let asked = aggregate::run::Asked { api, parts, upload, authority, deadline: call.deadline };
             Box::pin(aggregate::run::run(aggregate, site, asked, record)).await
         }
+        Target::Batch(batch) => Box::pin(batch::answer(site, batch, api, call, record)).await,
     }
 }
 
@@ -235,14 +250,19 @@ async fn serve(
 async fn forward(
     site: &Site,
     api: &Api,
-    service: &Service,
+    service: &Arc<Service>,
     caller: &Caller,
     call: &mut Call,
     record: &mut Record,
 ) -> Result<Response<Outgoing>, Failure> {
-    let (mut parts, upload) = call.take();
+    let (mut parts, mut upload) = call.take();
     let Call { authority, deadline, hop, .. } = call;
     let deadline = *deadline;
+
+    // dispatch: which service answers it.
+    let request_id = hop.request_id;
+    let seen = Seen { caller, client: hop.client.ip(), request_id: request_id.as_str(), parts: &parts };
+    let service = record.split.choose(api.split.as_ref(), service, &seen, &mut record.flow);
 
     // admit: its turn has come.
     let who = Who { caller: Some(caller), client: hop.client.ip() };
@@ -254,13 +274,22 @@ async fn forward(
     let traceparent = trace.to_header();
     let notes =
         Notes { authority, hop, caller, path_to_service: api.path_to_service, traceparent: traceparent.as_str() };
+    if let Some(mirror) = &api.mirror {
+        let (identity, most) = (&site.gateway.identity, site.policy().credentials.held_max);
+        mirror.copy(&site.gateway.metrics.mirrors, &parts, &mut upload, &notes, || identity.room.enter(most));
+    }
     rewrite(&mut parts, &notes, service.protocol, upload.length())?;
+    record.split.send(&mut parts.headers);
     let request = Request::from_parts(parts, upload);
     let of_balance = balance::Call { client: hop.client.ip(), authority };
     let plan = Plan::new(service, api.timeout, of_balance, began, deadline);
-    let answer = pin!(dispatch::run(plan, request, &mut record.dispatch)).await?;
+    let answer = pin!(dispatch::run(plan, request, &mut record.dispatch)).await;
+    record.split.answered(&answer);
+    let answer = answer?;
     record.traffic.answered(&api.traffic, record.upload.as_deref(), began + record.dispatch.waited);
 
     // respond: with what the edge may see of it.
-    Ok(shape(answer, site.policy().body_idle, caller.auth()))
+    let mut answer = shape(answer, site.policy().body_idle, caller.auth());
+    record.split.name(answer.headers_mut());
+    Ok(answer)
 }

@@ -5,7 +5,7 @@
 //! its caller, its client and its deadline are is taken from the whole, never from what the part says.
 
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ use gatehouse_shared::hop::VerifiedHop;
 use gatehouse_shared::id::TraceContext;
 use http::{Request, Response};
 
-use super::{Call, Site, admit, finish, serve};
+use super::{AsItem, Call, Site, admit, finish, serve};
 use crate::accept::body::Upload;
 use crate::accept::caught::caught;
 use crate::admit::api::Api;
@@ -56,19 +56,36 @@ pub struct Part {
     pub deadline: Instant,
 }
 
+/// An item of a batch.
+#[derive(Debug)]
+pub struct Item {
+    /// The call.
+    pub part: Part,
+    /// The API that it names, where it names one: no other is called.
+    pub api: Option<Arc<str>>,
+    /// How many items of the batch it stands for; each of them is charged.
+    pub times: u64,
+}
+
+/// What becomes of a part.
+pub type Answering<'a> = Pin<Box<dyn Future<Output = Response<Outgoing>> + Send + 'a>>;
+
 impl Whole {
-    /// Lets a part go the whole way of a call, from finding its API on; only who calls is known already. Whatever happens to
+    /// Lets an item go the whole way of a call, from finding its API on; only who calls is known already. Whatever happens to
     /// it, there is an answer.
-    pub async fn admit(&self, part: Part) -> Response<Outgoing> {
-        let (mut call, mut record) = self.begin(part);
-        let proven = Some(Arc::clone(&self.caller));
+    #[must_use]
+    pub fn admit(&self, item: Item) -> Answering<'_> {
         // A part that contains parts would be a future that contains itself.
-        let admitted = Box::pin(admit(&self.site, &mut call, proven, &mut record));
-        let outcome = match caught(pin!(admitted)).await {
-            Ok(outcome) => outcome,
-            Err(panicked) => Err(panicked.into()),
-        };
-        finish(outcome, record)
+        Box::pin(async move {
+            let Item { part, api, times } = item;
+            let (mut call, mut record) = self.begin(part);
+            let item = AsItem { caller: Arc::clone(&self.caller), api, times };
+            let outcome = match caught(pin!(admit(&self.site, &mut call, Some(item), &mut record))).await {
+                Ok(outcome) => outcome,
+                Err(panicked) => Err(panicked.into()),
+            };
+            finish(outcome, record)
+        })
     }
 
     /// Lets a part be answered by whoever answers calls of `api`, in its turn: what the whole was admitted for includes it.

@@ -253,6 +253,6 @@ impl Relay {
 }
 
 /// The first of `rest`, at most [`PIECE_MAX`] bytes of it.
-fn take_piece(rest: &mut Bytes) -> Bytes {
+pub(crate) fn take_piece(rest: &mut Bytes) -> Bytes {
     rest.split_to(rest.len().min(PIECE_MAX))
 }

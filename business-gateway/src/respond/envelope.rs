@@ -103,7 +103,8 @@ fn number(reason: &Reason) -> u16 {
         "signature_expired" | "signature_replayed" => 31,
         "user_missing" => 26,
         "user_expired" => 27,
-        "app_disabled" | "permission_missing" | "address_refused" | "condition_refused" | "flow_rule_denied" => 11,
+        "app_disabled" | "api_not_batchable" | "permission_missing" | "address_refused" | "condition_refused"
+        | "flow_rule_denied" => 11,
         "scope_missing" => 12,
         "quota_api" | "quota_app" | "quota_app_api" | "quota_dynamic" => 7,
         "service_overloaded" | "api_busy" | "group_shed" => 10,

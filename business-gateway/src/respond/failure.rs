@@ -273,6 +273,16 @@ impl From<app::Refusal> for Failure {
     }
 }
 
+impl From<app::NotForItems> for Failure {
+    fn from(refusal: app::NotForItems) -> Self {
+        match refusal {
+            app::NotForItems::NotBatchable => Self::refused(&problem::API_NOT_BATCHABLE).because(&refusal),
+            app::NotForItems::AnotherApi => Self::refused(&problem::API_NOT_FOUND).because(&refusal),
+            app::NotForItems::Refused(refusal) => refusal.into(),
+        }
+    }
+}
+
 impl From<quota::Refusal> for Failure {
     fn from(refusal: quota::Refusal) -> Self {
         let failure = Self { cause: Some(format!("limit {}", refusal.limit)), ..Self::refused(refusal.reason) };

@@ -24,6 +24,7 @@ use crate::admit::traffic_group;
 use crate::dispatch;
 use crate::dispatch::aggregate;
 use crate::dispatch::request::TRACEPARENT_HEADER;
+use crate::dispatch::split;
 use crate::gateway::Gateway;
 use crate::pipeline::Site;
 use crate::pipeline::part::Whole;
@@ -51,6 +52,8 @@ pub struct Record {
     busy: Option<(Busy, InFlightGuard)>,
     /// Which part of the call it is, where it is one.
     part: Option<Box<str>>,
+    /// How many items a batch has.
+    pub items: Option<usize>,
     /// When the request's head was there.
     pub began: Instant,
     unix_ms: u64,
@@ -78,6 +81,8 @@ pub struct Record {
     pub upload: Option<Arc<Progress>>,
     /// What flow rules did to it.
     pub flow: flow_rule::Notes,
+    /// Which branch it took.
+    pub split: split::Notes,
     /// What became of it upstream.
     pub dispatch: dispatch::Notes,
     /// The parts it is made of.
@@ -135,6 +140,7 @@ impl Record {
             peer,
             busy: None,
             part: None,
+            items: None,
             began: clock::now(),
             unix_ms,
             method: parts.method.clone(),
@@ -151,6 +157,7 @@ impl Record {
             traffic: traffic_group::Notes::default(),
             upload: None,
             flow: flow_rule::Notes::default(),
+            split: split::Notes::default(),
             dispatch: dispatch::Notes::default(),
             aggregate: aggregate::Notes::default(),
             status: 0,
@@ -222,6 +229,7 @@ impl Record {
             None => &self.gateway.without_api,
         };
         of_api.record(self.status, total, self.dispatch.waited);
+        self.split.count(metrics, self.dispatch.waited, self.end == End::Broken);
         if let Some(reason) = self.reason {
             metrics.refused(reason);
         }
@@ -281,6 +289,9 @@ impl Record {
                 line.utf8("user", user);
             }
         }
+        if let Some(items) = self.items {
+            line.number("items", u64::try_from(items).unwrap_or(u64::MAX));
+        }
         self.flow.write(&mut line);
         if let Some(group) = &self.traffic.group {
             line.utf8("group", &group.name);
@@ -289,6 +300,7 @@ impl Record {
             line.millis("queued_ms", waited);
         }
         self.aggregate.write(&mut line);
+        self.split.write(&mut line);
         line.optional_utf8("service", self.dispatch.service.as_deref());
         if let Some(endpoint) = self.dispatch.endpoint {
             line.millis("upstream_ms", self.dispatch.waited);

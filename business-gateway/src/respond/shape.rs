@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use gatehouse_shared::hop::{Auth, HopResult, RESULT_HEADER};
-use http::header::{HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Response, Version};
 
 use super::body::Outgoing;
@@ -25,6 +25,11 @@ pub fn shape(answer: Response<Download>, idle: Duration, auth: Auth) -> Response
     parts.extensions.clear();
     let outgoing = Outgoing::service(body, idle);
     Response::from_parts(parts, outgoing)
+}
+
+/// Tells the edge about an answer that was made here.
+pub fn tell(headers: &mut HeaderMap, about: &HopResult) {
+    headers.insert(RESULT, result(about));
 }
 
 /// The value of the result header.

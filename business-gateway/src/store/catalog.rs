@@ -21,7 +21,9 @@ use crate::admit::permission::{self, Packages};
 use crate::admit::quota::{self, Limits};
 use crate::admit::traffic_group::{GroupConfig, PoolConfig, TrafficGroups};
 use crate::dispatch::aggregate::{self, Aggregates};
+use crate::dispatch::mirror::{self, Mirror};
 use crate::dispatch::service::{self, Service, Surroundings};
+use crate::dispatch::split::{self, Splits};
 use crate::dispatch::target::Target;
 
 /// `catalog.toml` as written.
@@ -64,6 +66,9 @@ pub struct CatalogConfig {
     /// Answers that are made of those of several APIs: one table each.
     #[serde(default)]
     pub aggregate: Vec<aggregate::config::Config>,
+    /// Which of several services answers: one table each.
+    #[serde(default)]
+    pub split: Vec<split::Config>,
 }
 
 /// Every service and API of one generation.
@@ -85,6 +90,10 @@ pub struct Catalog {
     pub flow_rules: FlowRules,
     /// Several calls in the place of one.
     pub aggregates: Aggregates,
+    /// Which of several services answers.
+    pub splits: Splits,
+    /// Copies of calls under way, by API.
+    pub mirrored: mirror::UnderWay,
 }
 
 impl Catalog {
@@ -114,6 +123,15 @@ impl Catalog {
                 catalog.services.insert(written.name.as_str().into(), Arc::new(compiled));
             }
         }
+        let of_splits = split::Surroundings {
+            files: surroundings.uids,
+            services: &catalog.services,
+            written: &document.value.service,
+        };
+        let before_splits = before.map(|before| &before.splits);
+        let splits = Splits::compile(&document.value.split, &document.positions, of_splits, before_splits);
+        catalog.splits = errors.collect(splits).unwrap_or_default();
+        catalog.mirrored = before.map(|before| before.mirrored.clone()).unwrap_or_default();
         let (limits, plans) = (&document.value.limit, &document.value.plan);
         let before_limits = before.map(|before| &*before.limits);
         let keys = |text: &str| flow_rule::key::compile(text, surroundings.flow);
@@ -128,6 +146,7 @@ impl Catalog {
             let at = At { positions: &document.positions, path: format!("api[{index}]") };
             errors.collect(catalog.add_api(written, &at, document, surroundings.flow));
         }
+        catalog.mirrored.retain(|name, _| catalog.apis.iter().any(|api| api.mirror.is_some() && api.name == *name));
         errors.into_result(catalog)
     }
 
@@ -179,6 +198,9 @@ impl Catalog {
         let aggregates = (&self.aggregates, document.value.aggregate.as_slice());
         let target = Target::compile(written, at, &self.services, &document.value.service, aggregates);
         let target = errors.collect(target).flatten();
+        let split = errors.collect(self.splits.of_api(written, at, &document.value.split)).flatten();
+        let all = &document.value.service;
+        let mirror = errors.collect(Mirror::compile(written, at, &self.services, all, &mut self.mirrored)).flatten();
         let traffic = self.traffic.of_api(written, at, &mut errors);
         let limits = errors.collect(self.limits.named(&written.limits, &document.value.limit, at, "limits"));
         let credentials = path.as_ref().and_then(|path| errors.collect(Credentials::compile(written, path, at)));
@@ -192,12 +214,15 @@ impl Catalog {
             name: written.name.as_str().into(),
             path_to_service: if written.raw_path { PathToService::Raw } else { PathToService::Canonical },
             envelope: written.envelope,
+            batchable: written.batchable,
             timeout: written.timeout.map(HumanDuration::get),
             level: written.level.as_deref().unwrap_or_default().into(),
             permission: permission.unwrap_or_default(),
             flow_rules: rules.unwrap_or_default(),
             limits: limits.unwrap_or_default(),
             metrics: OnceLock::new(),
+            split,
+            mirror,
             credentials,
             traffic,
             target,

@@ -9,6 +9,8 @@ mod aggregates;
 #[cfg(test)]
 mod apps;
 #[cfg(test)]
+mod batch;
+#[cfg(test)]
 mod bodies;
 #[cfg(test)]
 mod connections;
@@ -25,6 +27,8 @@ mod flow_rules;
 #[cfg(test)]
 mod hop;
 #[cfg(test)]
+mod mirror;
+#[cfg(test)]
 mod permissions;
 #[cfg(test)]
 mod quota;
@@ -38,6 +42,8 @@ mod quota_store;
 mod reload;
 #[cfg(test)]
 mod routing;
+#[cfg(test)]
+mod splits;
 #[cfg(test)]
 mod traffic_groups;
 #[cfg(test)]

@@ -38,7 +38,7 @@ pub struct HopResult {
     pub origin: Origin,
     /// Whether the call was authenticated.
     pub auth: Auth,
-    /// Items executed: 1 for a plain call, 0 when nothing was, more for a batch.
+    /// 1 for a plain call, 0 when nothing was executed, for a batch the number of its items.
     pub cost: u32,
     /// Whether the request might be sent again.
     pub retry: Retry,

@@ -43,6 +43,14 @@ const AGGREGATES: &[&str] = &[
     "\"}],\"admin\":true\n\"\\u0001\\u0002\\\\\"",
 ];
 
+/// Batches of both forms.
+const BATCHES: &[&str] = &[
+    r#"[{"id":"a","method":"GET","path":"/orders/7?x=%20","headers":{"accept-language":"de"}},{"id":2,"method":"POST","path":"/a","body":{"n":[1.5e3,"\u00fc\n",null]}}]"#,
+    r#" [ {"method":"PUT","path":"/a","headers":{"Content-Type":"text/plain"},"body":"b\"c"} , {"path":"/","method":"DELETE"} ] "#,
+    "#PUBLIC#method=orders.list&fields=id\r\n-S-\r\nid=7\r\n-S-\r\nN\r\n-S-\r\nmethod=stock.get&%69d=8",
+    "{;}\nmethod=a&x=1{;}method=b&session=t{;}",
+];
+
 /// Where seeds go.
 struct Seeds {
     root: PathBuf,
@@ -131,6 +139,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     for aggregate in AGGREGATES {
         seeds.add("aggregate", aggregate.as_bytes())?;
+    }
+    for batch in BATCHES {
+        seeds.add("batch", batch.as_bytes())?;
     }
     println!("{} seeds in {}", seeds.count, seeds.root.display());
     Ok(())

@@ -4,9 +4,9 @@
 //! else as line end. Size lines and data pass as they are; the trailer section is read, judged and dropped, because
 //! Pingora would drop it unseen.
 
+use gatehouse_shared::message::bytes::{hex_value, is_token, is_value};
 use gatehouse_shared::problem::{self, Reason};
 
-use super::bytes::{hex_value, is_token, is_value};
 use super::field::known;
 use super::normalize::field_line;
 

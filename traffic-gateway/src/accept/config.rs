@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatehouse_shared::config::{ByteSize, ConfigErrors, HumanDuration, Positions, Rate};
+pub use gatehouse_shared::message::path::EncodedSlash;
 use http::Method;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::client::TrustedProxies;
 use super::listener::Listener;
-pub use super::path::EncodedSlash;
 use super::rate::ConnectionRate;
 use crate::admit::Mode;
 

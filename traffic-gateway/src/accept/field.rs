@@ -1,8 +1,7 @@
 //! Header fields the way in looks at by name, for both protocols.
 
+use gatehouse_shared::message::bytes::trim;
 use gatehouse_shared::problem::{self, Reason};
-
-use super::bytes::trim;
 
 /// Fields with a meaning here; each, `Connection` and `Upgrade` apart, may occur once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,10 +12,10 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use gatehouse_shared::clock;
+use gatehouse_shared::message::bytes::is_token;
 use gatehouse_shared::problem::{self, Reason};
 use memchr::memchr;
 
-use super::bytes::is_token;
 use super::config::Bounds;
 use super::scratch;
 use super::wire::Wire;

@@ -36,9 +36,7 @@ mod refuse;
 pub mod client;
 pub mod normalize;
 mod authority;
-mod bytes;
 mod field;
-mod path;
 
 pub use client::TrustedProxies;
 pub use config::{Bounds, Config, Http2Bounds};

@@ -8,16 +8,16 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 
+use gatehouse_shared::message::bytes::{are_value, is_query, is_token, trim};
+use gatehouse_shared::message::path::canonicalise;
 use gatehouse_shared::problem::{self, Reason};
 use http::Method;
 use memchr::memchr;
 use pingora::http::RequestHeader;
 
 use super::authority::host_length;
-use super::bytes::{are_value, is_query, is_token, trim};
 use super::config::Bounds;
 use super::field::{Known, Seen, asks_for_upgrade, check_connection, content_length, known};
-use super::path::canonicalise;
 
 /// How a request's body is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

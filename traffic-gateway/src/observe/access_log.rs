@@ -68,21 +68,21 @@ impl Entry<'_> {
     #[must_use]
     pub fn to_line(&self) -> String {
         let mut line = Line::begin(self.time_unix_ms);
-        line.utf8("request_id", self.request_id);
-        line.optional_utf8("trace_id", self.trace_id);
+        line.plain("request_id", self.request_id);
+        line.optional_plain("trace_id", self.trace_id);
         line.utf8("node", self.node);
         line.address("client", self.client);
         if let Some(peer) = self.peer {
             line.address("peer", peer);
         }
-        line.utf8("protocol", self.protocol);
-        line.optional_utf8("tls", self.tls);
+        line.plain("protocol", self.protocol);
+        line.optional_plain("tls", self.tls);
         line.utf8("method", self.method);
         line.utf8("host", self.host);
         line.utf8("target", self.target);
         line.optional("user_agent", self.user_agent);
         line.number("status", u64::from(self.status));
-        line.optional_utf8("reason", self.reason);
+        line.optional_plain("reason", self.reason);
         if self.bytes_in > 0 {
             line.number("bytes_in", self.bytes_in);
         }
@@ -99,8 +99,8 @@ impl Entry<'_> {
                 line.number("attempts", self.attempts as u64);
             }
         }
-        line.optional_utf8("origin", self.origin);
-        line.optional_utf8("auth", self.auth);
+        line.optional_plain("origin", self.origin);
+        line.optional_plain("auth", self.auth);
         line.optional_utf8("error", self.error);
         line.end()
     }

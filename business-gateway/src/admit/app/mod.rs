@@ -8,6 +8,7 @@
 //! - [`proof`]: the comparisons, which do the same whoever calls
 //! - [`replay`]: calls that were made before
 //! - [`of_api`]: what an API says of credentials
+//! - [`of_item`]: who calls by an item of a batch
 //!
 //! API keys, Basic credentials and client certificates need no file of their own: each is a look-up and one comparison. There is room for two more schemes: signed headers in the `x-ca` style would be one more kind in
 //! [`presented`] and a file beside [`platform`]; introspection of opaque tokens (RFC 7662) one beside [`jwt`], behind the same
@@ -22,6 +23,7 @@ pub mod digest;
 pub mod jwt;
 pub mod metrics;
 pub mod of_api;
+mod of_item;
 pub mod platform;
 pub mod presented;
 pub mod proof;
@@ -35,6 +37,7 @@ use serde::Deserialize;
 
 use crate::accept::body::UploadError;
 pub use authenticate::{Call, Gate, Identity, authenticate};
+pub use of_item::{NotForItems, of_item};
 
 /// Credentials that cannot be read, with what is wrong with them, for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

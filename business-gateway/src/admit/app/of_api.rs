@@ -65,6 +65,8 @@ pub struct Credentials {
     pub pass: Pass,
     /// Whether a form is looked into for credentials.
     pub reads_forms: bool,
+    /// Whether its calls are batches: a user may come with them though the API is not for users, and the items name their APIs.
+    pub is_batch: bool,
     /// Whether the path is written out, so that the name of the API says all of it.
     pub has_plain_path: bool,
 }
@@ -95,6 +97,10 @@ impl Credentials {
             let remedy = "leave \"platform\" out, or write the path without parameters";
             errors.push(at.error("schemes", "the platform scheme does not sign the parameters of a path", remedy));
         }
+        if written.batchable && written.pass_credentials {
+            let remedy = "write one of the two";
+            errors.push(at.error("batchable", "an item of a batch has no credentials to pass to the service", remedy));
+        }
         if written.signed_body_max.get() == 0 {
             errors.push(at.error("signed_body_max", "no body could be signed", "write at least \"1B\""));
         }
@@ -108,6 +114,7 @@ impl Credentials {
             on_store_failure: written.replay_on_store_failure,
             signed_body_max: written.signed_body_max.get(),
             pass: if written.pass_credentials { Pass::Credentials } else { Pass::Nothing },
+            is_batch: written.batch.is_some(),
             has_plain_path,
         })
     }

@@ -1,7 +1,7 @@
 //! The open-platform style: all parameters of a call are sorted, joined and signed, and the signature is one more parameter.
 //!
 //! Parameters come in the query, and in the body where that is a form; a body of another kind is signed as it is, behind the
-//! parameters. `app_key`, `method`, `timestamp` and `sign` have to be there; `sign_method` is `hmac-sha256` (the default) or
+//! parameters. `app_key`, `timestamp` and `sign` have to be there, and but for batches `method`; `sign_method` is `hmac-sha256` (the default) or
 //! `md5`, the latter only for apps whose record allows it. Parameters without a value are not signed, which is how these
 //! platforms do it.
 //!
@@ -59,7 +59,7 @@ pub struct Parameters<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 pub struct Call<'a> {
     /// Who calls.
     pub app_key: &'a str,
-    /// The API that is meant.
+    /// The API that is meant; empty when that is not said.
     pub method: &'a str,
     /// When it was signed, in Unix seconds.
     pub timestamp_s: u64,
@@ -140,13 +140,13 @@ impl<'a> Parameters<'a> {
             let found = self.0.iter().find(|(known, _)| known == name);
             found.map(|(_, value)| &**value).filter(|value| !value.is_empty())
         };
-        let need = |name: &str| get(name).ok_or(Malformed("app_key, method, timestamp or sign is missing"));
+        let need = |name: &str| get(name).ok_or(Malformed("app_key, timestamp or sign is missing"));
         let sign_method = get("sign_method").map_or(Ok(Method::Hmac), Method::parse)?;
         let sign = need(SIGN)?;
         let proof = hex(sign).filter(|proof| proof.len() == sign_method.length());
         Ok(Call {
             app_key: need("app_key")?,
-            method: need("method")?,
+            method: get("method").unwrap_or_default(),
             timestamp_s: unix_seconds(need("timestamp")?, zone)
                 .ok_or(Malformed("timestamp is not written as yyyy-MM-dd HH:mm:ss"))?,
             sign_method,

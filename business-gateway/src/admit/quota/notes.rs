@@ -20,7 +20,7 @@ pub struct Notes {
 }
 
 impl Notes {
-    /// Charges a call what its API says; `more` are the charges of rules.
+    /// Charges a call what its API says, so many times; `more` are the charges of rules.
     ///
     /// # Errors
     /// The first limit that has none left.
@@ -30,6 +30,7 @@ impl Notes {
         settings: &Settings,
         limits: &[Arc<Limit>],
         more: &[(Arc<Limit>, u64)],
+        times: u64,
         subject: &Subject<'_>,
     ) -> Result<(), Refusal> {
         if limits.is_empty() && more.is_empty() {
@@ -37,6 +38,7 @@ impl Notes {
         }
         let limits = limits.iter().map(|limit| (limit, limit.cost));
         let limits = limits.chain(more.iter().map(|(limit, cost)| (limit, *cost)));
+        let limits = limits.map(|(limit, cost)| (limit, cost.saturating_mul(times)));
         match charge(quotas, settings, limits, subject, quotas.now()).await {
             Ok(charge) => {
                 self.fields = Fields::new(settings.headers, charge.standings());

@@ -274,6 +274,9 @@ impl Compiler<'_> {
             };
             self.refuse("api", format!("no API {:?}", written.api), &remedy);
         }
+        if api.is_some_and(|api| api.batch.is_some()) {
+            self.refuse("api", "a batch is no part of an answer", "call the APIs of its items");
+        }
         let path = api.map(|api| self.path(written, api)).unwrap_or_default();
         let method = api.and_then(|api| self.method(written, api));
         let query = written

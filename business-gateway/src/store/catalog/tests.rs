@@ -11,11 +11,10 @@ pub(crate) fn compile(dir: &Path, text: &str) -> Result<Catalog, ConfigErrors> {
     std::fs::write(dir.join(file::CATALOG), text).unwrap();
     let document = file::read(&mut Sources::new(dir))?;
     let defaults = crate::dispatch::Config::default();
-    Catalog::compile(
-        &document,
-        Surroundings { defaults: &defaults, zone: None, flow: &Bounds::default(), aggregate: &Default::default() },
-        None,
-    )
+    let (flow, uids) = (Bounds::default(), crate::dispatch::split::uids::UidFiles::default());
+    let aggregate = &Default::default();
+    let surroundings = Surroundings { defaults: &defaults, zone: None, flow: &flow, uids: &uids, aggregate };
+    Catalog::compile(&document, surroundings, None)
 }
 
 /// A service with one endpoint; `more` are further keys.
@@ -100,7 +99,8 @@ fn what_is_not_written_comes_from_the_defaults() {
     let dir = tempfile::tempdir().unwrap();
     let text = format!("{SERVICE}timeout = \"3s\"\n[[api]]\nname = \"a\"\nservice = \"orders\"\npath = \"/\"\n");
     let catalog = compile(dir.path(), &text).unwrap();
-    assert_eq!(catalog.apis[0].timeout, Some(std::time::Duration::from_secs(3)));
+    assert_eq!(catalog.apis[0].timeout, None);
+    assert_eq!(catalog.services["orders"].timeout, std::time::Duration::from_secs(3));
     assert_eq!(catalog.apis[0].path_to_service, PathToService::Canonical);
     assert!(catalog.services["orders"].probe.is_none());
 }

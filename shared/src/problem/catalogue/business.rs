@@ -111,6 +111,29 @@ catalogue! {
             "A flow rule could not be judged, and says that calls are refused then.",
             "Try again; operators: look at the rule's failures in the log and the metrics.", "isp.rule-failed";
     }
+    "Many calls in one (business tier)" {
+        BATCH_INVALID = "batch_invalid", 400, "Not a batch",
+            "The body is not a batch in one of its forms; `detail` names the item and the byte. Nothing of it was executed.",
+            "Compare with the page on batches.", "isv.invalid-batch";
+        BATCH_TYPE_UNSUPPORTED = "batch_type_unsupported", 415, "Not a type of batches",
+            "The `Content-Type` of the body is not one that batches have here, or the body is packed.",
+            "Send JSON as `application/json`, without `Content-Encoding`.", "isv.unsupported-batch-type";
+        BATCH_TOO_LARGE = "batch_too_large", 413, "Batch too large",
+            "The batch has more items, or a longer body, than it may have. Nothing of it was executed.",
+            "Send several batches; operators: see `batch` of the API.", "isv.batch-too-large";
+        BATCH_ITEM_INVALID = "batch_item_invalid", 400, "Not an item of a batch",
+            "The item is no request, or says what only a request of its own can say: another host, who calls, how it was forwarded, a path that is not canonical.",
+            "Do as `detail` says.", "isv.invalid-batch-item";
+        API_NOT_BATCHABLE = "api_not_batchable", 403, "Not in a batch",
+            "The API cannot be called by an item of a batch.",
+            "Call it alone; operators: see `batchable` of the API.", "isv.api-not-batchable";
+        BATCH_FULL = "batch_full", 503, "No room in the batch",
+            "The answers of the batch are as long as they may be together, so the item was not executed.",
+            "Send the item again, with fewer others; operators: see `answers_max` of the batch.", "isp.batch-full";
+        BATCH_ANSWER_LOST = "batch_answer_lost", 502, "Answer does not fit into the batch",
+            "The item may have been executed, and its answer cannot be given: it is too long, came too late, or broke off. `detail` tells why, and its status.",
+            "Call the API alone for a long answer; before repeating a call that changes something, look whether it was made.", "isp.batch-answer-lost";
+    }
     "How often (business tier)" {
         QUOTA_API = "quota_api", 429, "API limit reached",
             "The API takes no more calls in this window.",

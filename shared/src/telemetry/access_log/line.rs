@@ -49,6 +49,22 @@ impl Line {
         push_json_text(&mut self.0, value);
     }
 
+    /// Appends what is known to need no escaping: names and numbers that this product made itself, tokens that were checked.
+    pub fn plain(&mut self, key: &'static str, value: &str) {
+        debug_assert!(are_plain(value.as_bytes()), "{value:?}");
+        self.key(key);
+        self.0.push('"');
+        self.0.push_str(value);
+        self.0.push('"');
+    }
+
+    /// Appends what is known to need no escaping when there is any.
+    pub fn optional_plain(&mut self, key: &'static str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.plain(key, value);
+        }
+    }
+
     /// Appends what is known to be UTF-8 when there is any.
     pub fn optional_utf8(&mut self, key: &'static str, value: Option<&str>) {
         if let Some(value) = value {
@@ -192,6 +208,61 @@ fn push_three_digits(out: &mut String, number: u64) {
     }
 }
 
+/// Short ASCII text that is put together on the stack and appended at once.
+struct Scratch<const N: usize> {
+    bytes: [u8; N],
+    length: usize,
+}
+
+impl<const N: usize> Scratch<N> {
+    fn new() -> Self {
+        Self { bytes: [0; N], length: 0 }
+    }
+
+    fn push(&mut self, byte: u8) {
+        if let Some(place) = self.bytes.get_mut(self.length) {
+            *place = byte;
+            self.length += 1;
+        }
+    }
+
+    fn octet(&mut self, octet: u8) {
+        if octet >= 100 {
+            self.push(b'0' + octet / 100);
+        }
+        if octet >= 10 {
+            self.push(b'0' + octet / 10 % 10);
+        }
+        self.push(b'0' + octet % 10);
+    }
+
+    fn four(&mut self, [first, second, third, fourth]: [u8; 4]) {
+        self.octet(first);
+        for octet in [second, third, fourth] {
+            self.push(b'.');
+            self.octet(octet);
+        }
+    }
+
+    fn port(&mut self, port: u16) {
+        self.push(b':');
+        let mut is_leading = true;
+        for place in [10_000, 1_000, 100, 10, 1] {
+            let digit = port / place % 10;
+            is_leading &= digit == 0 && place > 1;
+            if !is_leading {
+                self.push(b'0' + u8::try_from(digit).unwrap_or(0));
+            }
+        }
+    }
+
+    fn append_to(&self, out: &mut String) {
+        out.push_str(
+            self.bytes.get(..self.length).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default(),
+        );
+    }
+}
+
 /// Appends a whole number without the formatting machinery.
 pub(crate) fn push_number(out: &mut String, number: u64) {
     let mut digits = [0_u8; 20];
@@ -211,32 +282,20 @@ pub(crate) fn push_number(out: &mut String, number: u64) {
 /// Appends an address as `Display` does, quicker for IPv4.
 pub fn push_ip(out: &mut String, address: IpAddr) {
     let IpAddr::V4(four) = address else { return out.push_str(&address.to_string()) };
-    for (index, octet) in four.octets().into_iter().enumerate() {
-        if index > 0 {
-            out.push('.');
-        }
-        push_octet(out, octet);
-    }
-}
-
-fn push_octet(out: &mut String, octet: u8) {
-    if octet >= 100 {
-        out.push(char::from(b'0' + octet / 100));
-    }
-    if octet >= 10 {
-        out.push(char::from(b'0' + octet / 10 % 10));
-    }
-    out.push(char::from(b'0' + octet % 10));
+    let mut text = Scratch::<15>::new();
+    text.four(four.octets());
+    text.append_to(out);
 }
 
 /// Appends an address with its port as `Display` does, but without flow label and zone.
 pub(crate) fn push_address(out: &mut String, address: SocketAddr) {
-    if address.is_ipv6() {
+    let IpAddr::V4(four) = address.ip() else {
         return out.push_str(&SocketAddr::new(address.ip(), address.port()).to_string());
-    }
-    push_ip(out, address.ip());
-    out.push(':');
-    push_number(out, u64::from(address.port()));
+    };
+    let mut text = Scratch::<21>::new();
+    text.four(four.octets());
+    text.port(address.port());
+    text.append_to(out);
 }
 
 /// Appends a JSON string with its quotes.

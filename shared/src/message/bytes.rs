@@ -65,38 +65,60 @@ const fn is(byte: u8, class: u8) -> bool {
     classes & class != 0
 }
 
-pub(super) const fn is_token(byte: u8) -> bool {
+/// May it stand in a token (RFC 9110, 5.6.2): a method, a field name?
+#[must_use]
+#[inline]
+pub const fn is_token(byte: u8) -> bool {
     is(byte, TOKEN)
 }
 
-pub(super) const fn is_value(byte: u8) -> bool {
+/// May it stand in the value of a field (RFC 9110, 5.5)?
+#[must_use]
+#[inline]
+pub const fn is_value(byte: u8) -> bool {
     is(byte, VALUE)
 }
 
-pub(super) const fn is_path(byte: u8) -> bool {
+/// Does it stand for itself in a canonical path?
+#[must_use]
+#[inline]
+pub const fn is_path(byte: u8) -> bool {
     is(byte, PATH)
 }
 
-pub(super) const fn is_unreserved(byte: u8) -> bool {
+/// Is it unreserved (RFC 3986, 2.3), so that percent-encoding it changes nothing?
+#[must_use]
+#[inline]
+pub const fn is_unreserved(byte: u8) -> bool {
     is(byte, UNRESERVED)
 }
 
-pub(super) const fn is_tolerated_in_path(byte: u8) -> bool {
+/// Do browsers send it in a path as it is, although RFC 3986 does not allow it?
+#[must_use]
+#[inline]
+pub const fn is_tolerated_in_path(byte: u8) -> bool {
     is(byte, TOLERATED)
 }
 
-pub(super) const fn is_query(byte: u8) -> bool {
+/// May it stand in a query as it was sent?
+#[must_use]
+#[inline]
+pub const fn is_query(byte: u8) -> bool {
     is(byte, QUERY)
 }
 
 /// Whether every byte may stand in a field value. Written without a branch, so that it is compiled to wide instructions:
 /// values are most of a head.
-pub(super) fn are_value(bytes: &[u8]) -> bool {
+#[must_use]
+#[inline]
+pub fn are_value(bytes: &[u8]) -> bool {
     !bytes.iter().fold(false, |is_bad, byte| is_bad | ((*byte < b' ') & (*byte != b'\t')) | (*byte == 0x7f))
 }
 
 /// The value of a hexadecimal digit.
-pub(super) const fn hex_value(byte: u8) -> Option<u8> {
+#[must_use]
+#[inline]
+pub const fn hex_value(byte: u8) -> Option<u8> {
     match byte {
         b'0'..=b'9' => Some(byte - b'0'),
         b'a'..=b'f' => Some(byte - b'a' + 10),
@@ -106,7 +128,9 @@ pub(super) const fn hex_value(byte: u8) -> Option<u8> {
 }
 
 /// Without the optional white space (space and tab) around it.
-pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
+#[must_use]
+#[inline]
+pub fn trim(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = bytes {
         bytes = rest;
     }

@@ -6,11 +6,11 @@
 //! or double encodings, control bytes, overlong UTF-8, a path that climbs above the root, and, unless configured, encoded
 //! slashes. The result is stable: the canonical path of a canonical path is itself (a property test holds it to that).
 
-use gatehouse_shared::problem::{self, Reason};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::bytes::{hex_value, is_path, is_tolerated_in_path, is_unreserved};
+use crate::problem::{self, Reason};
 
 /// What happens to `%2F` and `%5C` in a path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -27,8 +27,11 @@ pub enum EncodedSlash {
 
 /// Appends the canonical form of `raw`, the path part of a target (it begins with a slash and holds no `?`), to `out`.
 /// Returns `false`, and appends nothing, when `raw` is canonical already.
-pub(super) fn canonicalise(raw: &[u8], slashes: EncodedSlash, out: &mut Vec<u8>) -> Result<bool, &'static Reason> {
-    if is_canonical(raw) {
+///
+/// # Errors
+/// The reason to refuse the request for; then part of a path may have been appended.
+pub fn canonicalise(raw: &[u8], slashes: EncodedSlash, out: &mut Vec<u8>) -> Result<bool, &'static Reason> {
+    if is_plain(raw) {
         return Ok(false);
     }
     let mut path = Path { base: out.len(), segment: out.len(), out };
@@ -92,8 +95,18 @@ pub(super) fn canonicalise(raw: &[u8], slashes: EncodedSlash, out: &mut Vec<u8>)
     Ok(true)
 }
 
+/// Whether a path is canonical, encoded slashes apart, which have no single meaning.
+#[must_use]
+pub fn is_canonical(raw: &str) -> bool {
+    let mut canonical = Vec::new();
+    match canonicalise(raw.as_bytes(), EncodedSlash::Refuse, &mut canonical) {
+        Ok(is_changed) => !is_changed || canonical == raw.as_bytes(),
+        Err(_reason) => false,
+    }
+}
+
 /// Whether nothing would change, by one look at each byte; a dot at the head of a segment takes the long way.
-fn is_canonical(raw: &[u8]) -> bool {
+fn is_plain(raw: &[u8]) -> bool {
     let mut after_slash = false;
     for (index, &byte) in raw.iter().enumerate() {
         if byte == b'/' {
@@ -195,5 +208,49 @@ impl Path<'_> {
         self.segment = self.base + slash + 1;
         self.out.truncate(self.segment);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_a_canonical_path_from_any_other_spelling() {
+        for path in ["/", "/a", "/a/", "/.well-known/a", "/a/..b", "/caf%C3%A9", "/a%20b", "/a%3Bb", "/~a"] {
+            assert!(is_canonical(path), "{path}");
+        }
+        for path in [
+            "",
+            "a",
+            "*",
+            "http://a/b",
+            "//a",
+            "/a//b",
+            "/a/./b",
+            "/a/../b",
+            "/..",
+            "/a/.",
+            "/%61",
+            "/%2e%2e/a",
+            "/a%2Fb",
+            "/a%2fb",
+            "/a%5Cb",
+            "/a\\b",
+            "/a;b=c",
+            "/caf%c3%a9",
+            "/café",
+            "/a b",
+            "/a%",
+            "/a%zz",
+            "/a%00",
+            "/a%252Fb",
+            "/[a]",
+            "/a?b",
+            "/a#b",
+            "/%C0%AE",
+        ] {
+            assert!(!is_canonical(path), "{path}");
+        }
     }
 }
