@@ -12,6 +12,7 @@ use serde::Deserialize;
 use crate::admit::app;
 use crate::admit::flow_rule;
 use crate::admit::quota;
+use crate::admit::validation;
 use crate::{accept, dispatch, store};
 
 /// The file's name in the configuration directory.
@@ -41,6 +42,9 @@ pub struct Config {
     /// `[aggregate]`: what bounds calls that are made of several.
     #[serde(default)]
     pub aggregate: dispatch::aggregate::config::BoundsConfig,
+    /// `[validation]`: what bounds the validation of calls.
+    #[serde(default)]
+    pub validation: validation::config::BoundsConfig,
     /// `[quota]`: what all limits on calls have in common.
     #[serde(default)]
     pub quota: quota::Config,

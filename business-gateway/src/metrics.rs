@@ -26,8 +26,10 @@ use crate::admit::app::metrics::CredentialMetrics;
 use crate::admit::quota::Quotas;
 use crate::admit::quota::metrics::QuotaMetrics;
 use crate::admit::traffic_group::metrics::TrafficMetrics;
+use crate::admit::validation::metrics::ValidationMetrics;
 use crate::dispatch::aggregate::metrics::AggregateMetrics;
 use crate::dispatch::batch::metrics::BatchMetrics;
+use crate::dispatch::metrics::CareMetrics;
 use crate::dispatch::mirror::metrics::Metrics as MirrorMetrics;
 use crate::dispatch::service::Service;
 use crate::dispatch::split::metrics::SplitMetrics;
@@ -58,6 +60,8 @@ pub struct Metrics {
     pub traffic: Arc<TrafficMetrics>,
     /// Aggregates.
     pub aggregate: AggregateMetrics,
+    /// Whether calls are as declared.
+    pub validation: ValidationMetrics,
     /// Branches of splits.
     pub splits: SplitMetrics,
     /// Copies of calls.
@@ -124,6 +128,7 @@ impl Metrics {
             batch: BatchMetrics::new(&catalogue)?,
             traffic: Arc::new(TrafficMetrics::new(&catalogue)?),
             aggregate: AggregateMetrics::new(&catalogue)?,
+            validation: ValidationMetrics::new(&catalogue)?,
             splits: SplitMetrics::new(&catalogue)?,
             mirrors: Arc::new(MirrorMetrics::new(&catalogue)?),
             catalogue,
@@ -145,6 +150,7 @@ impl Metrics {
         self.declare_standard(live, log)?;
         let requests = self.in_flight_gauge()?;
         let services = ServiceMetrics::new(&self.catalogue)?;
+        let care = CareMetrics::new(&self.catalogue)?;
         let revision = self.catalog.clone();
         let rules = RuleMetrics::new(&self.catalogue)?;
         let (live, in_flight) = (Arc::clone(live), in_flight.clone());
@@ -157,6 +163,7 @@ impl Metrics {
             revision.set_to(generation.value.written.revision());
             for service in generation.value.catalog.services.values() {
                 services.refresh(service);
+                care.refresh(service);
             }
             rules.refresh(&generation.value.catalog);
             aggregate.refresh(&generation.value.catalog.aggregates);
@@ -223,6 +230,7 @@ impl Metrics {
         metrics.declare_standard(live, log)?;
         metrics.in_flight_gauge()?;
         ServiceMetrics::new(&metrics.catalogue)?;
+        CareMetrics::new(&metrics.catalogue)?;
         CredentialMetrics::new(&metrics.catalogue)?;
         RuleMetrics::new(&metrics.catalogue)?;
         QuotaMetrics::new(&metrics.catalogue)?;
@@ -410,7 +418,7 @@ impl ServiceMetrics {
             )?,
             endpoint_requests: of_endpoint(
                 "gatehouse_business_endpoint_requests_total",
-                "Requests sent to an endpoint.",
+                "Requests for which an endpoint was chosen, those included that it had no room for and passed on.",
             )?,
             endpoint_failures: of_endpoint(
                 "gatehouse_business_endpoint_failures_total",
@@ -460,12 +468,13 @@ impl ServiceMetrics {
         self.open.with_label_values(&[name]).set(whole(counters.open()));
         let reuse = counters.answered.get().checked_div(counters.opened.get()).unwrap_or(0);
         self.reuse.with_label_values(&[name]).set(i64::try_from(reuse).unwrap_or(i64::MAX));
-        let totals = service.balance.totals();
+        let set = service.members.now();
+        let totals = set.balance.totals();
         mirror(&self.panics.with_label_values(&[name]), totals.panics);
         mirror(&self.floor.with_label_values(&[name]), totals.floor);
         mirror(&self.zone_overflow.with_label_values(&[name]), totals.zone_overflow);
         mirror(&self.retries_exhausted.with_label_values(&[name]), service.retries.exhausted());
-        for status in service.balance.status(clock::now()) {
+        for status in set.balance.status(clock::now()) {
             let address = status.address.to_string();
             let labels = [name, address.as_str()];
             mirror(&self.endpoint_requests.with_label_values(&labels), status.requests_total);

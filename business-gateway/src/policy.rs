@@ -13,13 +13,16 @@ use gatehouse_shared::telemetry::access_log;
 use crate::admit::app;
 use crate::admit::app::jwt::Issuers;
 use crate::admit::app::of_api::Replay;
-use crate::admit::{flow_rule, quota};
+use crate::admit::validation::document::{self, Documents};
+use crate::admit::{flow_rule, quota, validation};
 use crate::config::{self, Config, Drain, Process};
 use crate::dispatch::aggregate;
+use crate::dispatch::discovery;
+use crate::dispatch::discovery::source::Source;
 use crate::dispatch::service::Surroundings;
 use crate::dispatch::split::uids::UidFiles;
 use crate::store::apps::{self, Known};
-use crate::store::catalog::Catalog;
+use crate::store::catalog::{Catalog, CatalogConfig};
 use crate::store::file;
 use crate::store::revision::{self, Written};
 use crate::{accept, dispatch};
@@ -49,6 +52,10 @@ pub struct Policy {
     pub zone: Option<String>,
     /// Between two pieces of an answer's body.
     pub body_idle: Duration,
+    /// Where endpoints are looked for that the catalog does not list.
+    pub discovery: discovery::Config,
+    /// The package whose applications may ask for the timings of their calls.
+    pub timings_package: Option<String>,
     /// What all limits on calls have in common.
     pub quota: quota::Settings,
     /// How the fleet's store is reached: what a running process keeps from its start.
@@ -102,14 +109,21 @@ impl Policy {
             .as_ref()
             .map(|written| aggregate::config::Bounds::compile(&written.value.aggregate, &written.positions));
         let aggregate = aggregate.and_then(|aggregate| errors.collect(aggregate)).unwrap_or_default();
+        let documents =
+            errors.collect(read_documents(written.as_ref(), catalog.as_ref(), &mut sources)).unwrap_or_default();
         let uids = catalog.as_ref().and_then(|catalog| {
             let before = before.map(|before| &before.catalog.splits.files);
             errors.collect(UidFiles::load(&catalog.value.split, &mut sources, before))
         });
         let uids = uids.unwrap_or_default();
-        let (zone_of_node, aggregate) = (zone.as_deref(), &aggregate);
-        let surroundings =
-            Surroundings { defaults: &defaults, zone: zone_of_node, flow: &flow, uids: &uids, aggregate };
+        let surroundings = Surroundings {
+            defaults: &defaults,
+            zone: zone.as_deref(),
+            flow: &flow,
+            documents: &documents,
+            uids: &uids,
+            aggregate: &aggregate,
+        };
         let apps = catalog
             .as_ref()
             .and_then(|catalog| errors.collect(Known::compile(&catalog.value, &mut sources, &catalog.positions)));
@@ -126,6 +140,25 @@ impl Policy {
             _ => Err(errors),
         }
     }
+}
+
+/// The schemas and OpenAPI documents of a catalog.
+fn read_documents(
+    written: Option<&Document<Config>>,
+    catalog: Option<&Document<CatalogConfig>>,
+    sources: &mut Sources,
+) -> Result<Documents, ConfigErrors> {
+    let mut errors = ConfigErrors::new();
+    let bounds =
+        written.map(|written| validation::config::Bounds::compile(&written.value.validation, &written.positions));
+    let bounds = bounds.and_then(|bounds| errors.collect(bounds)).unwrap_or_default();
+    let is_in_redis = written.is_some_and(|written| !written.value.catalog.signing_keys.is_empty());
+    let from = if is_in_redis { document::From::Catalog } else { document::From::Files };
+    let read = |catalog: &Document<CatalogConfig>| {
+        Documents::compile(&catalog.value, &catalog.positions, sources, from, bounds)
+    };
+    let documents = catalog.map(read).and_then(|documents| errors.collect(documents)).unwrap_or_default();
+    errors.into_result(documents)
 }
 
 /// What is compiled from the catalog.
@@ -176,6 +209,8 @@ fn compile(
         zone,
         quota,
         body_idle: config.upstream.body_idle_timeout.get(),
+        discovery: config.upstream.discovery.clone(),
+        timings_package: config.upstream.timings_package.clone(),
         store,
         store_written: config.store.clone(),
         drain: config.drain,
@@ -188,6 +223,15 @@ fn compile(
 fn check_replay(catalog: &Catalog, store: &gatehouse_store::Settings) -> Result<(), ConfigErrors> {
     let mut errors = ConfigErrors::new();
     if matches!(store, gatehouse_store::Settings::File) {
+        let registered = |source: &Source| matches!(source, Source::Registry(_));
+        for service in catalog.services.values() {
+            if service.discovered.as_ref().is_some_and(|(source, _)| registered(source)) {
+                let message =
+                    format!("the service {:?} has a registry, and there is no store that holds one", service.name);
+                let remedy = "list its endpoints, or write [store] with kind = \"redis\" into business.toml";
+                errors.push(ConfigError::about_file(file::CATALOG, message).with_remedy(remedy));
+            }
+        }
         for api in catalog.apis.iter().filter(|api| api.credentials.replay == Some(Replay::Fleet)) {
             let message =
                 format!("the API {:?} has replay = \"fleet\", and there is no store that the fleet shares", api.name);

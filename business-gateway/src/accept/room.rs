@@ -17,13 +17,15 @@ pub struct Taken {
     room: Arc<Room>,
     most: u64,
     bytes: u64,
+    /// What of it is taken for bytes that have not come yet.
+    ahead: u64,
 }
 
 impl Room {
     /// The beginning of a body, in a room of `most` bytes.
     #[must_use]
     pub fn enter(self: &Arc<Self>, most: u64) -> Taken {
-        Taken { room: Arc::clone(self), most, bytes: 0 }
+        Taken { room: Arc::clone(self), most, bytes: 0, ahead: 0 }
     }
 
     /// Bytes held now.
@@ -46,6 +48,16 @@ impl Taken {
         &self.room
     }
 
+    /// Takes room for so many bytes that will come, if there is any, so that they surely find it.
+    #[must_use]
+    pub fn ahead(&mut self, bytes: u64) -> bool {
+        let is_taken = self.take(bytes);
+        if is_taken {
+            self.ahead += bytes;
+        }
+        is_taken
+    }
+
     /// Takes so many bytes more, if there is room for them.
     #[must_use]
     pub fn grow(&mut self, bytes: usize) -> bool {
@@ -60,6 +72,12 @@ impl Taken {
     #[must_use]
     pub fn try_grow(&mut self, bytes: usize) -> bool {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let known = self.ahead.min(bytes);
+        self.ahead -= known;
+        self.take(bytes - known)
+    }
+
+    fn take(&mut self, bytes: u64) -> bool {
         let more = |used: u64| used.checked_add(bytes).filter(|used| *used <= self.most);
         let has_room = self.room.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok();
         if has_room {
@@ -88,6 +106,16 @@ mod tests {
         drop(one);
         assert!(two.grow(4));
         drop(two);
+        assert_eq!(room.used(), 0);
+    }
+
+    #[test]
+    fn room_that_is_taken_ahead_is_not_taken_twice() {
+        let room = Arc::new(Room::default());
+        let (mut one, mut two) = (room.enter(10), room.enter(10));
+        assert!(one.ahead(8) && !two.ahead(3) && two.grow(2) && !two.grow(1));
+        assert!(one.grow(5) && one.grow(3) && !one.grow(1));
+        drop((one, two));
         assert_eq!(room.used(), 0);
     }
 }

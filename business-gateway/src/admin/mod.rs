@@ -17,6 +17,7 @@ mod body;
 mod call;
 mod quota;
 mod groups;
+mod registry;
 mod splits;
 mod resource;
 pub mod openapi;
@@ -213,6 +214,7 @@ impl Admin {
 
 fn describe(service: &Service) -> Value {
     let now = clock::now();
+    let set = service.members.now();
     json!({
         "name": &*service.name,
         "protocol": service.protocol.as_str(),
@@ -220,11 +222,14 @@ fn describe(service: &Service) -> Value {
         "connections_open": service.counters.open(),
         "connections_opened": service.counters.opened.get(),
         "answered": service.counters.answered.get(),
-        "strategy": service.balance.strategy(),
-        "totals": service.balance.totals(),
+        "strategy": set.balance.strategy(),
+        "totals": set.balance.totals(),
         "retries_left": service.retries.left(now),
         "retries_exhausted": service.retries.exhausted(),
-        "endpoints": service.balance.status(now),
+        "breaker": service.breaker.as_ref().map(|breaker| breaker.state(now).as_str()),
+        "found_in": service.discovered.as_ref().map(|(source, _)| source.describe()),
+        "found_seconds_ago": service.discovered.as_ref().map(|(_, status)| status.age(now).as_secs()),
+        "endpoints": set.balance.status(now),
     })
 }
 

@@ -34,5 +34,6 @@ pub const RESOURCES: &[Resource] = &[
     super::apps::RESOURCE,
     super::quota::RESOURCE,
     super::groups::RESOURCE,
+    super::registry::RESOURCE,
     super::splits::RESOURCE,
 ];

@@ -18,8 +18,10 @@ use super::path::PathTemplate;
 use super::permission::ApiPermission;
 use super::quota::Limit;
 use super::traffic_group::OfApi;
+use super::validation::{self, Validation};
 use crate::dispatch::batch;
 use crate::dispatch::mirror::{self, Mirror};
+use crate::dispatch::of_api::{Upstream, UpstreamConfig};
 use crate::dispatch::split::Split;
 use crate::dispatch::target::Target;
 use crate::metrics::ApiMetrics;
@@ -101,11 +103,16 @@ pub struct Config {
     pub limits: Vec<String>,
     /// How important its calls are: a level that a `[[group]]` asks for. Default: none.
     pub level: Option<String>,
+    /// How its calls are sent to the service, where that differs from other calls of it.
+    #[serde(default)]
+    pub upstream: UpstreamConfig,
     /// The `[[pool]]` whose slots its calls take. Default: that with the name of the service, if there is one.
     pub pool: Option<String>,
     /// Its calls at a time, all nodes together, so that it cannot fill its pool when it hangs. Default: `api_concurrency` of
     /// the pool.
     pub concurrency: Option<u32>,
+    /// What its calls look like: parameters and body; the others are refused. Default: not looked at.
+    pub validate: Option<validation::config::Config>,
 }
 
 fn default_signed_body_max() -> ByteSize {
@@ -136,6 +143,8 @@ pub struct Api {
     pub envelope: Envelope,
     /// From the end of the request's body to the head of the answer; `None`: as the service says.
     pub timeout: Option<Duration>,
+    /// How its calls are sent, where it says so.
+    pub upstream: Upstream,
     /// What it says of credentials.
     pub credentials: Credentials,
     /// How important its calls are; empty for none.
@@ -144,6 +153,8 @@ pub struct Api {
     pub permission: ApiPermission,
     /// What operators say of its calls.
     pub flow_rules: ApiRules,
+    /// What its calls look like; `None` where that is not looked at.
+    pub validation: Option<Box<Validation>>,
     /// What its calls are charged.
     pub limits: Vec<Arc<Limit>>,
     /// Its group, its pool and its cap.

@@ -8,6 +8,7 @@
 //! - [`pattern`]: which APIs an entry of the catalog is about
 //! - [`path`]: path templates
 //! - [`matcher`]: from host, path and method to the API
+//! - [`validation`]: whether it is as its API declares
 //! - [`quota`]: how often
 
 pub mod api;
@@ -19,4 +20,5 @@ pub mod pattern;
 pub mod matcher;
 pub mod path;
 pub mod quota;
+pub mod validation;
 pub mod traffic_group;

@@ -15,6 +15,7 @@ use gatehouse_shared::process::{Ports, host_name};
 use serde_json::{Value, json};
 
 use super::call::{CommandError, NOT_EVERYWHERE, Where, ended};
+use super::import::Import;
 use super::print;
 use crate::store::catalog::objects::{Object, Objects, name_of, tag};
 use crate::store::file;
@@ -38,6 +39,8 @@ enum Action {
     Put(Put),
     /// Remove an object
     Delete(Delete),
+    /// Make APIs of an OpenAPI document, and show what changes
+    Import(Box<Import>),
 }
 
 #[derive(Debug, Args)]
@@ -106,6 +109,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Action::Show(show) => show.run(),
         Action::Put(put) => put.run(),
         Action::Delete(delete) => delete.run(),
+        Action::Import(import) => import.run(),
     })
 }
 
@@ -199,36 +203,43 @@ impl Base {
 
     /// Makes the change in the files of a node that is stopped.
     fn offline(&self, at: &Where, edit: &Edit, replace: bool) -> Result<ExitCode, CommandError> {
-        let refused = |refusal: &dyn std::fmt::Display| CommandError::Refused(refusal.to_string());
-        let config = at.business()?;
-        let state_dir = &config.process.state_dir;
-        if !config.catalog.signing_keys.is_empty() {
-            return Err(refused(&"the catalog is in Redis: change it through a running node"));
-        }
-        let is_running = Ports::read(state_dir)
-            .is_ok_and(|ports| TcpStream::connect_timeout(&ports.admin, Duration::from_secs(1)).is_ok());
-        if is_running {
-            return Err(refused(&"a node runs with this configuration: leave --offline out"));
-        }
         let if_match = match self.if_match {
             Some(tag) => IfMatch::Tag(tag),
             None if replace && is_known(&at.config.dir, edit)? => IfMatch::Something,
             None => IfMatch::Unsaid,
         };
-        // Who may write these files may change all of it.
-        let done =
-            change_files(&at.config.dir, None, edit, if_match, Role::Secrets).map_err(|refusal| match refusal {
-                Refusal::Invalid { errors, .. } => CommandError::from(errors),
-                Refusal::ConditionMissing(tag) => {
-                    refused(&format!("it is there already; --replace, or --if-match {tag}"))
-                }
-                refusal => refused(&refusal),
-            })?;
-        let node = config.process.node.clone().unwrap_or_else(host_name);
-        audit(state_dir, &node, self.why.as_deref(), &done)
-            .map_err(|error| refused(&format!("the audit log: {error}")))?;
-        Ok(print(&format!("{}: {} changed in {}\n", edit.what(), done.differences.len(), file::FOLDER)))
+        offline(at, edit, if_match, self.why.as_deref(), &edit.what()).map(|done| print(&done))
     }
+}
+
+/// Makes a change in the files of a node that is stopped; what is done is told as `what`.
+pub(super) fn offline(
+    at: &Where,
+    edit: &Edit,
+    if_match: IfMatch,
+    why: Option<&str>,
+    what: &str,
+) -> Result<String, CommandError> {
+    let refused = |refusal: &dyn std::fmt::Display| CommandError::Refused(refusal.to_string());
+    let config = at.business()?;
+    let state_dir = &config.process.state_dir;
+    if !config.catalog.signing_keys.is_empty() {
+        return Err(refused(&"the catalog is in Redis: change it through a running node"));
+    }
+    let is_running = Ports::read(state_dir)
+        .is_ok_and(|ports| TcpStream::connect_timeout(&ports.admin, Duration::from_secs(1)).is_ok());
+    if is_running {
+        return Err(refused(&"a node runs with this configuration: leave --offline out, or use --publish"));
+    }
+    // Who may write these files may change all of it.
+    let done = change_files(&at.config.dir, None, edit, if_match, Role::Secrets).map_err(|refusal| match refusal {
+        Refusal::Invalid { errors, .. } => CommandError::from(errors),
+        Refusal::ConditionMissing(tag) => refused(&format!("it is there already; --replace, or --if-match {tag}")),
+        refusal => refused(&refusal),
+    })?;
+    let node = config.process.node.clone().unwrap_or_else(host_name);
+    audit(state_dir, &node, why, &done).map_err(|error| refused(&format!("the audit log: {error}")))?;
+    Ok(format!("{what}: {} changed in {}\n", done.differences.len(), file::FOLDER))
 }
 
 /// Whether the object of a change is there.
@@ -290,15 +301,21 @@ fn read_object(path: &Path, kind: &str) -> Result<Object, CommandError> {
     }
 }
 
-/// A document in TOML or JSON.
-pub(super) fn read_document(path: &Path) -> Result<Value, CommandError> {
+/// A text of a file, or of standard input.
+pub(super) fn read_text(path: &Path) -> Result<String, CommandError> {
     let mut text = String::new();
     let read = match path == Path::new("-") {
         true => std::io::stdin().lock().read_to_string(&mut text).map(|_length| ()),
         false => std::fs::read_to_string(path).map(|read| text = read),
     };
+    read.map_err(|error| CommandError::Refused(format!("{}: {error}", path.display())))?;
+    Ok(text)
+}
+
+/// A document in TOML or JSON.
+pub(super) fn read_document(path: &Path) -> Result<Value, CommandError> {
+    let text = read_text(path)?;
     let refused = |error: &dyn std::fmt::Display| CommandError::Refused(format!("{}: {error}", path.display()));
-    read.map_err(|error| refused(&error))?;
     if text.trim_start().starts_with('{') {
         return serde_json::from_str(&text).map_err(|error| refused(&error));
     }

@@ -17,7 +17,7 @@ pub(super) use gatehouse_shared::admin::client::{Call, CallError, Node, explaine
 pub(super) const NOT_EVERYWHERE: u8 = 3;
 
 /// Which node is called, and as whom.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct Where {
     #[command(flatten)]
     pub(super) config: ConfigDir,

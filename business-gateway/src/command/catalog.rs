@@ -220,7 +220,7 @@ fn why(why: Option<&String>) -> impl Iterator<Item = (&'static str, String)> {
 }
 
 /// Objects that differ, a line each, and below each the fields.
-fn differences(answer: &Value) -> String {
+pub(super) fn differences(answer: &Value) -> String {
     let mut text = String::new();
     for one in list(answer, "differences") {
         let said = |key: &str| one.get(key).map(shown).unwrap_or_default();
@@ -242,8 +242,15 @@ fn line(text: &mut String, line: &str) {
     let _ = writeln!(text, "{line}");
 }
 
+/// The longest text in a column; a document is a field, too.
+const SHOWN: usize = 200;
+
 fn shown(value: &Value) -> String {
     match value {
+        Value::String(text) if text.len() > SHOWN || text.contains('\n') => {
+            let first: String = text.lines().next().unwrap_or_default().chars().take(SHOWN / 4).collect();
+            format!("{first}… ({} bytes, tag {})", text.len(), tag(value))
+        }
         Value::String(text) => text.clone(),
         Value::Null => "-".to_owned(),
         value => value.to_string(),

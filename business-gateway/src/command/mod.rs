@@ -8,10 +8,12 @@ mod sign;
 mod flow;
 mod quota;
 mod group;
+mod registry;
 mod split;
 mod reference;
 mod call;
 mod api;
+mod import;
 mod catalog;
 mod app;
 mod aggregate;
@@ -57,6 +59,8 @@ pub enum Command {
     /// Look at calls that are made of several
     #[command(subcommand)]
     Aggregate(aggregate::Command),
+    /// Show and change the endpoints that registered themselves
+    Registry(registry::Arguments),
     /// Show how calls are divided among services, and change it
     Split(split::Arguments),
     /// Print a generated reference page
@@ -65,7 +69,7 @@ pub enum Command {
 }
 
 /// Where the configuration is.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct ConfigDir {
     /// Directory with business.toml and catalog.toml
     #[arg(long = "config", value_name = "DIR", default_value = "/etc/gatehouse/business")]
@@ -89,6 +93,7 @@ impl Command {
             Self::App(arguments) => app::run(&arguments),
             Self::Group(arguments) => group::run(&arguments),
             Self::Aggregate(command) => aggregate::run(&command),
+            Self::Registry(arguments) => registry::run(&arguments),
             Self::Split(arguments) => split::run(&arguments),
             Self::Reference(arguments) => reference::run(&arguments),
         }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatehouse_shared::admin::{TokenError, Tokens};
+use gatehouse_shared::clock;
 use gatehouse_shared::live::Live;
 use gatehouse_shared::process::{Ports, check_connections, descriptor_limit, host_name, listen};
 use gatehouse_shared::telemetry::access_log::LineWriter;
@@ -22,7 +23,7 @@ use crate::admin::Admin;
 use crate::admit::flow_rule::STACK;
 use crate::admit::quota::refill;
 use crate::admit::traffic_group::shed;
-use crate::dispatch::upkeep;
+use crate::dispatch::{discovery, upkeep};
 use crate::gateway::{Gateway, StartError};
 use crate::metrics::Metrics;
 use crate::policy::Policy;
@@ -103,6 +104,8 @@ fn serve(live: &Arc<Live<Policy>>) -> Result<(), RunError> {
         let refilling = tokio::spawn(refill::run(Arc::clone(&gateway)));
         tokio::spawn(Arc::clone(&gateway.apps).run());
         tokio::spawn(shed::follow(Arc::clone(&gateway)));
+        let start_wait = live.current().value.discovery.start_wait.get();
+        discovery::wait_for_first(|| discovery::are_settled(&live.current().value), clock::now() + start_wait).await;
         let accepting = tokio::spawn({
             let server = Arc::clone(&server);
             async move { server.run(listener).await }

@@ -18,6 +18,14 @@ pub struct Counters {
     pub broken: Count,
     /// Calls that waited for a connection because as many as allowed were in use.
     pub waited: Count,
+    /// Calls that were given up at an endpoint and tried at another one because no answer came in time.
+    pub slow_tries: Count,
+    /// Answers that were given up for another try because of their status.
+    pub replaced: Count,
+    /// Calls that an endpoint without room passed on to another one.
+    pub passed_on: Count,
+    /// Calls that were refused because as many as allowed were waiting.
+    pub queue_full: Count,
     /// Probes that were answered well.
     pub probes_well: Count,
     /// Probes that were not.

@@ -5,23 +5,36 @@
 //! - [`request`]: the request as the service gets it
 //! - [`target`]: who answers the calls of an API
 //! - [`aggregate`]: several calls in the place of one
+//! - [`of_api`]: what an API says of sending them
 //! - [`split`]: which of several services answers
 //! - [`mirror`]: copies of calls for another service
 //! - [`service`]: a service and its endpoints
+//! - [`members`]: its endpoints as they are now
+//! - [`discovery`]: where they are found, in the background
+//! - [`breaker`]: whether anything is sent to it at all
 //! - [`upstream`]: the connections to one endpoint
 //! - [`wait`]: how long a try may take
-//! - [`counters`]: what is counted of a service
+//! - [`attempts`]: what became of each try
+//! - [`counters`], [`metrics`]: what is counted of a service
 //! - [`upkeep`]: probes and parked connections, in the background
 //!
 //! What may be sent twice: everything of which no byte was sent (the connection could not be opened, or ended before it took
 //! the request), and idempotent calls without a body of which no byte of an answer came, within the budget
 //! ([`gatehouse_shared::balance::RetryBudget`]). What was not sent is outside of the budget: sent elsewhere it loads the
-//! service no more than it would have anyway. An answer that has begun is never replaced.
+//! service no more than it would have anyway. An answer whose head went on to the edge is never replaced.
+//!
+//! An endpoint without room passes a call on to another healthy one; when nobody has room the call waits at one of them.
 
 pub mod aggregate;
+pub mod attempts;
 pub mod batch;
+pub mod breaker;
 pub mod counters;
+pub mod discovery;
+pub mod members;
+pub mod metrics;
 pub mod mirror;
+pub mod of_api;
 pub mod plan;
 pub mod request;
 pub mod service;
@@ -43,11 +56,14 @@ use http::{HeaderValue, Response, StatusCode};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use self::attempts::{Attempt, Attempts};
+use self::breaker::Verdict;
+use self::members::Set;
 use self::plan::{MAX_TRIES, Plan, Spare};
 use self::service::Service;
 use self::upstream::download::Download;
 use self::upstream::{Connection, Lost, ServiceRequest, Unreachable};
-use self::wait::{Elapsed, Wait, until};
+use self::wait::{Elapsed, TryEnd, Wait, until};
 use crate::accept::body::{Progress, UploadError};
 
 /// `[upstream]`: connections to services, where a service does not say otherwise.
@@ -58,6 +74,9 @@ pub struct Config {
     pub connect_timeout: HumanDuration,
     /// From the end of the request's body to the head of the answer. Default: `"10s"`.
     pub timeout: HumanDuration,
+    /// After which an idempotent call without a body is tried at another healthy endpoint, within the retry budget. Default:
+    /// never. Example: `"300ms"`.
+    pub try_timeout: Option<HumanDuration>,
     /// How long a connection may be parked; less than the services' own keepalive. Default: `"30s"`.
     pub idle_timeout: HumanDuration,
     /// How long a connection is used before it is replaced. Default: `"10m"`.
@@ -72,6 +91,11 @@ pub struct Config {
     pub retry_min_per_second: u32,
     /// Between two pieces of an answer's body. Default: `"30s"`.
     pub body_idle_timeout: HumanDuration,
+    /// Applications that are granted the package of this name may ask for the timings of their calls, with the header
+    /// `x-request-timings: 1`. Default: none may.
+    pub timings_package: Option<String>,
+    /// Where endpoints are looked for that the catalog does not list.
+    pub discovery: discovery::Config,
 }
 
 impl Default for Config {
@@ -79,6 +103,7 @@ impl Default for Config {
         Self {
             connect_timeout: HumanDuration::from_secs(1),
             timeout: HumanDuration::from_secs(10),
+            try_timeout: None,
             idle_timeout: HumanDuration::from_secs(30),
             max_age: HumanDuration::from_secs(600),
             connections_max: 256,
@@ -86,6 +111,8 @@ impl Default for Config {
             retry_percent: 20,
             retry_min_per_second: 10,
             body_idle_timeout: HumanDuration::from_secs(30),
+            timings_package: None,
+            discovery: discovery::Config::default(),
         }
     }
 }
@@ -114,6 +141,9 @@ impl Config {
         check(self.connections_max > 0, "connections_max", "no connection, so no call", "write at least 1");
         check(self.streams_max > 0, "streams_max", "no request on a connection, so no call", "write at least 1");
         check(self.retry_percent <= 100, "retry_percent", "more retries than calls", "write 0 to 100");
+        let has_time = self.try_timeout.is_none_or(|time| !time.get().is_zero());
+        check(has_time, "try_timeout", "no endpoint answers in no time", "write at least \"1ms\", or leave it out");
+        errors.collect(self.discovery.check(positions));
         errors.into_result(())
     }
 }
@@ -129,6 +159,8 @@ pub struct Notes {
     pub retries: u32,
     /// From the first try to the head of the answer, or to giving up.
     pub waited: Duration,
+    /// The tries, where there were several.
+    pub attempts: Attempts,
 }
 
 /// Why there is no answer.
@@ -143,6 +175,12 @@ pub enum DispatchError {
     /// Every connection was in use until the deadline; nothing was executed.
     #[error("every connection was in use until the deadline")]
     Saturated,
+    /// As many calls as allowed wait for the endpoint; nothing was executed.
+    #[error("as many calls as allowed wait for the endpoint")]
+    QueueFull,
+    /// The service is out of order, so nothing was sent.
+    #[error(transparent)]
+    Open(#[from] breaker::Open),
     /// The connection ended after the request was sent, before an answer.
     #[error("the connection ended before an answer")]
     Broken(#[source] hyper::Error),
@@ -163,6 +201,18 @@ pub enum DispatchError {
     Upgrade,
 }
 
+impl DispatchError {
+    /// What it says about the service. No room is not a failure, and a deadline that is over may be the caller's doing.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        match self {
+            Self::Unreachable(_) | Self::Broken(_) | Self::Invalid(_) | Self::Timeout | Self::Upgrade => Verdict::Ill,
+            Self::NoEndpoint | Self::Saturated | Self::QueueFull => Verdict::Unknown,
+            Self::Open(_) | Self::Deadline | Self::Upload(_) => Verdict::Unknown,
+        }
+    }
+}
+
 /// Sends `request` and returns the answer as soon as its head is there.
 ///
 /// # Errors
@@ -173,75 +223,205 @@ pub async fn run(
     notes: &mut Notes,
 ) -> Result<Response<Download>, DispatchError> {
     let mut now = plan.began;
-    notes.service = Some(Arc::clone(&plan.service.name));
+    let service = plan.service;
+    notes.service = Some(Arc::clone(&service.name));
+    let pass = match &service.breaker {
+        Some(breaker) => Some(breaker.enter(now)?),
+        None => None,
+    };
     let upload = request.body().progress();
-    let spare = Spare::of(&request, plan.service);
-    plan.service.retries.deposit(now);
-    let mut tried = Vec::new();
-    let mut tries = 1;
+    service.retries.deposit(now);
+    let set = service.members.now();
+    let mut tries = Tries::new(&set, Spare::of(&request, service));
     let outcome = loop {
-        let Some(lease) = plan.service.balance.choose(&plan.call, &tried, now) else {
+        let Some(lease) = tries.choose(&plan, &set, now) else {
             break Err(DispatchError::NoEndpoint);
         };
-        notes.endpoint = Some(lease.address());
-        let index = lease.index();
-        let (outcome, ended) = pin!(attempt(&plan, lease, request, upload.as_ref(), now)).await;
+        let (endpoint, index, began) = (lease.address(), lease.index(), now);
+        notes.endpoint = Some(endpoint);
+        let (outcome, ended) = pin!(attempt(&plan, &set, &tries, lease, request, upload.as_ref(), now)).await;
         now = ended;
-        match outcome {
-            Ok(answer) => break Ok(answer),
-            Err(Failed::Final(error)) => break Err(error),
-            Err(Failed::Unsent(unsent, cause)) => {
-                tried.push(index);
-                if tries >= MAX_TRIES || tried.len() >= plan.service.endpoints.len() {
-                    break Err(DispatchError::Unreachable(cause));
-                }
-                request = *unsent;
+        let said = said(&outcome);
+        let next = tries.next(&plan, &set, outcome, index, now);
+        let attempt =
+            |outcome| Attempt { endpoint, number: index + 1, outcome, took: now.saturating_duration_since(began) };
+        match next {
+            Next::Done(outcome) => {
+                notes.attempts.ended(attempt(said));
+                break outcome;
             }
-            Err(Failed::Broken(error, connection)) => {
-                let Some(spare) = spare.as_ref().filter(|_| tries < MAX_TRIES && plan.service.retries.withdraw(now))
-                else {
-                    break Err(DispatchError::Broken(error));
-                };
-                // A reused connection says nothing against the endpoint; a fresh one does, if there is another endpoint.
-                if connection == Connection::Fresh && tried.len() + 1 < plan.service.endpoints.len() {
-                    tried.push(index);
-                }
-                request = spare.again();
+            Next::Elsewhere(again) => request = *again,
+            Next::Again(again) => {
+                notes.attempts.failed(attempt(said.not_taken()));
+                request = *again;
+                notes.retries += 1;
+                service.counters.retries.add();
             }
         }
-        tries += 1;
-        notes.retries += 1;
-        plan.service.counters.retries.add();
     };
+    if let Some(pass) = pass {
+        pass.report(service.verdict(&outcome), now);
+    }
     notes.waited = now.saturating_duration_since(plan.began);
     outcome
 }
 
+/// The tries of one call so far.
+struct Tries {
+    /// What may be sent again, if anything.
+    spare: Option<Spare>,
+    /// Tries so far, the one under way included.
+    count: u32,
+    /// Endpoints that are not tried again.
+    tried: Vec<usize>,
+    /// Endpoints that had no room.
+    full: Vec<usize>,
+    /// Whether the call waits where there is no room: nobody else has any.
+    waits: bool,
+}
+
+/// What to do after a try.
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one, and is moved once")]
+enum Next {
+    /// That was the last one.
+    Done(Result<Response<Download>, DispatchError>),
+    /// It was none: the endpoint had no room.
+    Elsewhere(Box<ServiceRequest>),
+    /// Another one.
+    Again(Box<ServiceRequest>),
+}
+
+impl Tries {
+    fn new(set: &Set, spare: Option<Spare>) -> Self {
+        Self { spare, count: 1, tried: Vec::new(), full: Vec::new(), waits: set.endpoints.len() < 2 }
+    }
+
+    fn choose(&mut self, plan: &Plan<'_>, set: &Set, now: Instant) -> Option<Lease> {
+        if !self.full.is_empty() && !self.waits {
+            let skipped = [self.tried.as_slice(), &self.full].concat();
+            if let Some(lease) = set.balance.choose_healthy(&plan.call, &skipped, now) {
+                plan.service.counters.passed_on.add();
+                return Some(lease);
+            }
+            self.waits = true;
+        }
+        set.balance.choose(&plan.call, &self.tried, now)
+    }
+
+    /// Whether the call may be sent to another healthy endpoint although this one may have seen it; takes it from the budget.
+    fn may_repeat(&self, service: &Service, set: &Set, index: usize, now: Instant) -> bool {
+        self.spare.is_some()
+            && self.count < MAX_TRIES
+            && set.balance.has_others(&self.tried, index, now)
+            && service.retries.withdraw(now)
+    }
+
+    fn next(
+        &mut self,
+        plan: &Plan<'_>,
+        set: &Set,
+        outcome: Result<Response<Download>, Failed>,
+        index: usize,
+        now: Instant,
+    ) -> Next {
+        let service = plan.service;
+        let again = match outcome {
+            Ok(answer) => {
+                let is_taken = service.retry_statuses.is_empty()
+                    || !service.retry_statuses.contains(&answer.status())
+                    || !self.may_repeat(service, set, index, now);
+                if is_taken {
+                    return Next::Done(Ok(answer));
+                }
+                service.counters.replaced.add();
+                self.tried.push(index);
+                None
+            }
+            Err(Failed::Full(unsent)) => {
+                self.full.push(index);
+                return Next::Elsewhere(unsent);
+            }
+            Err(Failed::Final(error)) => return Next::Done(Err(error)),
+            Err(Failed::Unsent(unsent, cause)) => {
+                self.tried.push(index);
+                if self.count >= MAX_TRIES || self.tried.len() >= set.endpoints.len() {
+                    return Next::Done(Err(DispatchError::Unreachable(cause)));
+                }
+                Some(unsent)
+            }
+            Err(Failed::Slow) => {
+                service.counters.slow_tries.add();
+                self.tried.push(index);
+                None
+            }
+            Err(Failed::Broken(error, connection)) => {
+                if self.spare.is_none() || self.count >= MAX_TRIES || !service.retries.withdraw(now) {
+                    return Next::Done(Err(DispatchError::Broken(error)));
+                }
+                // A reused connection says nothing against the endpoint; a fresh one does, if there is another endpoint.
+                if connection == Connection::Fresh && self.tried.len() + 1 < set.endpoints.len() {
+                    self.tried.push(index);
+                }
+                None
+            }
+        };
+        self.count += 1;
+        match again.or_else(|| self.spare.as_ref().map(|spare| Box::new(spare.again()))) {
+            Some(request) => Next::Again(request),
+            // Nothing is repeated without a spare.
+            None => Next::Done(Err(DispatchError::Timeout)),
+        }
+    }
+}
+
 /// Why one try failed.
 enum Failed {
+    /// The endpoint has no room, and others may have.
+    Full(Box<ServiceRequest>),
     /// Nothing was sent: the request can go elsewhere.
     Unsent(Box<ServiceRequest>, Unreachable),
     /// The service may have seen it.
     Broken(hyper::Error, Connection),
+    /// No answer came in the time of a try, and there may be another one: it is taken from the budget already.
+    Slow,
     /// Another try would not help.
     Final(DispatchError),
+}
+
+/// How a try ended, for the log.
+fn said(outcome: &Result<Response<Download>, Failed>) -> attempts::Outcome {
+    match outcome {
+        Ok(answer) => attempts::Outcome::Answered(answer.status().as_u16()),
+        Err(Failed::Unsent(..)) => attempts::Outcome::Unreachable,
+        Err(Failed::Broken(..)) => attempts::Outcome::Broken,
+        Err(Failed::Slow) => attempts::Outcome::Slow,
+        Err(Failed::Full(_) | Failed::Final(_)) => attempts::Outcome::Failed,
+    }
 }
 
 /// One try. Also tells when it ended.
 async fn attempt(
     plan: &Plan<'_>,
+    set: &Set,
+    tries: &Tries,
     lease: Lease,
     mut request: ServiceRequest,
     upload: Option<&Arc<Progress>>,
     mut now: Instant,
 ) -> (Result<Response<Download>, Failed>, Instant) {
     let service = plan.service;
-    let Some(endpoint) = service.endpoints.get(lease.index()) else {
+    let index = lease.index();
+    let Some(endpoint) = set.endpoints.get(index) else {
         return (Err(Failed::Final(DispatchError::NoEndpoint)), now);
     };
     let place = match endpoint.try_enter() {
         Some(place) => place,
+        None if !tries.waits => return (Err(Failed::Full(Box::new(request))), now),
         None => {
+            let Some(_queued) = endpoint.queue() else {
+                service.counters.queue_full.add();
+                return (Err(Failed::Final(DispatchError::QueueFull)), now);
+            };
             service.counters.waited.add();
             let place = until(plan.deadline, endpoint.enter()).await;
             now = clock::now();
@@ -254,7 +434,15 @@ async fn attempt(
     let left = plan.deadline.saturating_duration_since(now);
     let left = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
     request.headers_mut().insert(request::DEADLINE_HEADER, HeaderValue::from(left));
-    let wait = Wait { began: now, deadline: plan.deadline, response_timeout: plan.response_timeout, upload };
+    let may_repeat = |now| tries.may_repeat(service, set, index, now);
+    // What may be repeated has no body, so the time for all tries begins with the call.
+    let try_timeout = plan.try_timeout.filter(|_| tries.spare.is_some());
+    let response_timeout = match try_timeout {
+        Some(_) => (plan.began + plan.response_timeout).saturating_duration_since(now),
+        None => plan.response_timeout,
+    };
+    let try_end = try_timeout.map(|time| TryEnd { at: now + time, may_repeat: &may_repeat });
+    let wait = Wait { began: now, deadline: plan.deadline, response_timeout, upload, try_end };
     let outcome = wait.on(pin!(place.exchange(request, now))).await;
     let now = clock::now();
     (judge(service, lease, outcome, upload, now), now)
@@ -304,19 +492,14 @@ fn judge(
         }
         Err(elapsed) => {
             // A deadline that is over may be the caller's doing: a slow upload, or little time left.
-            if elapsed == Elapsed::Response {
+            if elapsed != Elapsed::Deadline {
                 lease.report(Outcome::TransportFailed, now);
             }
-            Err(Failed::Final(elapsed.into()))
-        }
-    }
-}
-
-impl From<Elapsed> for DispatchError {
-    fn from(elapsed: Elapsed) -> Self {
-        match elapsed {
-            Elapsed::Response => Self::Timeout,
-            Elapsed::Deadline => Self::Deadline,
+            Err(match elapsed {
+                Elapsed::Response => Failed::Final(DispatchError::Timeout),
+                Elapsed::Deadline => Failed::Final(DispatchError::Deadline),
+                Elapsed::Try => Failed::Slow,
+            })
         }
     }
 }

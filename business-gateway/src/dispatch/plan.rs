@@ -23,8 +23,11 @@ pub struct Plan<'a> {
     pub began: Instant,
     /// When the call ends, whatever it is waiting for; given by the edge. It counts to the head of the answer.
     pub deadline: Instant,
-    /// From the end of the request's body to the head of the answer, for each try.
+    /// From the end of the request's body to the head of the answer: for each try, or for all together where `try_timeout` is
+    /// set and the call may be repeated.
     pub response_timeout: Duration,
+    /// After which a call that may be repeated is tried elsewhere.
+    pub try_timeout: Option<Duration>,
 }
 
 impl<'a> Plan<'a> {
@@ -37,7 +40,14 @@ impl<'a> Plan<'a> {
         began: Instant,
         deadline: Instant,
     ) -> Self {
-        Self { service, call, began, deadline, response_timeout: timeout.unwrap_or(service.timeout) }
+        let response_timeout = timeout.unwrap_or(service.timeout);
+        Self { service, call, began, deadline, response_timeout, try_timeout: service.try_timeout }
+    }
+
+    /// The same with the time of a try that its API has, where it has one.
+    #[must_use]
+    pub fn trying_for(self, try_timeout: Option<Duration>) -> Self {
+        Self { try_timeout: try_timeout.or(self.try_timeout), ..self }
     }
 }
 

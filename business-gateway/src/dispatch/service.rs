@@ -1,22 +1,27 @@
 //! A service: its endpoints, how one is chosen, and the connections to each.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use gatehouse_shared::balance::{
-    Ejection, EndpointConfig, Outcome, Pool, PoolConfig, ProbeThresholds, RetryBudget, Strategy, Tuning,
+    Ejection, EndpointConfig, EndpointSpec, Outcome, PoolConfig, ProbeThresholds, RetryBudget, Strategy, Tuning,
     compile_endpoints, random_seed,
 };
 use gatehouse_shared::clock;
 use gatehouse_shared::config::{ConfigErrors, HumanDuration};
-use http::StatusCode;
+use http::{Response, StatusCode};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::DispatchError;
+use super::breaker::{self, Breaker, Verdict};
 use super::counters::Counters;
-use super::upstream::pool::{Endpoint, Limits, Protocol};
+use super::discovery::source::{DnsConfig, RegistryConfig, Source};
+use super::discovery::status::Discovered;
+use super::members::{Members, Recipe, Set};
+use super::upstream::pool::{Limits, Protocol};
 use crate::store::catalog::{At, check_name};
 
 /// `[[service]]`: who answers, as written. What is not given comes from `[upstream]`.
@@ -26,8 +31,14 @@ pub struct Config {
     /// The service's name in APIs, logs, metrics and messages; unique. Letters, digits, `.`, `_` and `-`. Example: `"orders"`.
     pub name: String,
     /// Addresses with ports, such as `"10.0.0.1:9001"`, or tables that also give `weight` (1 to 1000; default: 1) and `zone`,
-    /// such as `{ address = "10.0.0.1:9001", weight = 3, zone = "a" }`.
+    /// such as `{ address = "10.0.0.1:9001", weight = 3, zone = "a" }`. With `dns` or `registry`: those used until the first
+    /// answer; default there: none.
+    #[serde(default)]
     pub endpoints: Vec<EndpointConfig>,
+    /// Find the endpoints in the DNS.
+    pub dns: Option<DnsConfig>,
+    /// Find the endpoints in the registry of the store, where they register themselves.
+    pub registry: Option<RegistryConfig>,
     /// What the service speaks. Default: `"http1"`.
     #[serde(default)]
     pub protocol: ProtocolConfig,
@@ -39,10 +50,24 @@ pub struct Config {
     pub balance: Tuning,
     /// From the end of the request's body to the head of the answer. Default: that of `[upstream]`.
     pub timeout: Option<HumanDuration>,
+    /// After this time without the head of an answer an idempotent call without a body is given up at the endpoint and sent to
+    /// another healthy one, within the retry budget; where that is not possible it goes on until `timeout`, which then counts
+    /// for all tries together. Default: that of `[upstream]`.
+    pub try_timeout: Option<HumanDuration>,
+    /// Statuses after which an idempotent call without a body is sent to another healthy endpoint, within the retry budget:
+    /// 500 to 599. Default: none. Example: `[502, 503, 504]`.
+    #[serde(default)]
+    pub retry_statuses: Vec<u16>,
     /// To open a connection. Default: that of `[upstream]`.
     pub connect_timeout: Option<HumanDuration>,
     /// Connections to one endpoint at a time. Default: that of `[upstream]`.
     pub connections_max: Option<usize>,
+    /// Calls at one endpoint at a time, where that should be fewer than its connections carry: a connection of HTTP/1 carries
+    /// one, one of h2c `streams_max`. Default: as many as they carry.
+    pub requests_max: Option<usize>,
+    /// Calls that wait at one endpoint when it has no room and no other healthy one has; with 0 none waits. Default: any
+    /// number.
+    pub queue_max: Option<usize>,
     /// Retries in hundredths of all calls; 0 for none. Default: that of `[upstream]`.
     pub retry_percent: Option<u32>,
     /// Retries on top of that, each second. Default: that of `[upstream]`.
@@ -54,6 +79,8 @@ pub struct Config {
     /// of the call and not of the endpoint. Default: false.
     #[serde(default)]
     pub server_errors_count: bool,
+    /// When calls of the service are refused at once because nearly all of them fail; `{}` for the defaults. Default: never.
+    pub breaker: Option<breaker::Config>,
     /// Ask every endpoint regularly. Default: no probes.
     pub probe: Option<ProbeConfig>,
 }
@@ -109,14 +136,20 @@ fn default_fall() -> u32 {
 pub struct Service {
     /// Its name.
     pub name: Arc<str>,
-    /// Chooses an endpoint and knows which are well.
-    pub balance: Pool,
-    /// The connections to each endpoint, in the order of the balance.
-    pub endpoints: Vec<Arc<Endpoint>>,
+    /// Its endpoints.
+    pub members: Members,
+    /// Where they are looked for, and how that goes; `None` when the catalog lists them.
+    pub discovered: Option<(Source, Arc<Discovered>)>,
+    /// Refuses calls while nearly all fail.
+    pub breaker: Option<Arc<Breaker>>,
     /// What is spoken.
     pub protocol: Protocol,
     /// From the end of the request's body to the head of the answer, where the API does not say otherwise.
     pub timeout: Duration,
+    /// After which a call is tried elsewhere, where the API does not say otherwise.
+    pub try_timeout: Option<Duration>,
+    /// Statuses after which a call is tried elsewhere.
+    pub retry_statuses: Box<[StatusCode]>,
     /// How much may be repeated.
     pub retries: Arc<RetryBudget>,
     /// How endpoints are asked whether they are well.
@@ -124,6 +157,7 @@ pub struct Service {
     /// What is counted of it.
     pub counters: Arc<Counters>,
     server_errors_count: bool,
+    recipe: Recipe,
 }
 
 /// What every service is compiled with.
@@ -137,16 +171,15 @@ pub struct Surroundings<'a> {
     pub flow: &'a crate::admit::flow_rule::Bounds,
     /// What bounds aggregates.
     pub aggregate: &'a super::aggregate::config::Bounds,
+    /// Schemas and OpenAPI documents.
+    pub documents: &'a crate::admit::validation::document::Documents,
     /// The files of uids that splits name.
     pub uids: &'a super::split::uids::UidFiles,
 }
 
 impl fmt::Debug for Service {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Service")
-            .field("name", &self.name)
-            .field("endpoints", &self.endpoints)
-            .finish_non_exhaustive()
+        out.debug_struct("Service").field("name", &self.name).field("members", &self.members).finish_non_exhaustive()
     }
 }
 
@@ -165,17 +198,26 @@ impl Service {
         check_name(&written.name, at, &mut errors);
         errors.collect(written.ejection.check(&at.key("ejection"), at.positions));
         errors.collect(written.balance.check(&at.key("balance"), at.positions));
-        let specs = errors.collect(compile_endpoints(&written.endpoints, &at.key("endpoints"), at.positions));
+        let source = Source::compile(written.dns.as_ref(), written.registry.as_ref(), &written.name, at, &mut errors);
+        let is_found = written.dns.is_some() || written.registry.is_some();
+        let specs = match is_found && written.endpoints.is_empty() {
+            true => None,
+            false => errors.collect(compile_endpoints(&written.endpoints, &at.key("endpoints"), at.positions)),
+        };
         let defaults = surroundings.defaults;
         let limits = limits(written, defaults);
-        if limits.connections == 0 {
-            errors.push(at.error("connections_max", "no connection, so no call", "write at least 1"));
-        }
+        check_limits(written, &limits, at, &mut errors);
         let timeout = written.timeout.unwrap_or(defaults.timeout).get();
         for (key, duration) in [("timeout", timeout), ("connect_timeout", limits.connect_timeout)] {
             if duration.is_zero() {
                 errors.push(at.error(key, "a timeout of nothing fails every call", "write at least \"1ms\""));
             }
+        }
+        let try_timeout = written.try_timeout.or(defaults.try_timeout).map(HumanDuration::get);
+        check_try_timeout("try_timeout", written.try_timeout, at, &mut errors);
+        let retry_statuses = retry_statuses(&written.retry_statuses, at, &mut errors);
+        if let Some(breaker) = &written.breaker {
+            breaker.check(at, &mut errors);
         }
         if let Some(probe) = &written.probe {
             check_probe(probe, at, &mut errors);
@@ -193,7 +235,7 @@ impl Service {
             ProtocolConfig::Http1 => Protocol::Http1,
             ProtocolConfig::H2c => Protocol::H2c,
         };
-        let config = PoolConfig {
+        let balance = PoolConfig {
             strategy: written.strategy,
             tuning: written.balance,
             ejection: written.ejection.clone(),
@@ -202,25 +244,61 @@ impl Service {
             seed: random_seed(),
         };
         let counters = before.map_or_else(Arc::default, |before| Arc::clone(&before.counters));
-        let known = before.map(|before| before.endpoints.as_slice()).unwrap_or_default();
-        let endpoint = |address: &SocketAddr| {
-            let same = known.iter().find(|known| known.serves(*address, protocol, &limits));
-            same.map_or_else(|| Arc::new(Endpoint::new(*address, protocol, limits, Arc::clone(&counters))), Arc::clone)
-        };
-        let endpoints = specs.iter().map(|spec| endpoint(&spec.address)).collect();
+        let recipe = Recipe { balance, protocol, limits, counters: Arc::clone(&counters) };
         let now = clock::now();
         let same_budget = before.map(|before| &before.retries).filter(|it| it.is_for(retry_percent, retry_min));
+        let breaker = written.breaker.map(|config| {
+            let same = before.and_then(|before| before.breaker.as_ref()).filter(|it| it.is_for(&config));
+            same.map_or_else(|| Arc::new(Breaker::new(config, now)), Arc::clone)
+        });
+        let discovered = source.map(|source| {
+            let same = before.and_then(|before| before.discovered.as_ref()).filter(|(known, _)| *known == source);
+            let status = same.map_or_else(|| Arc::new(Discovered::new(now)), |(_, status)| Arc::clone(status));
+            (source, status)
+        });
+        let before_set = before.map(|before| before.members.now());
+        let members = match &discovered {
+            None => Members::Fixed(recipe.set(&specs, before_set.as_deref(), now)),
+            Some(_) => Members::Found(ArcSwap::from_pointee(found_first(&recipe, &specs, before_set.as_deref(), now))),
+        };
         Ok(Self {
             name: written.name.as_str().into(),
-            balance: Pool::compile(&config, &specs, before.map(|before| &before.balance), now),
-            endpoints,
+            members,
+            discovered,
+            breaker,
             protocol,
             timeout,
+            try_timeout,
+            retry_statuses,
             retries: same_budget.map_or_else(|| Arc::new(RetryBudget::new(retry_percent, retry_min, now)), Arc::clone),
             probe: written.probe.clone(),
             counters,
             server_errors_count: written.server_errors_count,
+            recipe,
         })
+    }
+
+    /// Goes on with these endpoints, if they are others than before; tells whether they are.
+    pub fn found(&self, specs: &[EndpointSpec], now: Instant) -> bool {
+        self.members.replace(&self.recipe, specs, now)
+    }
+
+    /// Refuses a call that would be refused when it is sent.
+    ///
+    /// # Errors
+    /// While the service is out of order.
+    pub fn check_breaker(&self, now: Instant) -> Result<(), breaker::Open> {
+        self.breaker.as_ref().map_or(Ok(()), |breaker| breaker.peek(now))
+    }
+
+    /// What a call says about the service that ended with this answer, or without one.
+    #[must_use]
+    pub fn verdict<T>(&self, outcome: &Result<Response<T>, DispatchError>) -> Verdict {
+        match outcome {
+            Ok(answer) if self.outcome_of(answer.status()) == Outcome::Ok => Verdict::Well,
+            Ok(_) => Verdict::Ill,
+            Err(error) => error.verdict(),
+        }
     }
 
     /// What an answer with this status says about the endpoint.
@@ -230,14 +308,61 @@ impl Service {
     }
 }
 
+/// The set that a service begins with whose endpoints have to be found: those of the generation before, even if they were found
+/// elsewhere, and otherwise those that the catalog gives to start with.
+fn found_first(recipe: &Recipe, first: &[EndpointSpec], before: Option<&Set>, now: Instant) -> Set {
+    let known = before.map(|before| &*before.specs).filter(|specs| !specs.is_empty());
+    recipe.set(known.unwrap_or(first), before, now)
+}
+
 fn limits(written: &Config, defaults: &super::Config) -> Limits {
     Limits {
         connections: written.connections_max.unwrap_or(defaults.connections_max),
         streams: defaults.streams_max,
+        requests: written.requests_max,
+        queue: written.queue_max,
         connect_timeout: written.connect_timeout.unwrap_or(defaults.connect_timeout).get(),
         idle_timeout: defaults.idle_timeout.get(),
         max_age: defaults.max_age.get(),
     }
+}
+
+fn check_limits(written: &Config, limits: &Limits, at: &At<'_>, errors: &mut ConfigErrors) {
+    if limits.connections == 0 {
+        errors.push(at.error("connections_max", "no connection, so no call", "write at least 1"));
+    }
+    if limits.requests == Some(0) {
+        errors.push(at.error("requests_max", "no call at a time", "write at least 1, or leave it out"));
+    }
+    let carried = match written.protocol {
+        ProtocolConfig::Http1 => limits.connections,
+        ProtocolConfig::H2c => limits.connections.saturating_mul(limits.streams),
+    };
+    if limits.requests.is_some_and(|requests| requests > carried) {
+        let remedy = "raise connections_max with it, or leave it out";
+        errors.push(at.error("requests_max", format!("the connections carry {carried} calls at a time"), remedy));
+    }
+}
+
+/// A service, an API or `[upstream]` may say after which time a call is tried elsewhere.
+pub fn check_try_timeout(key: &str, written: Option<HumanDuration>, at: &At<'_>, errors: &mut ConfigErrors) {
+    if written.is_some_and(|written| written.get().is_zero()) {
+        errors.push(at.error(key, "no endpoint answers in no time", "write at least \"1ms\", or leave it out"));
+    }
+}
+
+fn retry_statuses(written: &[u16], at: &At<'_>, errors: &mut ConfigErrors) -> Box<[StatusCode]> {
+    let mut statuses = Vec::with_capacity(written.len());
+    for (index, number) in written.iter().enumerate() {
+        match StatusCode::from_u16(*number) {
+            Ok(status) if status.is_server_error() && !statuses.contains(&status) => statuses.push(status),
+            _ => {
+                let remedy = "write each status of 500 to 599 once: others tell of the call and not of the endpoint";
+                errors.push(at.error(&format!("retry_statuses[{index}]"), format!("not {number} here"), remedy));
+            }
+        }
+    }
+    statuses.into()
 }
 
 fn check_probe(probe: &ProbeConfig, at: &At<'_>, errors: &mut ConfigErrors) {
@@ -251,3 +376,6 @@ fn check_probe(probe: &ProbeConfig, at: &At<'_>, errors: &mut ConfigErrors) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

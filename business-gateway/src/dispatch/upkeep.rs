@@ -1,4 +1,4 @@
-//! What happens beside the calls: endpoints are asked whether they are well, parked connections that are too old, or that the
+//! What happens beside the calls: endpoints are looked for and asked whether they are well, parked connections that are too old, or that the
 //! service has closed, are closed here too, and the access log follows the configuration.
 //!
 //! One task looks at the current generation again and again, so a reload changes what it does without a restart of anything.
@@ -13,6 +13,7 @@ use gatehouse_shared::shutdown::Phase;
 use http::{HeaderValue, Request, header};
 use tokio::task::JoinSet;
 
+use super::discovery::Discovery;
 use super::service::{ProbeConfig, Service};
 use super::upstream::pool::{Endpoint, Limits, Protocol};
 use crate::accept::body::Upload;
@@ -31,6 +32,7 @@ pub async fn run(gateway: Arc<Gateway>) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut swept = clock::now();
     let mut probes = Probes::default();
+    let mut discovery = Discovery::new(gateway.store.clone());
     let mut access_log = gateway.live.current().value.access_log.clone();
     while gateway.shutdown.phase() < Phase::Stopping {
         ticks.tick().await;
@@ -42,6 +44,7 @@ pub async fn run(gateway: Arc<Gateway>) {
         }
         let services = &generation.value.catalog.services;
         generation.value.issuers.tend(clock::unix_ms());
+        discovery.tend(&generation.value, now);
         probes.collect();
         probes.forget_all_but(services.values());
         for service in services.values() {
@@ -50,8 +53,8 @@ pub async fn run(gateway: Arc<Gateway>) {
         if now.saturating_duration_since(swept) >= SWEEP {
             swept = now;
             gateway.identity.nonces.sweep(clock::unix_ms() / 1000);
-            for endpoint in services.values().flat_map(|service| &service.endpoints) {
-                endpoint.sweep(now);
+            for service in services.values() {
+                service.members.now().endpoints.iter().for_each(|endpoint| endpoint.sweep(now));
             }
         }
     }
@@ -87,7 +90,9 @@ impl Probes {
         let known: std::collections::HashSet<Key> = services
             .filter(|service| service.probe.is_some())
             .flat_map(|service| {
-                service.endpoints.iter().map(|endpoint| (Arc::clone(&service.name), endpoint.address()))
+                let set = service.members.now();
+                let keys = set.endpoints.iter().map(|endpoint| (Arc::clone(&service.name), endpoint.address()));
+                keys.collect::<Vec<_>>()
             })
             .collect();
         self.due.retain(|key, due| due.is_running || known.contains(key));
@@ -95,7 +100,8 @@ impl Probes {
 
     fn begin(&mut self, service: &Arc<Service>, now: Instant) {
         let Some(probe) = &service.probe else { return };
-        for (index, endpoint) in service.endpoints.iter().enumerate() {
+        let set = service.members.now();
+        for endpoint in &set.endpoints {
             let key = (Arc::clone(&service.name), endpoint.address());
             let due = self.due.entry(key.clone()).or_insert(Due { next: now, is_running: false });
             if due.is_running || now < due.next {
@@ -110,7 +116,9 @@ impl Probes {
                 let is_well = ask(address, service.protocol, &probe).await;
                 let counters = &service.counters;
                 if is_well { counters.probes_well.add() } else { counters.probes_ill.add() }
-                if let Some(change) = service.balance.probed(index, is_well, sent) {
+                let set = service.members.now();
+                let index = set.endpoints.iter().position(|endpoint| endpoint.address() == address);
+                if let Some(change) = index.and_then(|index| set.balance.probed(index, is_well, sent)) {
                     let (healthy, ended_ejection) = (change.is_healthy, change.ended_ejection);
                     tracing::info!(service = %service.name, endpoint = %change.address, healthy, ended_ejection, "probe");
                 }
@@ -123,8 +131,15 @@ impl Probes {
 /// Asks one endpoint over a connection of its own, so that a full pool says nothing about health.
 async fn ask(address: SocketAddr, protocol: Protocol, probe: &ProbeConfig) -> bool {
     let timeout = probe.timeout.get();
-    let limits =
-        Limits { connections: 1, streams: 1, connect_timeout: timeout, idle_timeout: timeout, max_age: timeout };
+    let limits = Limits {
+        connections: 1,
+        streams: 1,
+        requests: None,
+        queue: None,
+        connect_timeout: timeout,
+        idle_timeout: timeout,
+        max_age: timeout,
+    };
     let endpoint = Arc::new(Endpoint::new(address, protocol, limits, Arc::default()));
     let target = match protocol {
         Protocol::Http1 => probe.path.clone(),

@@ -1,5 +1,8 @@
 //! How long a try may take: to the deadline in any case, and to the response timeout once the request's body was sent.
 //!
+//! A try that could go on elsewhere may have an end before that. When it comes, and the call may not be repeated after all (the
+//! retry budget is used up, nobody else is well), the try goes on as if it had none.
+//!
 //! There is one timer a try, armed only when the try really waits. A body that is still going out when the timer fires puts it
 //! off to the response timeout after the body's end, so an upload may take as long as the deadline allows.
 
@@ -19,6 +22,23 @@ pub enum Elapsed {
     Response,
     /// The time that the edge gave.
     Deadline,
+    /// The time of a try that goes on elsewhere.
+    Try,
+}
+
+/// When a try is given up for another one.
+#[derive(Clone, Copy)]
+pub struct TryEnd<'a> {
+    /// When.
+    pub at: Instant,
+    /// Whether there may be another one; asked once, at that time.
+    pub may_repeat: &'a (dyn Fn(Instant) -> bool + Send + Sync),
+}
+
+impl std::fmt::Debug for TryEnd<'_> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("TryEnd").field("at", &self.at).finish_non_exhaustive()
+    }
 }
 
 /// The times of one try.
@@ -32,6 +52,8 @@ pub struct Wait<'a> {
     pub response_timeout: Duration,
     /// The request's body, when there is one.
     pub upload: Option<&'a Arc<Progress>>,
+    /// When it is given up for another try, where there may be one.
+    pub try_end: Option<TryEnd<'a>>,
 }
 
 impl Wait<'_> {
@@ -39,8 +61,9 @@ impl Wait<'_> {
     ///
     /// # Errors
     /// [`Elapsed`] when it takes too long.
-    pub async fn on<F: Future>(self, mut future: Pin<&mut F>) -> Result<F::Output, Elapsed> {
+    pub async fn on<F: Future>(mut self, mut future: Pin<&mut F>) -> Result<F::Output, Elapsed> {
         let first = self.deadline.min(self.began + self.response_timeout);
+        let first = self.try_end.map_or(first, |end| first.min(end.at));
         let mut timer = pin!(tokio::time::sleep_until(first.into()));
         std::future::poll_fn(|cx| {
             if let Poll::Ready(output) = future.as_mut().poll(cx) {
@@ -58,9 +81,21 @@ impl Wait<'_> {
     }
 
     /// When to look again, or what is over.
-    fn next(&self, now: Instant) -> Result<Instant, Elapsed> {
+    fn next(&mut self, now: Instant) -> Result<Instant, Elapsed> {
         if now >= self.deadline {
             return Err(Elapsed::Deadline);
+        }
+        // Only calls without a body have such an end.
+        if let Some(end) = self.try_end {
+            let over = self.began + self.response_timeout;
+            if now >= over {
+                return Err(Elapsed::Response);
+            }
+            if now < end.at {
+                return Ok(end.at.min(over).min(self.deadline));
+            }
+            self.try_end = None;
+            return if (end.may_repeat)(now) { Err(Elapsed::Try) } else { Ok(over.min(self.deadline)) };
         }
         let Some(upload) = self.upload else { return Err(Elapsed::Response) };
         let over = upload.ended_at().unwrap_or(now) + self.response_timeout;

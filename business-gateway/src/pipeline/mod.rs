@@ -29,6 +29,7 @@ use crate::admit::caller::Caller;
 use crate::admit::flow_rule::{Facts, judge};
 use crate::admit::quota;
 use crate::admit::traffic_group::{self, Who};
+use crate::admit::validation::Called;
 use crate::admit::{api, permission};
 use crate::dispatch;
 use crate::dispatch::aggregate;
@@ -46,6 +47,7 @@ use crate::respond::envelope::Envelope;
 use crate::respond::failure::Failure;
 use crate::respond::record::Record;
 use crate::respond::shape::shape;
+use crate::respond::timings;
 
 /// Where a call is: the process, and the one generation of everything that counts for the whole of it.
 #[derive(Debug, Clone)]
@@ -131,6 +133,9 @@ fn finish(outcome: Result<Response<Outgoing>, Failure>, mut record: Box<Record>)
             answer
         }
     };
+    if let Some(timings) = record.timings.take() {
+        timings.add_to(answer.headers_mut(), &record);
+    }
     if let Some(fields) = record.quota.fields.take() {
         fields.add_to(answer.headers_mut());
     }
@@ -201,6 +206,7 @@ async fn admit(
         }
     };
     record.caller = Some(Arc::clone(&caller));
+    timings::begin(policy.timings_package.as_deref(), api.upstream.timings, &mut call.parts, record);
 
     // Its caller may call it, and operators have nothing against it.
     let parts = &mut call.parts;
@@ -210,6 +216,21 @@ async fn admit(
     permission::check(&api.permission, &policy.catalog.packages, &caller, &facts, parts)?;
     judge::request(&api.flow_rules, &facts, parts, &mut record.flow)?;
     let kept = api.flow_rules.keep(parts);
+    record.step("rules");
+
+    // It is as its API declares.
+    if let Some(validation) = &api.validation {
+        let called = Called {
+            api: &api.name,
+            path: &hop.path,
+            parts,
+            upload: &mut call.upload,
+            deadline: call.deadline,
+            room: &gateway.identity.room,
+            room_max: policy.credentials.held_max,
+        };
+        Box::pin(validation.check(called, &gateway.metrics.validation, &mut record.validation)).await?;
+    }
 
     // It has calls left.
     {
@@ -217,6 +238,8 @@ async fn admit(
         let charges = limits.charged_by_rules(&record.flow.charges);
         record.quota.charge(quotas, &policy.quota, &api.limits, &charges, times, &subject).await?;
     }
+
+    record.step("quota");
 
     // Somebody answers it.
     let mut answer = pin!(serve(site, &api, &caller, call, record)).await?;
@@ -264,6 +287,12 @@ async fn forward(
     let seen = Seen { caller, client: hop.client.ip(), request_id: request_id.as_str(), parts: &parts };
     let service = record.split.choose(api.split.as_ref(), service, &seen, &mut record.flow);
 
+    // A service that is out of order has no turns to wait for.
+    if let Err(open) = service.check_breaker(record.began) {
+        record.split.answered::<Outgoing>(&Err(open.into()));
+        return Err(open.into());
+    }
+
     // admit: its turn has come.
     let who = Who { caller: Some(caller), client: hop.client.ip() };
     let turn = traffic_group::enter(&site.gateway, &api.traffic, who, deadline, &mut record.traffic).await?;
@@ -282,7 +311,7 @@ async fn forward(
     record.split.send(&mut parts.headers);
     let request = Request::from_parts(parts, upload);
     let of_balance = balance::Call { client: hop.client.ip(), authority };
-    let plan = Plan::new(service, api.timeout, of_balance, began, deadline);
+    let plan = Plan::new(service, api.timeout, of_balance, began, deadline).trying_for(api.upstream.try_timeout);
     let answer = pin!(dispatch::run(plan, request, &mut record.dispatch)).await;
     record.split.answered(&answer);
     let answer = answer?;

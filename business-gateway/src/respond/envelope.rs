@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::admit::validation::finding::{Finding, append};
+
 /// The form of an API's refusals.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -43,6 +45,8 @@ pub struct Said<'a> {
     pub detail: Option<&'a str>,
     /// Seconds after which the call may be made again.
     pub retry_after: Option<u64>,
+    /// What is wrong with the call, one by one.
+    pub findings: &'a [Finding],
 }
 
 impl Envelope {
@@ -53,13 +57,16 @@ impl Envelope {
             Self::Problem => Written {
                 status: StatusCode::from_u16(said.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
                 content_type: problem::CONTENT_TYPE,
-                body: problem::json_of_call(
-                    said.reason,
-                    said.status,
-                    said.sub_code.or(said.reason.sub_code),
-                    said.request_id,
-                    said.detail,
-                    said.retry_after,
+                body: append(
+                    problem::json_of_call(
+                        said.reason,
+                        said.status,
+                        said.sub_code.or(said.reason.sub_code),
+                        said.request_id,
+                        said.detail,
+                        said.retry_after,
+                    ),
+                    said.findings,
                 ),
             },
             Self::Platform => Written {
@@ -81,6 +88,9 @@ fn platform(said: &Said<'_>) -> serde_json::Value {
     });
     if let (Some(seconds), Some(members)) = (said.retry_after, members.as_object_mut()) {
         members.insert("retry_after".to_owned(), seconds.into());
+    }
+    if let (false, Some(members)) = (said.findings.is_empty(), members.as_object_mut()) {
+        members.insert("errors".to_owned(), said.findings.iter().map(Finding::to_json).collect());
     }
     json!({ "error_response": members })
 }
@@ -118,7 +128,7 @@ mod tests {
     use super::*;
 
     fn said<'a>(reason: &'a Reason, detail: Option<&'a str>, retry_after: Option<u64>) -> Said<'a> {
-        Said { reason, status: reason.status, sub_code: None, request_id: "0193", detail, retry_after }
+        Said { reason, status: reason.status, sub_code: None, request_id: "0193", detail, retry_after, findings: &[] }
     }
 
     #[test]

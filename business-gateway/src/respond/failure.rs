@@ -22,9 +22,10 @@ use crate::admit::matcher::Miss;
 use crate::admit::permission;
 use crate::admit::quota;
 use crate::admit::traffic_group;
-use crate::dispatch::DispatchError;
+use crate::admit::validation::{self, finding::Findings};
 use crate::dispatch::request::{REQUEST_ID_HEADER, TargetError};
 use crate::dispatch::wait::Elapsed;
+use crate::dispatch::{DispatchError, breaker};
 
 /// RFC 9110, section 11.6.1, asks for it with every 401. `Basic` is left out: browsers would ask people for a password.
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"gatehouse\", ApiKey realm=\"gatehouse\"");
@@ -47,9 +48,11 @@ pub struct Failure {
     /// What the edge is told of who called.
     pub auth: Auth,
     /// Methods of the path, for a 405.
-    allow: Vec<Method>,
+    allow: Box<[Method]>,
     /// What clients may match on, where it is not the reason's: the code of a flow rule.
     sub_code: Option<Box<str>>,
+    /// What is wrong with the call, one by one.
+    findings: Option<Box<Findings>>,
 }
 
 /// Whether a service may have executed a call.
@@ -74,8 +77,9 @@ impl Failure {
             retry_after,
             executed,
             auth,
-            allow: Vec::new(),
+            allow: Box::default(),
             sub_code: None,
+            findings: None,
         }
     }
 
@@ -136,6 +140,7 @@ impl Failure {
             request_id,
             detail: self.detail.as_deref(),
             retry_after: self.retry_after,
+            findings: self.findings.as_deref().map_or(&[], Findings::list),
         });
         let mut answer = Response::new(Outgoing::own(Bytes::from(written.body)));
         *answer.status_mut() = written.status;
@@ -203,7 +208,9 @@ impl From<Miss> for Failure {
     fn from(miss: Miss) -> Self {
         match miss {
             Miss::Path => Self::new(&problem::API_NOT_FOUND, Executed::No),
-            Miss::Method(allow) => Self { allow, ..Self::new(&problem::API_METHOD_NOT_ALLOWED, Executed::No) },
+            Miss::Method(allow) => {
+                Self { allow: allow.into(), ..Self::new(&problem::API_METHOD_NOT_ALLOWED, Executed::No) }
+            }
         }
     }
 }
@@ -273,6 +280,19 @@ impl From<app::Refusal> for Failure {
     }
 }
 
+impl From<validation::Refusal> for Failure {
+    fn from(refusal: validation::Refusal) -> Self {
+        match refusal {
+            validation::Refusal::Invalid(reason, findings) => {
+                Self { findings: Some(findings), ..Self::refused(reason) }
+            }
+            validation::Refusal::NoRoom => Self::refused(&problem::HELD_BODIES_FULL),
+            validation::Refusal::Deadline => Self::refused(&problem::DEADLINE_EXCEEDED),
+            validation::Refusal::Upload(error) => Self::from(error),
+        }
+    }
+}
+
 impl From<app::NotForItems> for Failure {
     fn from(refusal: app::NotForItems) -> Self {
         match refusal {
@@ -310,6 +330,14 @@ impl From<traffic_group::Refused> for Failure {
     }
 }
 
+impl From<breaker::Open> for Failure {
+    fn from(open: breaker::Open) -> Self {
+        let seconds = open.retry_after.as_millis().div_ceil(1_000);
+        let failure = Self::refused(&problem::SERVICE_CIRCUIT_OPEN).because(&open);
+        failure.retry_after(u64::try_from(seconds).unwrap_or(u64::MAX))
+    }
+}
+
 impl From<Elapsed> for Failure {
     fn from(_: Elapsed) -> Self {
         Self::new(&problem::DEADLINE_EXCEEDED, Executed::No)
@@ -327,7 +355,8 @@ impl From<DispatchError> for Failure {
         let (reason, executed) = match &error {
             DispatchError::Unreachable(_) => (&problem::SERVICE_CONNECT_FAILED, Executed::No),
             DispatchError::NoEndpoint => (&problem::SERVICE_UNAVAILABLE, Executed::No),
-            DispatchError::Saturated => (&problem::SERVICE_BUSY, Executed::No),
+            DispatchError::Saturated | DispatchError::QueueFull => (&problem::SERVICE_BUSY, Executed::No),
+            DispatchError::Open(open) => return (*open).into(),
             DispatchError::Broken(_) => (&problem::SERVICE_RESET, Executed::Perhaps),
             DispatchError::Invalid(_) | DispatchError::Upgrade => (&problem::SERVICE_PROTOCOL_ERROR, Executed::Perhaps),
             DispatchError::Timeout => (&problem::SERVICE_TIMEOUT, Executed::Perhaps),

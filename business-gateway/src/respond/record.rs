@@ -21,6 +21,7 @@ use crate::admit::caller::Caller;
 use crate::admit::flow_rule;
 use crate::admit::quota;
 use crate::admit::traffic_group;
+use crate::admit::validation;
 use crate::dispatch;
 use crate::dispatch::aggregate;
 use crate::dispatch::request::TRACEPARENT_HEADER;
@@ -29,6 +30,7 @@ use crate::gateway::Gateway;
 use crate::pipeline::Site;
 use crate::pipeline::part::Whole;
 use crate::respond::failure::{Executed, Failure};
+use crate::respond::timings::Timings;
 
 /// How an answer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +81,8 @@ pub struct Record {
     pub traffic: traffic_group::Notes,
     /// The request's body.
     pub upload: Option<Arc<Progress>>,
+    /// Whether it is as its API declares.
+    pub validation: validation::Notes,
     /// What flow rules did to it.
     pub flow: flow_rule::Notes,
     /// Which branch it took.
@@ -87,6 +91,8 @@ pub struct Record {
     pub dispatch: dispatch::Notes,
     /// The parts it is made of.
     pub aggregate: aggregate::Notes,
+    /// How long its steps took, where somebody may see it.
+    pub timings: Option<Box<Timings>>,
     status: u16,
     reason: Option<&'static Reason>,
     cause: Option<String>,
@@ -156,16 +162,31 @@ impl Record {
             quota: quota::Notes::default(),
             traffic: traffic_group::Notes::default(),
             upload: None,
+            validation: validation::Notes::default(),
             flow: flow_rule::Notes::default(),
             split: split::Notes::default(),
             dispatch: dispatch::Notes::default(),
             aggregate: aggregate::Notes::default(),
+            timings: None,
             status: 0,
             reason: None,
             cause: None,
             sent: 0,
             end: End::Abandoned,
         }
+    }
+
+    /// A step is over that began with the end of the one before.
+    pub fn step(&mut self, name: &'static str) {
+        if let Some(timings) = &mut self.timings {
+            timings.step(name, clock::now());
+        }
+    }
+
+    /// Whether it is the record of a part of a call.
+    #[must_use]
+    pub fn is_part(&self) -> bool {
+        self.part.is_some()
     }
 
     /// When the request arrived, in Unix milliseconds.
@@ -289,6 +310,7 @@ impl Record {
                 line.utf8("user", user);
             }
         }
+        self.validation.write(&mut line);
         if let Some(items) = self.items {
             line.number("items", u64::try_from(items).unwrap_or(u64::MAX));
         }
@@ -307,6 +329,7 @@ impl Record {
             line.address("endpoint", endpoint);
             line.number("retries", u64::from(self.dispatch.retries));
         }
+        self.dispatch.attempts.write(&mut line);
         line.number("generation", self.generation);
         line.end()
     }

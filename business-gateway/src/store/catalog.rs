@@ -20,8 +20,10 @@ use crate::admit::path::PathTemplate;
 use crate::admit::permission::{self, Packages};
 use crate::admit::quota::{self, Limits};
 use crate::admit::traffic_group::{GroupConfig, PoolConfig, TrafficGroups};
+use crate::admit::validation::{self, Validation};
 use crate::dispatch::aggregate::{self, Aggregates};
 use crate::dispatch::mirror::{self, Mirror};
+use crate::dispatch::of_api::Upstream;
 use crate::dispatch::service::{self, Service, Surroundings};
 use crate::dispatch::split::{self, Splits};
 use crate::dispatch::target::Target;
@@ -66,6 +68,9 @@ pub struct CatalogConfig {
     /// Answers that are made of those of several APIs: one table each.
     #[serde(default)]
     pub aggregate: Vec<aggregate::config::Config>,
+    /// Schemas and OpenAPI documents that APIs refer to: one table each.
+    #[serde(default)]
+    pub schema: Vec<validation::document::Config>,
     /// Which of several services answers: one table each.
     #[serde(default)]
     pub split: Vec<split::Config>,
@@ -144,7 +149,7 @@ impl Catalog {
         catalog.aggregates = errors.collect(aggregates).unwrap_or_default();
         for (index, written) in document.value.api.iter().enumerate() {
             let at = At { positions: &document.positions, path: format!("api[{index}]") };
-            errors.collect(catalog.add_api(written, &at, document, surroundings.flow));
+            errors.collect(catalog.add_api(written, &at, document, surroundings));
         }
         catalog.mirrored.retain(|name, _| catalog.apis.iter().any(|api| api.mirror.is_some() && api.name == *name));
         errors.into_result(catalog)
@@ -174,9 +179,10 @@ impl Catalog {
         written: &api::Config,
         at: &At<'_>,
         document: &Document<CatalogConfig>,
-        bounds: &Bounds,
+        surroundings: Surroundings<'_>,
     ) -> Result<(), ConfigErrors> {
         let mut errors = ConfigErrors::new();
+        let bounds = surroundings.flow;
         check_name(&written.name, at, &mut errors);
         let twin = document.value.api.iter().position(|other| other.name == written.name);
         if twin.is_some_and(|twin| at.path != format!("api[{twin}]")) {
@@ -207,6 +213,10 @@ impl Catalog {
         let permission = errors.collect(self.packages.of_api(written, at, bounds));
         let rules = self.flow_rules.of_api(&written.name, &written.flow_rules, at, &document.value.flow_rule);
         let rules = errors.collect(rules);
+        let validation = written.validate.as_ref().zip(path.as_ref()).and_then(|(written, path)| {
+            errors.collect(Validation::compile(written, path, at, surroundings.documents)).map(Box::new)
+        });
+        let upstream = Upstream::compile(&written.upstream, at, &mut errors);
         let (Some(path), Some(target), Some(credentials)) = (path, target, credentials) else {
             return errors.into_result(());
         };
@@ -220,7 +230,9 @@ impl Catalog {
             permission: permission.unwrap_or_default(),
             flow_rules: rules.unwrap_or_default(),
             limits: limits.unwrap_or_default(),
+            validation,
             metrics: OnceLock::new(),
+            upstream,
             split,
             mirror,
             credentials,

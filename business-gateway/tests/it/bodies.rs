@@ -130,7 +130,8 @@ async fn a_held_body_costs_the_service_nothing_before_it_flows() {
         sender.send(Bytes::from_static(b"abc")).await.unwrap();
         drop(sender);
         assert_eq!(answer.await.text(), "3", "{protocol:?}");
-        site.service("sample").endpoints[0].sweep(gatehouse_shared::clock::now() + Duration::from_secs(3600));
+        site.service("sample").members.now().endpoints[0]
+            .sweep(gatehouse_shared::clock::now() + Duration::from_secs(3600));
     }
 }
 

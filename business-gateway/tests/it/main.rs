@@ -13,6 +13,8 @@ mod batch;
 #[cfg(test)]
 mod bodies;
 #[cfg(test)]
+mod care;
+#[cfg(test)]
 mod connections;
 #[cfg(test)]
 mod credentials;
@@ -50,5 +52,9 @@ mod traffic_groups;
 mod traffic_groups_shed;
 #[cfg(test)]
 mod upstream;
+#[cfg(test)]
+mod validation;
+#[cfg(test)]
+mod validation_import;
 #[cfg(test)]
 mod sizes;

@@ -104,7 +104,7 @@ async fn connections_that_the_service_closed_are_replaced_without_anybody_notici
             assert_eq!(answer.status, 200, "{protocol}: {}", answer.text());
             service.close_connections();
             // The end of a connection needs a moment to arrive.
-            let open = || site.service("sample").endpoints[0].sweep(gatehouse_shared::clock::now());
+            let open = || site.service("sample").members.now().endpoints[0].sweep(gatehouse_shared::clock::now());
             until("closed connection", || {
                 open();
                 (site.service("sample").counters.open() == 0).then_some(())
@@ -179,7 +179,7 @@ async fn a_probe_takes_an_ill_endpoint_out_and_brings_it_back() {
     let site = Site::start(&catalog(&[first.address, second.address], more)).await;
     let address = second.address;
     second.stop();
-    let usable = || site.service("sample").balance.usable(gatehouse_shared::clock::now());
+    let usable = || site.service("sample").members.now().balance.usable(gatehouse_shared::clock::now());
     until("one endpoint out", || (usable() == 1).then_some(())).await;
     let mut edge = Edge::connect(site.address, BOTH[0]).await;
     for _ in 0..10 {

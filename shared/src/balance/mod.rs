@@ -42,6 +42,7 @@ pub use lease::Lease;
 pub use pool::Pool;
 pub use retry::RetryBudget;
 pub use status::{EndpointState, EndpointStatus, PoolTotals, ProbeChange};
+pub use window::{FailureWindow, Recent};
 pub use written::{EndpointConfig, EndpointSpec, ZONE_FORM, compile_endpoints, is_zone};
 
 /// What strategies may want to know of a request. They compute the hashes they need themselves.

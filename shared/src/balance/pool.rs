@@ -90,20 +90,47 @@ impl Pool {
     /// home.
     #[must_use]
     pub fn choose(&self, call: &Call<'_>, tried: &[usize], now: Instant) -> Option<Lease> {
-        let pool = &*self.inner;
-        let turn = pool.shared.turn.fetch_add(1, Ordering::Relaxed);
-        let mut choice = Choice { pool, call, tried, now, turn, among: Among::Usable };
-        // A second round only when another request has just claimed the returning endpoint we chose.
-        for _ in 0..2 {
-            let Some(index) = choice.pick_usable() else { break };
-            if let Some(trial) = pool.members.get(index).and_then(|member| member.endpoint.claim()) {
-                return self.lease(index, if trial == IsTrial(true) { Kind::Trial } else { Kind::Usual }, now);
-            }
+        let mut choice = self.begin(call, tried, now);
+        if let Some(lease) = self.choose_usable(&mut choice) {
+            return Some(lease);
         }
         choice.among = Among::All;
         let lease = self.lease(choice.pick()?, Kind::Panic, now)?;
-        pool.shared.panics_total.fetch_add(1, Ordering::Relaxed);
+        self.inner.shared.panics_total.fetch_add(1, Ordering::Relaxed);
         Some(lease)
+    }
+
+    /// The same, but `None` when nobody else is healthy: for what can also stay where it is.
+    #[must_use]
+    pub fn choose_healthy(&self, call: &Call<'_>, tried: &[usize], now: Instant) -> Option<Lease> {
+        self.choose_usable(&mut self.begin(call, tried, now))
+    }
+
+    fn begin<'a>(&'a self, call: &'a Call<'a>, tried: &'a [usize], now: Instant) -> Choice<'a> {
+        let pool = &*self.inner;
+        let turn = &pool.shared.turn;
+        // Another try of the same call takes nobody's turn: with two endpoints every call would begin at the same one.
+        let turn = if tried.is_empty() { turn.fetch_add(1, Ordering::Relaxed) } else { turn.load(Ordering::Relaxed) };
+        Choice { pool, call, tried, now, turn, among: Among::Usable }
+    }
+
+    fn choose_usable(&self, choice: &mut Choice<'_>) -> Option<Lease> {
+        // A second round only when another request has just claimed the returning endpoint we chose.
+        for _ in 0..2 {
+            let index = choice.pick_usable()?;
+            if let Some(trial) = choice.pool.members.get(index).and_then(|member| member.endpoint.claim()) {
+                let kind = if trial == IsTrial(true) { Kind::Trial } else { Kind::Usual };
+                return self.lease(index, kind, choice.now);
+            }
+        }
+        None
+    }
+
+    /// Whether an endpoint beside the one `chosen` and those `tried` (by index) can take a request now.
+    #[must_use]
+    pub fn has_others(&self, tried: &[usize], chosen: usize, now: Instant) -> bool {
+        let mut others = self.inner.members.iter().enumerate().filter(|(index, _)| *index != chosen);
+        others.any(|(index, member)| !tried.contains(&index) && self.inner.is_usable(member, now))
     }
 
     fn lease(&self, index: usize, kind: Kind, now: Instant) -> Option<Lease> {

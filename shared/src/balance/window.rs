@@ -10,7 +10,7 @@ const FAILURE: u64 = 1 << 32;
 /// Without a lock: when a half begins, one caller moves the counts, and those that count at that very moment may count into
 /// the half before or lose their one count.
 #[derive(Debug, Default)]
-pub(super) struct FailureWindow {
+pub struct FailureWindow {
     /// The number of the present half.
     half: AtomicU64,
     present: AtomicU64,
@@ -19,20 +19,22 @@ pub(super) struct FailureWindow {
 
 /// Counts of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Recent {
-    pub(super) requests: u64,
-    pub(super) failed: u64,
+pub struct Recent {
+    /// All requests.
+    pub requests: u64,
+    /// Those that failed.
+    pub failed: u64,
 }
 
 impl FailureWindow {
     /// Counts a request that went well. The window's length and `now` are in milliseconds.
-    pub(super) fn succeeded(&self, now: u64, window: u64) {
+    pub fn succeeded(&self, now: u64, window: u64) {
         self.slide(now, window);
         self.present.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts a request that failed, and tells how many of the recent ones did.
-    pub(super) fn failed(&self, now: u64, window: u64) -> Recent {
+    pub fn failed(&self, now: u64, window: u64) -> Recent {
         self.slide(now, window);
         let present = self.present.fetch_add(1 + FAILURE, Ordering::Relaxed) + 1 + FAILURE;
         let past = self.past.load(Ordering::Relaxed);
@@ -40,7 +42,7 @@ impl FailureWindow {
     }
 
     /// Forgets everything.
-    pub(super) fn clear(&self) {
+    pub fn clear(&self) {
         self.past.store(0, Ordering::Relaxed);
         self.present.store(0, Ordering::Relaxed);
     }

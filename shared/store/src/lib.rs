@@ -4,7 +4,8 @@
 //! shares what it knows through [`redis`]; [`key`] fixes the names of all keys; [`fleet`] knows which nodes are alive. [`block`] is the dynamic blocklist of the edge
 //! over either, [`limit`] the exchange of counts for limits that a fleet keeps together, [`quota`] the tokens of quotas, leased to
 //! nodes, [`cut`] which routes are cut off, [`shed`] which traffic groups. [`app`] are the applications of the business tier,
-//! [`nonce`] the signed calls they have made, [`catalog`] the signed revisions of its catalog.
+//! [`nonce`] the signed calls they have made, [`catalog`] the signed revisions of its catalog, [`registry`] the endpoints that
+//! registered themselves.
 
 pub mod config;
 pub mod key;
@@ -19,6 +20,7 @@ pub mod catalog;
 pub mod shed;
 pub mod nonce;
 pub mod app;
+pub mod registry;
 
 pub use config::{Config, Kind, Mode, RedisSettings, Settings};
 pub use fleet::Fleet;

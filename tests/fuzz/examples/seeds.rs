@@ -25,6 +25,17 @@ const DIRECTIVES: &[&str] = &[
     "SecRule ARGS \"@pmFromFile words.data\" \"id:8,deny,redirect:'http://%{tx.0}/',ctl:ruleRemoveTargetById=7;ARGS:b\"\n",
 ];
 
+/// Bodies that a schema judges.
+const BODIES: &[&str] = &[
+    "{\"a\":{\"a\":[1,\"x\",null,[2]],\"b\":1},\"c\":\"2026-01-01T00:00:00Z\",\"xyz\":\"abc\",\"n\":9}",
+    "{\"a\":1,\"\\u0061\":2,\"b\":[1e400,-0.0,01],\"t\":\"\\ud800\"}",
+    "[[[[{\"aaa\":\"aaaaaaaaaaaaaaaaab\"}]]],[1,1],18446744073709551616]",
+];
+
+/// Registrations of endpoints, as services write them.
+const REGISTRATIONS: [&str; 4] =
+    ["10.0.0.7:9001", "10.0.0.7:9001 weight=3 zone=a", "[2001:db8::7]:9001 build=42 weight=1000", "orders:9001 weight=0"];
+
 /// What callers prove themselves with: the signature, a digest or `Authorization`, and what is covered or the parameters.
 const CALLS: &[&str] = &[
     "sig1=:pxcQw6G3AjtMBQjwo8XzkZf/bws5LelbaMk5rGIGtE8=:\nsha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:\n\
@@ -134,11 +145,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     for directives in DIRECTIVES {
         seeds.write("seclang", directives.as_bytes())?;
     }
+    for body in BODIES {
+        seeds.add("body_schema", body.as_bytes())?;
+    }
     for call in CALLS {
         seeds.add("credentials", call.as_bytes())?;
     }
     for aggregate in AGGREGATES {
         seeds.add("aggregate", aggregate.as_bytes())?;
+    }
+    for registration in REGISTRATIONS {
+        seeds.add("registry", registration.as_bytes())?;
     }
     for batch in BATCHES {
         seeds.add("batch", batch.as_bytes())?;

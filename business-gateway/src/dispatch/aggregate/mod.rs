@@ -6,14 +6,14 @@
 //! like another failure.
 //!
 //! - [`config`]: what is written, and what bounds it
-//! - [`language`], [`expression`], [`template`]: values, and answers made of them
-//! - [`compile`], [`nesting`]: what is checked when the catalog is loaded
+//! - `language`, [`expression`], [`template`]: values, and answers made of them
+//! - `compile`, `nesting`: what is checked when the catalog is loaded
 //! - [`explain`]: the plan, for people
-//! - [`scope`]: what values are made of
+//! - `scope`: what values are made of
 //! - [`call`]: the request of one call
 //! - [`run`]: all calls of one whole
 //! - [`outcome`]: what became of a call
-//! - [`answer`], [`caching`]: the answer and its headers
+//! - [`answer`], `caching`: the answer and its headers
 //! - [`json`]: how deep, and whether it is any
 //! - [`metrics`]: what is counted
 

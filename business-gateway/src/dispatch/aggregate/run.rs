@@ -71,17 +71,8 @@ pub async fn run(
     } else {
         Value::UNDEFINED
     };
-    let client = Arc::new(asked.parts.headers);
-    let request = scope::Request {
-        id: whole.hop.request_id.as_str().into(),
-        method: asked.parts.method,
-        params: if aggregate.params.is_empty() { Vec::new() } else { scope::params(&asked.api.path, &whole.hop.path) },
-        path: whole.hop.path.clone(),
-        query: asked.parts.uri.query().unwrap_or_default().into(),
-        headers: Arc::clone(&client),
-        body,
-    };
-    let scope = Arc::new(Scope::new(request, &whole.caller, &aggregate.names));
+    let client = Arc::new(std::mem::take(&mut asked.parts.headers));
+    let scope = Arc::new(scope_of(aggregate, &whole, &asked, &client, body));
     let charged = Charged { quota: &mut record.quota, is_over: false };
     let mut running = Running {
         seen: Value::from_dyn_object(Arc::clone(&scope)),
@@ -107,13 +98,35 @@ pub async fn run(
         Ok(()) => answer::make(aggregate, outcomes, &scope, &seen, whole.caller.auth()),
         Err(failure) => Err(failure),
     };
+    counted(aggregate, site, outcome)
+}
+
+/// What the calls may look at.
+fn scope_of(aggregate: &Aggregate, whole: &Whole, asked: &Asked<'_>, client: &Arc<HeaderMap>, body: Value) -> Scope {
+    let path = &whole.hop.path;
+    let request = scope::Request {
+        id: whole.hop.request_id.as_str().into(),
+        method: asked.parts.method.clone(),
+        params: if aggregate.params.is_empty() { Vec::new() } else { scope::params(&asked.api.path, path) },
+        path: path.clone(),
+        query: asked.parts.uri.query().unwrap_or_default().into(),
+        headers: Arc::clone(client),
+        body,
+    };
+    Scope::new(request, &whole.caller, &aggregate.names)
+}
+
+/// Counts what became of the whole.
+fn counted(
+    aggregate: &Aggregate,
+    site: &Site,
+    outcome: Result<(Response<Outgoing>, bool), answer::Failed>,
+) -> Result<Response<Outgoing>, Failure> {
+    let metrics = metrics(aggregate, site);
     match outcome {
-        Ok((answer, true)) => {
-            metrics(aggregate, site).whole.inc();
-            Ok(answer)
-        }
-        Ok((answer, false)) => {
-            metrics(aggregate, site).partial.inc();
+        Ok((answer, is_whole)) => {
+            let counter = if is_whole { &metrics.whole } else { &metrics.partial };
+            counter.inc();
             Ok(answer)
         }
         Err(refused) => Err(failed(aggregate, site, refused)),

@@ -1,5 +1,5 @@
 //! An answer as a template of JSON. A value can never break out of its place, whatever it is and however the template is
-//! written: values come into the text between marks that neither a template nor a value can contain, and [`Sink`] follows the
+//! written: values come into the text between marks that neither a template nor a value can contain, and `Sink` follows the
 //! text and decides what a value means where it stands. In the place of a value it is that value in JSON; inside of a text it
 //! is a part of the text; anywhere else the template is wrong.
 

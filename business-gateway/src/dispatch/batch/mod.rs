@@ -129,6 +129,8 @@ impl Batch {
         check(!written.batchable, "batchable", "a batch inside of a batch", "leave it out");
         check(!written.pass_credentials, "pass_credentials", "a batch has no service to pass them to", "leave it out");
         check(!written.raw_path, "raw_path", "a batch has no service", "leave it out");
+        check(written.split.is_none(), "split", "a batch has no service", "write it to the APIs that are batchable");
+        check(written.mirror.is_none(), "mirror", "a batch has no service", "write it to the APIs that are batchable");
         check(written.pool.is_none(), "pool", "a batch takes no slot: its items do", "write it to their APIs");
         check(written.concurrency.is_none(), "concurrency", "a batch takes no slot", "write batch.concurrency");
         // An item has no signature of its own, so what is asked of the batch counts for whatever is in it.

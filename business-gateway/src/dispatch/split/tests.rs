@@ -31,7 +31,9 @@ fn compile(dir: &Path, text: &str, before: Option<&Catalog>) -> Result<Catalog, 
     let document = file::read(&mut sources)?;
     let uids = UidFiles::load(&document.value.split, &mut sources, before.map(|before| &before.splits.files))?;
     let (defaults, flow) = (crate::dispatch::Config::default(), Bounds::default());
-    let surroundings = Surroundings { defaults: &defaults, zone: None, flow: &flow, uids: &uids };
+    let documents = crate::admit::validation::document::Documents::default();
+    let surroundings =
+        Surroundings { defaults: &defaults, zone: None, flow: &flow, documents: &documents, uids: &uids };
     Catalog::compile(&document, surroundings, before)
 }
 

@@ -1,10 +1,12 @@
 //! The connections to one endpoint: how many, which one next, and when one is too old.
 //!
-//! A request takes a place first and a connection second. There are as many places as connections may be open, and a new
-//! connection is opened only when none is parked, so there are never more connections than places, however many first
-//! requests come at once. A parked connection is put back before its request gives the place up.
+//! A request takes a place first and a connection second. There are as many places as the connections carry requests (one each
+//! over HTTP/1.1, `streams` each over h2c), or fewer where the service says so, and a new connection is opened only when none is
+//! parked, so there are never more connections than places, however many first requests come at once. A parked connection is
+//! put back before its request gives the place up.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -46,6 +48,10 @@ pub struct Limits {
     pub connections: usize,
     /// Requests on one HTTP/2 connection at a time.
     pub streams: usize,
+    /// Requests at a time, where that is less than the connections carry.
+    pub requests: Option<usize>,
+    /// Requests that may wait for a place; `None` for any number.
+    pub queue: Option<usize>,
     /// To open a connection.
     pub connect_timeout: Duration,
     /// How long a connection may be parked.
@@ -61,6 +67,8 @@ pub struct Endpoint {
     protocol: Protocol,
     limits: Limits,
     places: Semaphore,
+    /// Requests that wait for one.
+    waiting: AtomicUsize,
     /// HTTP/1.1, the last parked at the end. Held for a push or a pop.
     #[expect(clippy::vec_box, reason = "a connection is boxed once and moved many times")]
     parked: Mutex<Vec<Box<Http1>>>,
@@ -75,15 +83,17 @@ impl Endpoint {
     /// An endpoint without connections.
     #[must_use]
     pub fn new(address: SocketAddr, protocol: Protocol, limits: Limits, counters: Arc<Counters>) -> Self {
-        let places = match protocol {
+        let carried = match protocol {
             Protocol::Http1 => limits.connections,
             Protocol::H2c => limits.connections.saturating_mul(limits.streams),
         };
+        let places = limits.requests.map_or(carried, |requests| requests.min(carried));
         Self {
             address,
             protocol,
             limits,
             places: Semaphore::new(places.clamp(1, Semaphore::MAX_PERMITS)),
+            waiting: AtomicUsize::new(0),
             parked: Mutex::new(Vec::new()),
             shared: Mutex::new(Vec::new()),
             opening: tokio::sync::Mutex::new(()),
@@ -108,6 +118,14 @@ impl Endpoint {
     pub fn try_enter(self: &Arc<Self>) -> Option<Place> {
         self.places.try_acquire().ok()?.forget();
         Some(Place(Arc::clone(self)))
+    }
+
+    /// Takes a place in the queue for a place, if one is left.
+    #[must_use]
+    pub fn queue(self: &Arc<Self>) -> Option<Queued> {
+        let before = self.waiting.fetch_add(1, Ordering::Relaxed);
+        let queued = Queued(Arc::clone(self));
+        self.limits.queue.is_none_or(|most| before < most).then_some(queued)
     }
 
     /// Waits for a place, first come, first served.
@@ -178,6 +196,16 @@ impl Endpoint {
         };
         stream.set_nodelay(true).map_err(Unreachable::Connect)?;
         Ok(stream)
+    }
+}
+
+/// One request that waits for a place.
+#[derive(Debug)]
+pub struct Queued(Arc<Endpoint>);
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

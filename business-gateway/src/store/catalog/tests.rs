@@ -4,6 +4,7 @@ use gatehouse_shared::config::Sources;
 
 use super::*;
 use crate::admit::flow_rule::Bounds;
+use crate::admit::validation::document::Documents;
 use crate::store::file;
 
 /// The catalog `text`, read from a file in `dir`.
@@ -12,8 +13,15 @@ pub(crate) fn compile(dir: &Path, text: &str) -> Result<Catalog, ConfigErrors> {
     let document = file::read(&mut Sources::new(dir))?;
     let defaults = crate::dispatch::Config::default();
     let (flow, uids) = (Bounds::default(), crate::dispatch::split::uids::UidFiles::default());
-    let aggregate = &Default::default();
-    let surroundings = Surroundings { defaults: &defaults, zone: None, flow: &flow, uids: &uids, aggregate };
+    let (documents, aggregate) = (Documents::default(), Default::default());
+    let surroundings = Surroundings {
+        defaults: &defaults,
+        zone: None,
+        flow: &flow,
+        documents: &documents,
+        uids: &uids,
+        aggregate: &aggregate,
+    };
     Catalog::compile(&document, surroundings, None)
 }
 
@@ -24,6 +32,7 @@ pub(crate) fn service(dir: &Path, more: &str) -> Arc<Service> {
     Arc::clone(&catalog.services["sample"])
 }
 
+/// What is wrong with a catalog, by place.
 pub(crate) fn errors(text: &str) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
     match compile(dir.path(), text) {

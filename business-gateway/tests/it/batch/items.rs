@@ -180,3 +180,20 @@ async fn an_item_is_known_as_the_api_would_know_it_alone() {
     assert!(answers[2]["body"].as_str().unwrap().contains("x-gatehouse-app"));
     assert!(!answers[3]["body"].as_str().unwrap().contains("x-gatehouse-app"), "it never looks at credentials");
 }
+
+#[tokio::test]
+async fn a_session_that_comes_with_the_batch_counts_where_an_api_is_for_users() {
+    let (service, site) = start("", "", "").await;
+    let life = std::time::Duration::from_secs(600);
+    let token = site.gateway.apps.authorize("shop", "alice".to_owned(), Vec::new(), life).await.unwrap().0.clear;
+    let items = json!([get("/user"), get("/echo")]);
+    let mut edge = connect(&site).await;
+    let answer = super::send_text(&mut edge, "shop", items.to_string(), &[("x-session-token", &token)]).await;
+    assert_eq!(outcomes(&answer), [outcome(200, "ok"), outcome(200, "ok")]);
+    let bodies: Vec<String> = answers(&answer).iter().map(|answer| answer["body"].to_string()).collect();
+    assert!(bodies[0].contains("x-gatehouse-user") && bodies[0].contains("alice"), "{}", bodies[0]);
+    assert!(!bodies[1].contains("alice") && !bodies.concat().contains(&token), "as if sent alone: {}", bodies[1]);
+    let wrong = super::send_text(&mut edge, "shop", items.to_string(), &[("x-session-token", "none")]).await;
+    assert_eq!((wrong.status, wrong.code().as_str()), (401, "user_missing"));
+    assert_eq!(service.requests(), 2);
+}

@@ -1,9 +1,11 @@
 //! A gateway in process, a service behind it, and an edge that signs.
 
 pub(crate) mod client;
+pub(crate) mod dns;
 pub(crate) mod process;
 pub(crate) mod redis;
 pub(crate) mod service;
+pub(crate) mod switch;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -47,6 +47,11 @@ catalogue! {
             "The service did not answer in time.",
             "Try again later; operators: see `timeout` of the API and of the service.";
     }
+    "Upstream care (business tier)" {
+        SERVICE_CIRCUIT_OPEN = "service_circuit_open", 503, "Service out of order",
+            "Too many calls of the service failed of late, so for a moment none is sent there.",
+            "Try again as late as `Retry-After` says; operators: see `breaker` of the service.", "isp.service-circuit-open";
+    }
     "Who calls (business tier)" {
         CREDENTIALS_MISSING = "credentials_missing", 401, "Credentials required",
             "The API is for applications, and the call carries no credentials of any kind that it takes.",
@@ -72,8 +77,8 @@ catalogue! {
         SIGNED_BODY_TOO_LARGE = "signed_body_too_large", 413, "Signed body too large",
             "A body that is signed is held whole until it is checked, and this one is longer than the API allows.",
             "Send less at once; operators: see `signed_body_max` of the API.", "isv.body-too-large";
-        HELD_BODIES_FULL = "held_bodies_full", 503, "Too many signed bodies at once",
-            "This node holds as many bodies until their signatures are checked as it may.",
+        HELD_BODIES_FULL = "held_bodies_full", 503, "Too many held bodies at once",
+            "This node holds as many bodies until their signatures are checked, or compared with their schemas, as it may.",
             "Try again; operators: see `held_max` of `[credentials]`.", "isp.held-bodies-full";
         APP_DISABLED = "app_disabled", 403, "Application disabled",
             "The application is disabled, or its time is over.",
@@ -110,6 +115,17 @@ catalogue! {
         FLOW_RULE_FAILED = "flow_rule_failed", 503, "A rule failed",
             "A flow rule could not be judged, and says that calls are refused then.",
             "Try again; operators: look at the rule's failures in the log and the metrics.", "isp.rule-failed";
+    }
+    "What a call looks like (business tier)" {
+        REQUEST_INVALID = "request_invalid", 400, "Not as declared",
+            "Parameters or body are not what the API declares; `errors` lists where, which rule, and what it says.",
+            "Correct what is listed; the API's documentation has the schema.", "isv.invalid-request";
+        CONTENT_TYPE_UNSUPPORTED = "content_type_unsupported", 415, "Type of the body not declared",
+            "The body has a type or an encoding that the API does not take.",
+            "Send one of the types in the API's documentation, in UTF-8 and not compressed.", "isv.unsupported-content-type";
+        VALIDATED_BODY_TOO_LARGE = "validated_body_too_large", 413, "Body too large",
+            "A body is held whole until it is compared with its schema, and this one is longer than the API allows.",
+            "Send less at once; operators: see `body_max` of `validate` and of `[validation]`.", "isv.body-too-large";
     }
     "Many calls in one (business tier)" {
         BATCH_INVALID = "batch_invalid", 400, "Not a batch",

@@ -104,6 +104,15 @@ impl Key {
         Self::fixed(Owner::Business, "shed")
     }
 
+    /// Endpoints that registered themselves under a name. Sorted set: endpoint → end in Unix milliseconds. Members leave an hour
+    /// after their end; written by services and the API, read and swept by nodes.
+    ///
+    /// # Errors
+    /// When the name is empty or too long.
+    pub fn registry(name: &str) -> Result<Self, KeyError> {
+        Ok(Self::fixed(Owner::Business, &format!("registry:{{{}}}", part(name)?)))
+    }
+
     /// Live business nodes. Sorted set: node → heartbeat in Unix milliseconds. Lives for ever; written and read by nodes.
     #[must_use]
     pub fn business_nodes() -> Self {

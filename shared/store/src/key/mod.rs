@@ -20,6 +20,7 @@
 //! | `gh:b:nonce:{KEYID}:NONCE` | string | 2 × clock window | business |
 //! | `gh:b:bloom` | string: filter snapshot and revision | for ever | business |
 //! | `gh:b:shed` | hash: group → record | a day after its end | business |
+//! | `gh:b:registry:{NAME}` | sorted set: endpoint → end | an hour after its end | business, services |
 //! | `gh:b:nodes` | sorted set: node → heartbeat | for ever | business |
 //! | `gh:b:cache:{API}:HASH` | string: stored answer | by rule | business |
 //! | `gh:b:tag:{TAG}` | set: cache keys | by rule | business |

@@ -21,6 +21,7 @@ fn every_key() -> Vec<(Key, &'static str)> {
         (Key::nonce("k1", "abc").unwrap(), "gh:b:nonce:{k1}:abc"),
         (Key::bloom(), "gh:b:bloom"),
         (Key::shed(), "gh:b:shed"),
+        (Key::registry("orders").unwrap(), "gh:b:registry:{orders}"),
         (Key::business_nodes(), "gh:b:nodes"),
         (Key::cache("orders.list", "9f86").unwrap(), "gh:b:cache:{orders.list}:9f86"),
         (Key::tag("orders/7").unwrap(), "gh:b:tag:{orders/7}"),
