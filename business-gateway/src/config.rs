@@ -44,6 +44,9 @@ pub struct Config {
     /// `[flow]`: what bounds expressions and scripts.
     #[serde(default)]
     pub flow: flow_rule::BoundsConfig,
+    /// `[aggregate]`: what bounds calls that are made of several.
+    #[serde(default)]
+    pub aggregate: dispatch::aggregate::config::BoundsConfig,
     /// `[validation]`: what bounds the validation of calls.
     #[serde(default)]
     pub validation: validation::config::BoundsConfig,

@@ -31,6 +31,7 @@ use crate::admit::quota::metrics::QuotaMetrics;
 use crate::admit::route::metrics::RouteMetrics;
 use crate::admit::traffic_group::metrics::TrafficMetrics;
 use crate::admit::validation::metrics::ValidationMetrics;
+use crate::dispatch::aggregate::metrics::AggregateMetrics;
 use crate::dispatch::batch::metrics::BatchMetrics;
 use crate::dispatch::cache::Cache;
 use crate::dispatch::cache::metrics::CacheMetrics;
@@ -69,6 +70,8 @@ pub struct Metrics {
     pub traffic: Arc<TrafficMetrics>,
     /// Answers that are kept.
     pub cache: Arc<CacheMetrics>,
+    /// Aggregates.
+    pub aggregate: AggregateMetrics,
     /// Whether calls are as declared.
     pub validation: ValidationMetrics,
     /// Branches of splits.
@@ -139,6 +142,7 @@ impl Metrics {
             batch: BatchMetrics::new(&catalogue)?,
             traffic: Arc::new(TrafficMetrics::new(&catalogue)?),
             cache: Arc::new(CacheMetrics::new(&catalogue)?),
+            aggregate: AggregateMetrics::new(&catalogue)?,
             validation: ValidationMetrics::new(&catalogue)?,
             splits: SplitMetrics::new(&catalogue)?,
             mirrors: Arc::new(MirrorMetrics::new(&catalogue)?),
@@ -165,6 +169,7 @@ impl Metrics {
         let revision = self.catalog.clone();
         let rules = RuleMetrics::new(&self.catalogue)?;
         let (live, in_flight) = (Arc::clone(live), in_flight.clone());
+        let aggregate = self.aggregate.clone();
         let (traffic, fleet) = (Arc::clone(&self.traffic), Arc::clone(fleet));
         let mirrors = Arc::clone(&self.mirrors);
         self.catalogue.on_render(move || {
@@ -176,6 +181,7 @@ impl Metrics {
                 care.refresh(service);
             }
             rules.refresh(&generation.value.catalog);
+            aggregate.refresh(&generation.value.catalog.aggregates);
             mirrors.refresh(&generation.value.catalog);
             traffic.refresh(&generation.value.catalog.traffic, fleet.live_nodes());
         });

@@ -16,6 +16,7 @@ use crate::admit::app::of_api::Replay;
 use crate::admit::validation::document::{self, Documents};
 use crate::admit::{flow_rule, quota, route, validation};
 use crate::config::{self, Config, Drain, Process};
+use crate::dispatch::aggregate;
 use crate::dispatch::cache::settings as cache;
 use crate::dispatch::discovery;
 use crate::dispatch::discovery::source::Source;
@@ -112,6 +113,10 @@ impl Policy {
         });
         let flow = written.as_ref().map(|written| flow_rule::Bounds::compile(&written.value.flow, &written.positions));
         let flow = flow.and_then(|flow| errors.collect(flow)).unwrap_or_default();
+        let aggregate = written
+            .as_ref()
+            .map(|written| aggregate::config::Bounds::compile(&written.value.aggregate, &written.positions));
+        let aggregate = aggregate.and_then(|aggregate| errors.collect(aggregate)).unwrap_or_default();
         let documents =
             errors.collect(read_documents(written.as_ref(), catalog.as_ref(), &mut sources)).unwrap_or_default();
         let uids = catalog.as_ref().and_then(|catalog| {
@@ -125,6 +130,7 @@ impl Policy {
             flow: &flow,
             documents: &documents,
             uids: &uids,
+            aggregate: &aggregate,
         };
         let apps = catalog
             .as_ref()

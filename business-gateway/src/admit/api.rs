@@ -47,6 +47,8 @@ pub struct Config {
     pub name: String,
     /// The `[[service]]` that answers.
     pub service: Option<String>,
+    /// The `[[aggregate]]` that answers, in the place of a service; `timeout` is the time for all of it then.
+    pub aggregate: Option<String>,
     /// The `[[split]]` that decides which of several services answers; `service` is the one of its branch `default`. Default: none.
     pub split: Option<String>,
     /// Sends copies of a share of its calls to another service, too. Default: none.

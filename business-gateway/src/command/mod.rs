@@ -18,6 +18,7 @@ mod import;
 mod catalog;
 mod app;
 mod route;
+mod aggregate;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -60,6 +61,9 @@ pub enum Command {
     /// Show what is kept of answers, and purge it
     #[command(subcommand)]
     Cache(cache::Command),
+    /// Look at calls that are made of several
+    #[command(subcommand)]
+    Aggregate(aggregate::Command),
     /// Show and change the endpoints that registered themselves
     Registry(registry::Arguments),
     /// Show which API a call means, and why
@@ -97,6 +101,7 @@ impl Command {
             Self::App(arguments) => app::run(&arguments),
             Self::Group(arguments) => group::run(&arguments),
             Self::Cache(command) => cache::run(&command),
+            Self::Aggregate(command) => aggregate::run(&command),
             Self::Registry(arguments) => registry::run(&arguments),
             Self::Route(command) => route::run(&command),
             Self::Split(arguments) => split::run(&arguments),

@@ -6,6 +6,7 @@
 //! - [`request`]: the request as the service gets it
 //! - [`rewrite`]: what an API changes of it
 //! - [`target`]: who answers the calls of an API
+//! - [`aggregate`]: several calls in the place of one
 //! - [`of_api`]: what an API says of sending them
 //! - [`split`]: which of several services answers
 //! - [`mirror`]: copies of calls for another service
@@ -27,6 +28,7 @@
 //! An endpoint without room passes a call on to another healthy one; when nobody has room the call waits at one of them.
 
 pub mod cache;
+pub mod aggregate;
 pub mod attempts;
 pub mod batch;
 pub mod breaker;

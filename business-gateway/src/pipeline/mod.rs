@@ -35,6 +35,7 @@ use crate::admit::route;
 use crate::admit::traffic_group::{self, Who};
 use crate::admit::validation::Called;
 use crate::dispatch;
+use crate::dispatch::aggregate;
 use crate::dispatch::batch;
 use crate::dispatch::plan::Plan;
 use crate::dispatch::request::{Notes, rewrite};
@@ -334,6 +335,12 @@ async fn target(
         Target::Static(fixed) => {
             let facts = template::Facts { api, caller, hop: &call.hop, parts: &call.parts, unix_ms: record.unix_ms() };
             fixed.answer(&template::Inputs::of(facts, fixed.wants()), caller.auth())
+        }
+        Target::Aggregate(aggregate) => {
+            let (parts, upload) = call.take();
+            let authority = Arc::clone(&call.authority);
+            let asked = aggregate::run::Asked { api, parts, upload, authority, deadline: call.deadline };
+            Box::pin(aggregate::run::run(aggregate, site, asked, record)).await
         }
         Target::Batch(batch) => Box::pin(batch::answer(site, batch, api, call, record)).await,
     }

@@ -89,7 +89,8 @@ impl Whole {
     }
 
     /// Lets a part be answered by whoever answers calls of `api`, in its turn: what the whole was admitted for includes it.
-    /// Whatever happens to it, there is an answer.
+    /// Whatever happens to it, there is an answer; with one that was made here because of a failure comes
+    /// [`Told`](crate::respond::failure::Told).
     pub async fn serve(&self, api: &Arc<Api>, part: Part) -> Response<Outgoing> {
         let (mut call, mut record) = self.begin(part);
         record.api = Some(Arc::clone(api));
@@ -99,7 +100,12 @@ impl Whole {
             Ok(outcome) => outcome,
             Err(panicked) => Err(panicked.into()),
         };
-        finish(outcome, record)
+        let told = outcome.as_ref().err().map(Failure::told);
+        let mut answer = finish(outcome, record);
+        if let Some(told) = told {
+            answer.extensions_mut().insert(told);
+        }
+        answer
     }
 
     /// The call and the record of a part.

@@ -24,6 +24,7 @@ use crate::admit::route;
 use crate::admit::traffic_group;
 use crate::admit::validation;
 use crate::dispatch;
+use crate::dispatch::aggregate;
 use crate::dispatch::cache::metrics::Outcome;
 use crate::dispatch::request::TRACEPARENT_HEADER;
 use crate::dispatch::split;
@@ -97,6 +98,8 @@ pub struct Record {
     pub split: split::Notes,
     /// What became of it upstream.
     pub dispatch: dispatch::Notes,
+    /// The parts it is made of.
+    pub aggregate: aggregate::Notes,
     /// How long its steps took, where somebody may see it.
     pub timings: Option<Box<Timings>>,
     status: u16,
@@ -175,6 +178,7 @@ impl Record {
             cache: None,
             split: split::Notes::default(),
             dispatch: dispatch::Notes::default(),
+            aggregate: aggregate::Notes::default(),
             timings: None,
             status: 0,
             reason: None,
@@ -340,6 +344,7 @@ impl Record {
             line.millis("queued_ms", waited);
         }
         line.optional_utf8("cache", self.cache.map(Outcome::as_str));
+        self.aggregate.write(&mut line);
         self.split.write(&mut line);
         line.optional_utf8("service", self.dispatch.service.as_deref());
         if let Some(endpoint) = self.dispatch.endpoint {

@@ -22,6 +22,7 @@ use crate::admit::quota::{self, Limits};
 use crate::admit::route::When;
 use crate::admit::traffic_group::{GroupConfig, PoolConfig, TrafficGroups};
 use crate::admit::validation::{self, Validation};
+use crate::dispatch::aggregate::{self, Aggregates};
 use crate::dispatch::cache::config as cache;
 use crate::dispatch::mirror::{self, Mirror};
 use crate::dispatch::of_api::Upstream;
@@ -74,6 +75,9 @@ pub struct CatalogConfig {
     /// Fields of JSON answers that several APIs hide: one table each.
     #[serde(default)]
     pub field_policy: Vec<rule::Config>,
+    /// Answers that are made of those of several APIs: one table each.
+    #[serde(default)]
+    pub aggregate: Vec<aggregate::config::Config>,
     /// Schemas and OpenAPI documents that APIs refer to: one table each.
     #[serde(default)]
     pub schema: Vec<validation::document::Config>,
@@ -101,6 +105,8 @@ pub struct Catalog {
     pub flow_rules: FlowRules,
     /// What several APIs hide of their answers.
     pub field_policies: FieldPolicies,
+    /// Several calls in the place of one.
+    pub aggregates: Aggregates,
     /// Which of several services answers.
     pub splits: Splits,
     /// Copies of calls under way, by API.
@@ -149,6 +155,10 @@ impl Catalog {
         let limits = Limits::compile(limits, plans, &document.positions, &keys, before_limits);
         catalog.limits = errors.collect(limits).map(Arc::new).unwrap_or_default();
         errors.collect(catalog.add_permissions_and_rules(document, surroundings.flow, before));
+        let before_aggregates = before.map(|before| &before.aggregates);
+        let (bounds, positions) = (surroundings.aggregate, &document.positions);
+        let aggregates = Aggregates::compile(&document.value, positions, bounds, before_aggregates);
+        catalog.aggregates = errors.collect(aggregates).unwrap_or_default();
         for (index, written) in document.value.api.iter().enumerate() {
             let at = At { positions: &document.positions, path: format!("api[{index}]") };
             errors.collect(catalog.add_api(written, &at, document, surroundings));
@@ -207,7 +217,8 @@ impl Catalog {
         };
         let methods = parse_methods(written, at, &mut errors);
         let hosts = parse_hosts(written, at, &mut errors);
-        let target = Target::compile(written, at, &self.services, &document.value.service);
+        let aggregates = (&self.aggregates, document.value.aggregate.as_slice());
+        let target = Target::compile(written, at, &self.services, &document.value.service, aggregates);
         let target = errors.collect(target).flatten();
         let split = errors.collect(self.splits.of_api(written, at, &document.value.split)).flatten();
         let all = &document.value.service;

@@ -5,6 +5,8 @@
 mod support;
 
 #[cfg(test)]
+mod aggregates;
+#[cfg(test)]
 mod apps;
 #[cfg(test)]
 mod batch;

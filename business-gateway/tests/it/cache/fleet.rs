@@ -66,7 +66,7 @@ async fn what_one_node_has_asked_for_the_other_one_has() {
     let asked = get(&nodes.first, "/shoes/7").await;
     until_counted(&nodes.first, "written", 1).await;
     let read = get(&nodes.second, "/shoes/7").await;
-    assert_eq!((read.body, origin.count()), (asked.body, 1));
+    assert_eq!((&read.body, origin.count()), (&asked.body, 1));
     assert!(read.header("cache-status").contains("detail=fleet"), "{}", read.header("cache-status"));
     assert!(get(&nodes.second, "/shoes/7").await.header("cache-status").starts_with("gatehouse; hit; ttl="));
     assert_eq!(counted(&nodes.second, "hit"), 1);

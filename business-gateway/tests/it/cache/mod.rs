@@ -284,7 +284,8 @@ async fn what_is_not_in_the_key_does_not_reach_the_service() {
     let headers = [("x-tenant", "t"), ("x-poison", "evil"), ("cookie", "session=1; c=2"), ("x-forwarded-host", "evil")];
     send(&mut edge, "GET", "/a/b?evil=1&page=2&evil=3", &headers).await;
     let seen = &origin.seen()[0];
-    assert_eq!((seen.target.as_str(), &seen.headers["x-tenant"], &seen.headers["cookie"]), ("/a/b?page=2", "t", "c=2"));
+    assert_eq!(seen.target, "/a/b?page=2");
+    assert_eq!((seen.headers["x-tenant"].as_bytes(), seen.headers["cookie"].as_bytes()), (&b"t"[..], &b"c=2"[..]));
     assert!(!seen.headers.contains_key("x-poison"));
     assert_eq!(seen.headers["x-forwarded-host"], "shop.example");
     let same = send(&mut edge, "GET", "/a/b?page=2", &[("x-tenant", "t"), ("cookie", "c=2; d=1")]).await;

@@ -9,7 +9,7 @@ async fn node(dir: &std::path::Path, origin: &Origin, cache: &str, more: &str) -
     std::fs::write(dir.join("config/api"), "k3y").unwrap();
     let app =
         |key: &str| format!("[[app]]\nkey = {key:?}\napi_keys = [{{ id = \"a\", secret = {{ file = \"api\" }} }}]\n");
-    let catalog = origin.catalog(cache, more) + &app("one") + &app("two");
+    let catalog = origin.catalog(cache, more) + &*app("one") + &*app("two");
     Process::start(dir, "a", &catalog, "").await
 }
 
