@@ -16,6 +16,7 @@ mod api;
 mod import;
 mod catalog;
 mod app;
+mod route;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -57,6 +58,9 @@ pub enum Command {
     Group(group::Arguments),
     /// Show and change the endpoints that registered themselves
     Registry(registry::Arguments),
+    /// Show which API a call means, and why
+    #[command(subcommand)]
+    Route(route::Command),
     /// Show how calls are divided among services, and change it
     Split(split::Arguments),
     /// Print a generated reference page
@@ -89,6 +93,7 @@ impl Command {
             Self::App(arguments) => app::run(&arguments),
             Self::Group(arguments) => group::run(&arguments),
             Self::Registry(arguments) => registry::run(&arguments),
+            Self::Route(command) => route::run(&command),
             Self::Split(arguments) => split::run(&arguments),
             Self::Reference(arguments) => reference::run(&arguments),
         }

@@ -8,6 +8,7 @@ use gatehouse_shared::config::{ConfigErrors, nearest};
 use super::batch::Batch;
 use super::service::{self, Service};
 use crate::admit::api;
+use crate::respond::fixed::Fixed;
 use crate::store::catalog::At;
 
 /// Who answers.
@@ -15,6 +16,8 @@ use crate::store::catalog::At;
 pub enum Target {
     /// A service.
     Service(Arc<Service>),
+    /// The catalog itself.
+    Static(Arc<Fixed>),
     /// Other APIs: its calls are batches of calls.
     Batch(Arc<Batch>),
 }
@@ -31,18 +34,26 @@ impl Target {
         all: &[service::Config],
     ) -> Result<Option<Self>, ConfigErrors> {
         let mut errors = ConfigErrors::new();
-        let target = match (&written.service, &written.batch) {
-            (Some(name), None) => find(name, at, services, all, &mut errors).map(Self::Service),
-            (None, Some(batch)) => {
+        let named = [written.service.is_some(), written.batch.is_some(), written.answer.is_some()];
+        let target = match (&written.service, &written.batch, &written.answer) {
+            (Some(name), None, None) => find(name, at, services, all, &mut errors).map(Self::Service),
+            (None, Some(batch), None) => {
                 let batch = errors.collect(Batch::compile(batch, written, at));
                 batch.map(Arc::new).map(Self::Batch)
             }
-            (Some(_), Some(_)) => {
+            (None, None, Some(answer)) => {
+                errors.collect(Fixed::compile(answer, "answer", at)).map(|fixed| Self::Static(Arc::new(fixed)))
+            }
+            (Some(_), Some(_), None) => {
                 errors.push(at.error("batch", "a service answers its calls already", "remove service or batch"));
                 None
             }
-            (None, None) => {
-                errors.push(at.error("name", "nobody answers its calls", "add service = \"…\""));
+            _ if named.contains(&true) => {
+                errors.push(at.error("answer", "a service and an answer", "leave one of the two out"));
+                None
+            }
+            _ => {
+                errors.push(at.error("name", "nobody answers its calls", "add service = \"…\" or answer = { … }"));
                 None
             }
         };
@@ -54,6 +65,7 @@ impl Target {
     pub fn service(&self) -> Option<&Arc<Service>> {
         match self {
             Self::Service(service) => Some(service),
+            Self::Static(_) => None,
             Self::Batch(_) => None,
         }
     }

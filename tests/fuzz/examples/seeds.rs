@@ -33,8 +33,12 @@ const BODIES: &[&str] = &[
 ];
 
 /// Registrations of endpoints, as services write them.
-const REGISTRATIONS: [&str; 4] =
-    ["10.0.0.7:9001", "10.0.0.7:9001 weight=3 zone=a", "[2001:db8::7]:9001 build=42 weight=1000", "orders:9001 weight=0"];
+const REGISTRATIONS: [&str; 4] = [
+    "10.0.0.7:9001",
+    "10.0.0.7:9001 weight=3 zone=a",
+    "[2001:db8::7]:9001 build=42 weight=1000",
+    "orders:9001 weight=0",
+];
 
 /// What callers prove themselves with: the signature, a digest or `Authorization`, and what is covered or the parameters.
 const CALLS: &[&str] = &[
@@ -43,6 +47,19 @@ const CALLS: &[&str] = &[
     "a=:AAAA:\nBasic c2hvcDpzZWNyZXQ=\na=(\"@target-uri\" \"@scheme\" \"x\");created=1",
     "[1]\nApiKey shop.secret\napp_key=shop&method=orders.list&timestamp=2026-11-22+12%3A30%3A00&v=2.0&sign_method=md5&session=t&sign=0123456789ABCDEF0123456789ABCDEF",
     "\nBearer a.b.c\neyJhbGciOiJIUzI1NiIsImtpZCI6IjEifQ.eyJpc3MiOiJhIiwiYXVkIjpbImIiXSwiZXhwIjoxLCJuYmYiOjB9.AAAA",
+];
+
+/// What a split looks at, a target, and the value of a cookie or lines of uids.
+const SPLIT: &[&str] = &[
+    "cookie:uid\n/?city=Hangzhou\nuid=4711; theme=dark",
+    "query:city\n/?a=1&city=Hangzhou\nx",
+    "x\n\n# beta\n4711\nx-9",
+];
+
+/// Paths of fields, and the answer they are hidden in.
+const ANSWERS: &[&str] = &[
+    "a.*.b **.card list.0\n{\"a\":[{\"b\":\"ann@example.com\",\"card\":4111111111111111}],\"list\":[1,-2.5e3,true,null]}",
+    "**.*.x\n [ {\"\\u0073ecret\" : [\"\\ud834\\udd1e\", \"ä\"] , \"x\":{\"y\":{\"x\":false}}} ]",
 ];
 
 /// Batches of both forms.
@@ -142,8 +159,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     for call in CALLS {
         seeds.add("credentials", call.as_bytes())?;
     }
+    for call in SPLIT {
+        seeds.add("splits", call.as_bytes())?;
+    }
     for registration in REGISTRATIONS {
         seeds.add("registry", registration.as_bytes())?;
+    }
+    for answer in ANSWERS {
+        seeds.add("json_fields", answer.as_bytes())?;
     }
     for batch in BATCHES {
         seeds.add("batch", batch.as_bytes())?;
