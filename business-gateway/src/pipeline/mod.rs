@@ -178,7 +178,7 @@ async fn admit(
     let unix_ms = record.unix_ms();
 
     // A browser asks whether a page may call one.
-    let is_whole = proven.is_none();
+    let is_whole = item.is_none();
     if is_whole
         && let Some(method) = cors::asked_method(&call.parts)
         && let Ok(api) = api::find(&policy.catalog, &authority, &hop.path, &method)
