@@ -14,8 +14,9 @@ use crate::admit::app;
 use crate::admit::app::jwt::Issuers;
 use crate::admit::app::of_api::Replay;
 use crate::admit::validation::document::{self, Documents};
-use crate::admit::{flow_rule, quota, validation};
+use crate::admit::{flow_rule, quota, route, validation};
 use crate::config::{self, Config, Drain, Process};
+use crate::dispatch::cache::settings as cache;
 use crate::dispatch::discovery;
 use crate::dispatch::discovery::source::Source;
 use crate::dispatch::service::Surroundings;
@@ -38,6 +39,8 @@ pub struct Policy {
     pub catalog: Catalog,
     /// The catalog as it was written, and where it came from.
     pub written: Written,
+    /// What bounds the search for APIs.
+    pub routing: route::search::Config,
     /// What counts for credentials.
     pub credentials: app::Rules,
     /// Who issues tokens.
@@ -50,6 +53,8 @@ pub struct Policy {
     pub app_settings: apps::Settings,
     /// The zone of this node, which a running process keeps from its start.
     pub zone: Option<String>,
+    /// What this node keeps of answers of services.
+    pub cache: cache::Settings,
     /// Between two pieces of an answer's body.
     pub body_idle: Duration,
     /// Where endpoints are looked for that the catalog does not list.
@@ -182,25 +187,30 @@ fn compile(
     let store = errors.collect(config.store.compile("store", sources, &written.positions));
     let quota = errors.collect(quota::Settings::compile(&config.quota, &config.hop.keys, &written.positions, sources));
     let shape = errors.collect(shaping::Settings::compile(&config.shape, &written.positions, sources));
+    let cache = errors.collect(cache::Settings::compile(&config.cache, &written.positions));
     let app_settings = errors.collect(apps::Settings::compile(&config.apps, sources, &written.positions));
     errors.collect(config.upstream.check(&written.positions));
+    errors.collect(config.routing.check(&written.positions));
     errors.into_result(())?;
     // What is missing here has its errors elsewhere.
     let (Some(accept), Some(hop), Some(of_catalog), Some(store)) = (accept, hop, of_catalog, store) else {
         return Err(ConfigErrors::new());
     };
-    let (Some(credentials), Some(app_settings), Some(quota)) = (credentials, app_settings, quota) else {
+    let (Some(credentials), Some(app_settings), Some(quota), Some(cache)) = (credentials, app_settings, quota, cache)
+    else {
         return Err(ConfigErrors::new());
     };
     let Some(shape) = shape else { return Err(ConfigErrors::new()) };
     let OfCatalog { catalog, written, apps, issuers } = of_catalog;
     check_replay(&catalog, &store)?;
     shape.check(&catalog)?;
+    cache::check(&catalog, &cache, &store)?;
     Ok(Policy {
         accept,
         hop,
         catalog,
         written,
+        routing: config.routing.clone(),
         credentials,
         issuers,
         flow,
@@ -209,6 +219,7 @@ fn compile(
         zone,
         quota,
         shape,
+        cache,
         body_idle: config.upstream.body_idle_timeout.get(),
         discovery: config.upstream.discovery.clone(),
         timings_package: config.upstream.timings_package.clone(),

@@ -17,12 +17,14 @@ mod body;
 mod call;
 mod quota;
 mod groups;
+mod cache;
 mod registry;
 mod splits;
 mod resource;
 pub mod openapi;
 pub mod catalog;
 mod apps;
+mod routes;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

@@ -19,10 +19,13 @@ use crate::admit::matcher::{Matcher, Place};
 use crate::admit::path::PathTemplate;
 use crate::admit::permission::{self, Packages};
 use crate::admit::quota::{self, Limits};
+use crate::admit::route::When;
 use crate::admit::traffic_group::{GroupConfig, PoolConfig, TrafficGroups};
 use crate::admit::validation::{self, Validation};
+use crate::dispatch::cache::config as cache;
 use crate::dispatch::mirror::{self, Mirror};
 use crate::dispatch::of_api::Upstream;
+use crate::dispatch::rewrite::Rewrite;
 use crate::dispatch::service::{self, Service, Surroundings};
 use crate::dispatch::split::{self, Splits};
 use crate::dispatch::target::Target;
@@ -150,7 +153,9 @@ impl Catalog {
             let at = At { positions: &document.positions, path: format!("api[{index}]") };
             errors.collect(catalog.add_api(written, &at, document, surroundings));
         }
-        catalog.mirrored.retain(|name, _| catalog.apis.iter().any(|api| api.mirror.is_some() && api.name == *name));
+        let mirrored: BTreeSet<&Arc<str>> =
+            catalog.apis.iter().filter(|api| api.mirror.is_some()).map(|api| &api.name).collect();
+        catalog.mirrored.retain(|name, _| mirrored.contains(name));
         errors.into_result(catalog)
     }
 
@@ -209,8 +214,13 @@ impl Catalog {
         let mirror = errors.collect(Mirror::compile(written, at, &self.services, all, &mut self.mirrored)).flatten();
         let traffic = self.traffic.of_api(written, at, &mut errors);
         let limits = errors.collect(self.limits.named(&written.limits, &document.value.limit, at, "limits"));
+        let when = path.as_ref().zip(written.when.as_ref());
+        let when = when.and_then(|(path, when)| errors.collect(When::compile(when, path, at)));
+        let rewrite = path.as_ref().zip(written.rewrite.as_ref());
+        let rewrite = rewrite.and_then(|(path, it)| errors.collect(Rewrite::compile(it, path, written.raw_path, at)));
         let credentials = path.as_ref().and_then(|path| errors.collect(Credentials::compile(written, path, at)));
         let permission = errors.collect(self.packages.of_api(written, at, bounds));
+        let cache = path.as_ref().and_then(|path| errors.collect(cache::OfApi::of(written, path, at))).flatten();
         let rules = self.flow_rules.of_api(&written.name, &written.flow_rules, at, &document.value.flow_rule);
         let rules = errors.collect(rules);
         let shaping = errors.collect(Shaping::compile(written, at, &self.field_policies));
@@ -238,7 +248,10 @@ impl Catalog {
             compress,
             validation,
             metrics: OnceLock::new(),
+            cache: cache.map(Arc::new),
             upstream,
+            rewrite: rewrite.map(Box::new),
+            when,
             split,
             mirror,
             credentials,
@@ -248,12 +261,19 @@ impl Catalog {
             methods,
             path,
         });
-        let place = Place { hosts: &api.hosts, methods: &api.methods, path: &api.path };
-        if let Err(other) = self.matcher.insert(place, &api) {
+        let rank = api.when.as_ref().map(When::rank).unwrap_or_default();
+        let place = Place { hosts: &api.hosts, methods: &api.methods, path: &api.path, rank };
+        let excludes = |one: &Arc<Api>, two: &Arc<Api>| {
+            one.when.as_ref().zip(two.when.as_ref()).is_some_and(|(one, two)| one.excludes(two))
+        };
+        if let Err(other) = self.matcher.insert(place, &api, &excludes) {
             let there = document.value.api.iter().position(|api| *api.name == *other.name).unwrap_or_default();
             let message =
                 format!("{:?} and {:?} take the same calls, and nothing decides between them", api.name, other.name);
-            let remedy = "change the hosts, the methods or the path of one of the two";
+            let remedy = match &api.when {
+                None => "change the hosts, the methods or the path of one of the two, or give one of them \"when\"",
+                Some(_) => "give one of the two a higher when.priority, or predicates that exclude those of the other",
+            };
             errors.push(at.error("path", message.clone(), remedy));
             errors.push(at.positions.error(&format!("api[{there}].path"), message, Some(remedy.to_owned())));
         }

@@ -11,6 +11,7 @@ mod batch;
 #[cfg(test)]
 mod bodies;
 #[cfg(test)]
+mod cache;
 mod care;
 #[cfg(test)]
 mod connections;
@@ -40,6 +41,8 @@ mod quota_fleet;
 mod quota_store;
 #[cfg(test)]
 mod reload;
+#[cfg(test)]
+mod routes;
 #[cfg(test)]
 mod routing;
 #[cfg(test)]

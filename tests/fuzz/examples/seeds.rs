@@ -49,6 +49,13 @@ const CALLS: &[&str] = &[
     "\nBearer a.b.c\neyJhbGciOiJIUzI1NiIsImtpZCI6IjEifQ.eyJpc3MiOiJhIiwiYXVkIjpbImIiXSwiZXhwIjoxLCJuYmYiOjB9.AAAA",
 ];
 
+/// What a split looks at, a target, and the value of a cookie or lines of uids.
+const SPLIT: &[&str] = &[
+    "cookie:uid\n/?city=Hangzhou\nuid=4711; theme=dark",
+    "query:city\n/?a=1&city=Hangzhou\nx",
+    "x\n\n# beta\n4711\nx-9",
+];
+
 /// Paths of fields, and the answer they are hidden in.
 const ANSWERS: &[&str] = &[
     "a.*.b **.card list.0\n{\"a\":[{\"b\":\"ann@example.com\",\"card\":4111111111111111}],\"list\":[1,-2.5e3,true,null]}",
@@ -152,11 +159,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     for call in CALLS {
         seeds.add("credentials", call.as_bytes())?;
     }
-    for answer in ANSWERS {
-        seeds.add("json_fields", answer.as_bytes())?;
+    for call in SPLIT {
+        seeds.add("splits", call.as_bytes())?;
     }
     for registration in REGISTRATIONS {
         seeds.add("registry", registration.as_bytes())?;
+    }
+    for answer in ANSWERS {
+        seeds.add("json_fields", answer.as_bytes())?;
     }
     for batch in BATCHES {
         seeds.add("batch", batch.as_bytes())?;

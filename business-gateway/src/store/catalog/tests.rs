@@ -8,7 +8,7 @@ use crate::admit::validation::document::Documents;
 use crate::store::file;
 
 /// The catalog `text`, read from a file in `dir`.
-fn compile(dir: &Path, text: &str) -> Result<Catalog, ConfigErrors> {
+pub(crate) fn compile(dir: &Path, text: &str) -> Result<Catalog, ConfigErrors> {
     std::fs::write(dir.join(file::CATALOG), text).unwrap();
     let document = file::read(&mut Sources::new(dir))?;
     let defaults = crate::dispatch::Config::default();
