@@ -93,6 +93,9 @@ async fn a_refresh_tells_a_shared_service_of_nobody() {
         for name in ["cookie", "user-agent", "if-none-match", "x-gatehouse-app", "x-gatehouse-user"] {
             assert!(!seen.headers.contains_key(name), "{name}");
         }
-        assert_eq!((seen.headers["host"].as_bytes(), seen.headers["x-real-ip"].as_bytes()), (&b"shop.example"[..], &b"203.0.113.9"[..]));
+        assert_eq!(
+            (seen.headers["host"].as_bytes(), seen.headers["x-real-ip"].as_bytes()),
+            (&b"shop.example"[..], &b"203.0.113.9"[..])
+        );
     }
 }
