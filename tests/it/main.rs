@@ -40,6 +40,7 @@ mod answer;
 mod applications;
 mod security_log;
 mod hop;
+mod edge_cache;
 mod failover;
 mod routes;
 mod balance;
