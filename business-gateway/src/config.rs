@@ -12,6 +12,7 @@ use serde::Deserialize;
 use crate::admit::app;
 use crate::admit::flow_rule;
 use crate::admit::quota;
+use crate::admit::route::search;
 use crate::admit::validation;
 use crate::respond::shaping;
 use crate::{accept, dispatch, store};
@@ -31,6 +32,9 @@ pub struct Config {
     pub accept: accept::Config,
     /// `[hop]`: how a request proves that it came through the edge.
     pub hop: Hop,
+    /// `[routing]`: what bounds the search for the API of a call.
+    #[serde(default)]
+    pub routing: search::Config,
     /// `[credentials]`: what counts for the credentials of every call.
     #[serde(default)]
     pub credentials: app::Config,
@@ -40,6 +44,9 @@ pub struct Config {
     /// `[flow]`: what bounds expressions and scripts.
     #[serde(default)]
     pub flow: flow_rule::BoundsConfig,
+    /// `[aggregate]`: what bounds calls that are made of several.
+    #[serde(default)]
+    pub aggregate: dispatch::aggregate::config::BoundsConfig,
     /// `[validation]`: what bounds the validation of calls.
     #[serde(default)]
     pub validation: validation::config::BoundsConfig,
@@ -52,6 +59,9 @@ pub struct Config {
     /// `[access_log]`: one line of JSON for each call.
     #[serde(default)]
     pub access_log: access_log::Config,
+    /// `[cache]`: what this node keeps of answers of services.
+    #[serde(default)]
+    pub cache: dispatch::cache::settings::Config,
     /// `[drain]`: how the process stops.
     #[serde(default)]
     pub drain: Drain,

@@ -17,12 +17,14 @@ mod body;
 mod call;
 mod quota;
 mod groups;
+mod cache;
 mod registry;
 mod splits;
 mod resource;
 pub mod openapi;
 pub mod catalog;
 mod apps;
+mod routes;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -202,6 +204,7 @@ impl Admin {
                 "name": &*api.name,
                 "batchable": api.batchable,
                 "service": api.target.service().map(|service| &*service.name),
+                "aggregate": api.target.aggregate().map(|aggregate| &*aggregate.name),
                 "hosts": api.hosts,
                 "methods": api.methods.iter().map(Method::as_str).collect::<Vec<_>>(),
                 "path": api.path.to_string(),

@@ -13,6 +13,11 @@ pub struct ShapeMetrics {
     defaults: IntCounterVec,
     transformed: IntCounterVec,
     cors: IntCounterVec,
+    compressed: IntCounterVec,
+    /// Bytes of answers that were compressed, before.
+    pub compressed_in: IntCounter,
+    /// And after.
+    pub compressed_out: IntCounter,
 }
 
 impl std::fmt::Debug for ShapeMetrics {
@@ -62,12 +67,30 @@ impl ShapeMetrics {
                 "Calls of APIs with `cors` that pages of other origins make.",
                 &[("outcome", "`preflight`, `preflight_refused`, `allowed` or `refused`: the page may not read the answer")],
             )?,
+            compressed: catalogue.counters(
+                "gatehouse_business_compressed_total",
+                "Answers that were compressed.",
+                &[("encoding", "`br` or `gzip`")],
+            )?,
+            compressed_in: catalogue.counter(
+                "gatehouse_business_compressed_in_bytes_total",
+                "Bytes of the answers that were compressed, before.",
+            )?,
+            compressed_out: catalogue.counter(
+                "gatehouse_business_compressed_out_bytes_total",
+                "Bytes of the answers that were compressed, after.",
+            )?,
         })
     }
 
     /// Counts an answer that was not sent, or not to its end.
     pub fn withheld(&self, cause: &str) {
         self.withheld.with_label_values(&[cause]).inc();
+    }
+
+    /// Counts an answer that is compressed.
+    pub fn compressed(&self, encoding: &str) {
+        self.compressed.with_label_values(&[encoding]).inc();
     }
 
     /// Counts a default value.

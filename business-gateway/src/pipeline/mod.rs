@@ -4,6 +4,7 @@
 //! batch at `admit`, a part of an aggregate at `serve`.
 
 pub mod part;
+mod cached;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use http::request::Parts;
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
 
+use self::cached::{Looked, Way};
 use crate::accept::body::Upload;
 use crate::accept::caught::caught;
 use crate::accept::connection::Connection;
@@ -27,11 +29,13 @@ use crate::admit::api::Api;
 use crate::admit::app;
 use crate::admit::caller::Caller;
 use crate::admit::flow_rule::{Facts, judge};
+use crate::admit::permission;
 use crate::admit::quota;
+use crate::admit::route;
 use crate::admit::traffic_group::{self, Who};
 use crate::admit::validation::Called;
-use crate::admit::{api, permission};
 use crate::dispatch;
+use crate::dispatch::aggregate;
 use crate::dispatch::batch;
 use crate::dispatch::plan::Plan;
 use crate::dispatch::request::{Notes, rewrite};
@@ -81,6 +85,8 @@ pub struct Call {
     pub deadline: Instant,
     /// What the edge says of it, with the canonical path.
     pub hop: Arc<VerifiedHop>,
+    /// Who the service is told calls, where that is not the caller: an answer that is kept for others must not be made for one.
+    pub introduced: Option<Arc<Caller>>,
 }
 
 impl Call {
@@ -162,7 +168,7 @@ async fn accept(site: &Site, parts: Parts, body: Incoming, record: &mut Record) 
     let deadline = record.began + hop.left;
     let upload = Upload::new(body, parts.version, &policy.accept.body)?;
     record.upload = upload.progress();
-    let mut call = Call { parts, upload, authority, deadline, hop };
+    let mut call = Call { parts, upload, authority, deadline, hop, introduced: None };
     pin!(admit(site, &mut call, None, record)).await
 }
 
@@ -178,19 +184,20 @@ async fn admit(
     let unix_ms = record.unix_ms();
 
     // A browser asks whether a page may call one.
-    if item.is_none()
+    let is_whole = item.is_none();
+    if is_whole
         && let Some(method) = cors::asked_method(&call.parts)
-        && let Ok(api) = api::find(&policy.catalog, &authority, &hop.path, &method)
-        && let Some(answer) = record.shape.preflight(api, &method, &call.parts, &gateway.metrics.shape)
+        && let Some(api) = route::search::by_method(site, call, &method, record)
+        && let Some(answer) = record.shape.preflight(&api, &method, &call.parts, &gateway.metrics.shape)
     {
-        record.api = Some(Arc::clone(api));
+        record.api = Some(api);
         return answer;
     }
 
     // It calls an API.
-    let api = Arc::clone(api::find(&policy.catalog, &authority, &hop.path, &call.parts.method)?);
+    let api = route::search::find(site, call, record).await?;
     record.api = Some(Arc::clone(&api));
-    if item.is_none() {
+    if is_whole {
         record.shape.judge(&api, &call.parts, &gateway.metrics.shape);
     }
     if hop.held {
@@ -263,6 +270,9 @@ async fn admit(
     if let Some(kept) = kept {
         judge::answer(&api.flow_rules, &facts, &kept, &mut answer, &mut record.flow);
     }
+    if is_whole {
+        answer = record.shape.compress(&api, answer, &gateway.metrics.shape);
+    }
     Ok(answer)
 }
 
@@ -318,10 +328,20 @@ async fn target(
     record: &mut Record,
 ) -> Result<Response<Outgoing>, Failure> {
     match &api.target {
-        Target::Service(service) => pin!(forward(site, api, service, caller, call, record)).await,
+        Target::Service(service) => match cached::look(Way { site, api, service, caller }, call, record) {
+            Looked::Off => pin!(forward(site, api, service, caller, call, record)).await,
+            Looked::Given(answer) => Ok(*answer),
+            Looked::Ask(visit) => Box::pin(visit.ask(Way { site, api, service, caller }, call, record)).await,
+        },
         Target::Static(fixed) => {
             let facts = template::Facts { api, caller, hop: &call.hop, parts: &call.parts, unix_ms: record.unix_ms() };
             fixed.answer(&template::Inputs::of(facts, fixed.wants()), caller.auth())
+        }
+        Target::Aggregate(aggregate) => {
+            let (parts, upload) = call.take();
+            let authority = Arc::clone(&call.authority);
+            let asked = aggregate::run::Asked { api, parts, upload, authority, deadline: call.deadline };
+            Box::pin(aggregate::run::run(aggregate, site, asked, record)).await
         }
         Target::Batch(batch) => Box::pin(batch::answer(site, batch, api, call, record)).await,
     }
@@ -337,7 +357,7 @@ async fn forward(
     record: &mut Record,
 ) -> Result<Response<Outgoing>, Failure> {
     let (mut parts, mut upload) = call.take();
-    let Call { authority, deadline, hop, .. } = call;
+    let Call { authority, deadline, hop, introduced, .. } = call;
     let deadline = *deadline;
 
     // dispatch: which service answers it.
@@ -359,8 +379,14 @@ async fn forward(
     // dispatch: the service answers it.
     let trace = record.trace.unwrap_or_else(|| TraceContext::start(&hop.request_id));
     let traceparent = trace.to_header();
-    let notes =
-        Notes { authority, hop, caller, path_to_service: api.path_to_service, traceparent: traceparent.as_str() };
+    let notes = Notes {
+        authority,
+        hop,
+        caller: introduced.as_deref().unwrap_or(caller),
+        path_to_service: api.path_to_service,
+        rewrite: api.rewrite.as_deref(),
+        traceparent: traceparent.as_str(),
+    };
     if let Some(mirror) = &api.mirror {
         let (identity, most) = (&site.gateway.identity, site.policy().credentials.held_max);
         mirror.copy(&site.gateway.metrics.mirrors, &parts, &mut upload, &notes, || identity.room.enter(most));

@@ -21,6 +21,7 @@ use crate::admit::flow_rule::effect::Denial;
 use crate::admit::matcher::Miss;
 use crate::admit::permission;
 use crate::admit::quota;
+use crate::admit::route::search::HoldFault;
 use crate::admit::traffic_group;
 use crate::admit::validation::{self, finding::Findings};
 use crate::dispatch::request::{REQUEST_ID_HEADER, TargetError};
@@ -112,6 +113,12 @@ impl Failure {
         self
     }
 
+    /// What a call around this one is told of it.
+    #[must_use]
+    pub fn told(&self) -> Told {
+        Told { reason: self.reason, status: self.status, retry_after: self.retry_after, executed: self.executed }
+    }
+
     fn because(mut self, error: &dyn Error) -> Self {
         let mut cause = error.to_string();
         let mut source = error.source();
@@ -174,6 +181,19 @@ impl Failure {
     }
 }
 
+/// What is said of a failure inside of a call, beside the answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Told {
+    /// Why.
+    pub reason: &'static Reason,
+    /// The status.
+    pub status: u16,
+    /// Seconds after which the call may be made again.
+    pub retry_after: Option<u64>,
+    /// Whether a service may have executed the call.
+    pub executed: Executed,
+}
+
 impl From<HopRefusal> for Failure {
     fn from(refusal: HopRefusal) -> Self {
         let reason = match refusal {
@@ -192,7 +212,22 @@ impl From<Miss> for Failure {
             Miss::Method(allow) => {
                 Self { allow: allow.into(), ..Self::new(&problem::API_METHOD_NOT_ALLOWED, Executed::No) }
             }
+            Miss::Predicates => Self::new(&problem::API_NOT_SELECTED, Executed::No),
+            // Whoever cannot be told without a body was asked with it.
+            Miss::Undecided => Self::new(&problem::INTERNAL_ERROR, Executed::No),
         }
+    }
+}
+
+impl From<HoldFault> for Failure {
+    fn from(fault: HoldFault) -> Self {
+        let reason = match &fault {
+            HoldFault::TooLarge => &problem::ROUTED_BODY_TOO_LARGE,
+            HoldFault::NoRoom => &problem::HELD_BODIES_FULL,
+            HoldFault::Deadline => &problem::DEADLINE_EXCEEDED,
+            HoldFault::Upload(error) => return Self::from(*error),
+        };
+        Self::refused(reason).because(&fault)
     }
 }
 

@@ -5,6 +5,7 @@
 //! - [`body`]: the answer's body, which carries the record to its end
 //! - [`shaping`]: everything an API may say of the shape of its answers
 //! - [`fields`]: what of an answer its caller may see
+//! - [`compress`]: answers as short as their callers take them
 //! - [`cors`]: which pages of other origins may call, and read the answer
 //! - [`entity`]: what header fields say of a body
 //! - [`fixed`]: answers that stand in the catalog
@@ -15,6 +16,7 @@
 //! - [`timings`]: how long its steps took, for who may know it
 
 pub mod body;
+pub mod compress;
 pub mod cors;
 pub mod entity;
 pub mod envelope;
@@ -24,8 +26,8 @@ pub mod fields;
 pub mod fixed;
 pub mod record;
 pub mod shape;
-pub mod timings;
 pub mod shaping;
 pub mod step;
 pub mod template;
 pub mod transform;
+pub mod timings;

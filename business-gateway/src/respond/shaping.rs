@@ -16,6 +16,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::body::Outgoing;
+use super::compress::Encoding;
 use super::cors::Judged;
 use super::failure::{Executed, Failure};
 use super::fallback::Fallback;
@@ -277,6 +278,8 @@ pub struct Notes {
     level: Option<u8>,
     /// Why the default value of the API was answered.
     default: Option<&'static str>,
+    /// How the answer may be compressed.
+    encoding: Option<Encoding>,
     /// What is said to pages of other origins, and whether the call is a browser's question.
     cors: Option<(Judged, IsPreflight)>,
 }
@@ -289,8 +292,12 @@ enum IsPreflight {
 }
 
 impl Notes {
-    /// Notes what an API says to pages of other origins of a call that is no browser's question.
+    /// Notes what the request says that counts for its answer, of a call that is no browser's question: the page it comes from,
+    /// and how the answer may be compressed.
     pub fn judge(&mut self, api: &Api, parts: &Parts, metrics: &ShapeMetrics) {
+        if api.compress.is_some() {
+            self.encoding = Encoding::asked(&parts.headers);
+        }
         let Some(cors) = &api.cors else { return };
         let judged = cors.judge(&parts.headers);
         if let Some(outcome) = judged.outcome() {
@@ -315,6 +322,15 @@ impl Notes {
         metrics.cors(if answer.is_ok() { "preflight" } else { "preflight_refused" });
         self.cors = Some((cors.judge(&parts.headers), IsPreflight::Yes));
         Some(answer)
+    }
+
+    /// The answer, compressed where the API and the caller want it.
+    #[must_use]
+    pub fn compress(&self, api: &Api, answer: Response<Outgoing>, metrics: &ShapeMetrics) -> Response<Outgoing> {
+        match &api.compress {
+            Some(compress) => compress.answer(answer, self.encoding, metrics),
+            None => answer,
+        }
     }
 
     /// Says to pages of other origins what is to be said.

@@ -4,6 +4,7 @@
 //! many steps and write so many bytes; values are escaped as the media type asks for: in JSON `{{ query.name }}` writes a whole
 //! string with its quotes.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -120,7 +121,7 @@ impl Template {
         }
         let compiled = Self { environment, most: bounds.output, wants };
         // What is not known shows only when a template runs.
-        match compiled.run(Value::UNDEFINED) {
+        match compiled.run(sample()) {
             Err(error) if is_unknown(&error) => Err(sentence(&error)),
             _ => Ok(compiled),
         }
@@ -149,6 +150,15 @@ impl Template {
         self.environment.get_template(NAME)?.render_captured_to(inputs, &mut out)?;
         Ok(out.bytes)
     }
+}
+
+/// A call of which nothing is known.
+fn sample() -> Value {
+    let nothing = |name: &str| match name {
+        "path" | "query" | "headers" | "app" | "time" => map(std::iter::empty::<(String, Value)>()),
+        _ => Value::from(""),
+    };
+    map(INPUTS.iter().map(|(name, _)| (*name, nothing(*name))))
 }
 
 fn sentence(error: &minijinja::Error) -> String {
@@ -213,8 +223,7 @@ impl Inputs {
     /// Takes what is wanted.
     #[must_use]
     pub fn of(facts: Facts<'_>, wants: &[&'static str]) -> Self {
-        let inputs = wants.iter().map(|name| (Value::from(*name), input(facts, name)));
-        Self(inputs.collect::<Value>())
+        Self(map(wants.iter().map(|name| (*name, input(facts, name)))))
     }
 }
 
@@ -232,7 +241,7 @@ fn input(facts: Facts<'_>, name: &str) -> Value {
         "time" => {
             let seconds = i64::try_from(unix_ms / 1000).unwrap_or(i64::MAX);
             let iso = jiff::Timestamp::from_second(seconds).map(|time| time.to_string()).unwrap_or_default();
-            [(Value::from("iso"), Value::from(iso)), (Value::from("unix"), Value::from(seconds))].into_iter().collect()
+            map([("iso", Value::from(iso)), ("unix", Value::from(seconds))].into_iter())
         }
         _ => Value::UNDEFINED,
     }
@@ -241,15 +250,19 @@ fn input(facts: Facts<'_>, name: &str) -> Value {
 fn app(caller: &Caller) -> Value {
     let Some(app) = &caller.app else { return Value::from("") };
     let text = |text: Option<&str>| Value::from(text.unwrap_or_default());
-    [
-        (Value::from("key"), Value::from(&*app.key)),
-        (Value::from("name"), Value::from(&*app.name)),
-        (Value::from("plan"), text(app.plan.as_deref())),
-        (Value::from("class"), text(app.class.as_deref())),
-        (Value::from("field_level"), Value::from(app.field_level)),
-    ]
-    .into_iter()
-    .collect()
+    let entries = [
+        ("key", Value::from(&*app.key)),
+        ("name", Value::from(&*app.name)),
+        ("plan", text(app.plan.as_deref())),
+        ("class", text(app.class.as_deref())),
+        ("field_level", Value::from(app.field_level)),
+    ];
+    map(entries.into_iter())
+}
+
+fn map<K: Into<String>>(entries: impl Iterator<Item = (K, Value)>) -> Value {
+    let entries: BTreeMap<String, Value> = entries.map(|(name, value)| (name.into(), value)).collect();
+    Value::from(entries)
 }
 
 /// The parameters of a path that a template of paths has matched.
@@ -259,7 +272,7 @@ fn path_parameters(template: &PathTemplate, path: &str) -> Value {
     for segment in template.segments() {
         let Some(remaining) = rest else { break };
         if let Segment::Rest(name) = segment {
-            found.push((Value::from(&**name), Value::from(decode(remaining, Plus::Stays))));
+            found.push((&**name, Value::from(decode(remaining, Plus::Stays))));
             break;
         }
         let (text, tail) = match remaining.split_once('/') {
@@ -267,23 +280,21 @@ fn path_parameters(template: &PathTemplate, path: &str) -> Value {
             None => (remaining, None),
         };
         if let Segment::Parameter(name) = segment {
-            found.push((Value::from(&**name), Value::from(decode(text, Plus::Stays))));
+            found.push((&**name, Value::from(decode(text, Plus::Stays))));
         }
         rest = tail;
     }
-    found.into_iter().collect()
+    map(found.into_iter())
 }
 
 fn parameters(query: &str) -> Value {
-    let mut found: Vec<(String, Value)> = Vec::new();
+    let mut found: BTreeMap<String, Value> = BTreeMap::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()).take(PARAMETERS_MAX) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let name = decode(name, Plus::IsSpace);
-        if !found.iter().any(|(known, _)| *known == name) {
-            found.push((name, Value::from(decode(value, Plus::IsSpace))));
-        }
+        found.entry(name).or_insert_with(|| Value::from(decode(value, Plus::IsSpace)));
     }
-    found.into_iter().collect()
+    Value::from(found)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -329,7 +340,7 @@ mod tests {
     const BOUNDS: TemplateBounds = TemplateBounds { fuel: 1000, output: 100 };
 
     fn inputs(list: &[(&'static str, Value)]) -> Inputs {
-        Inputs(list.iter().map(|(name, value)| (Value::from(*name), value.clone())).collect())
+        Inputs(map(list.iter().map(|(name, value)| (*name, value.clone()))))
     }
 
     fn render(source: &str, escape: Escape, list: &[(&'static str, Value)]) -> Result<String, String> {

@@ -5,12 +5,15 @@
 mod support;
 
 #[cfg(test)]
+mod aggregates;
+#[cfg(test)]
 mod apps;
 #[cfg(test)]
 mod batch;
 #[cfg(test)]
 mod bodies;
 #[cfg(test)]
+mod cache;
 mod care;
 #[cfg(test)]
 mod connections;
@@ -40,6 +43,8 @@ mod quota_fleet;
 mod quota_store;
 #[cfg(test)]
 mod reload;
+#[cfg(test)]
+mod routes;
 #[cfg(test)]
 mod routing;
 #[cfg(test)]

@@ -8,8 +8,8 @@
 //! - [`text`], [`number`]: the inside of its tokens
 //!
 //! An answer is rewritten while it flows. What cannot be read for hidden fields is not sent: before the head is out the call
-//! fails with `answer_withheld`, later the answer is broken off. A service's error that is not JSON keeps its status and loses
-//! its body.
+//! fails with `answer_withheld`, later the answer is broken off. A redirect or error that is not JSON keeps its status and
+//! loses its body.
 
 pub mod automaton;
 pub mod mask;
@@ -129,7 +129,7 @@ async fn begin(
     let form = match form {
         Ok(form) => form,
         // What went wrong is told, how the service puts it is not.
-        Err(_) if parts.status.is_client_error() || parts.status.is_server_error() => {
+        Err(_) if !parts.status.is_success() => {
             metrics.withheld("emptied");
             parts.headers.remove(header::CONTENT_TYPE);
             parts.headers.remove(header::CONTENT_ENCODING);

@@ -8,14 +8,20 @@ use crate::admit::validation::document::Documents;
 use crate::store::file;
 
 /// The catalog `text`, read from a file in `dir`.
-fn compile(dir: &Path, text: &str) -> Result<Catalog, ConfigErrors> {
+pub(crate) fn compile(dir: &Path, text: &str) -> Result<Catalog, ConfigErrors> {
     std::fs::write(dir.join(file::CATALOG), text).unwrap();
     let document = file::read(&mut Sources::new(dir))?;
     let defaults = crate::dispatch::Config::default();
     let (flow, uids) = (Bounds::default(), crate::dispatch::split::uids::UidFiles::default());
-    let documents = Documents::default();
-    let surroundings =
-        Surroundings { defaults: &defaults, zone: None, flow: &flow, documents: &documents, uids: &uids };
+    let (documents, aggregate) = (Documents::default(), Default::default());
+    let surroundings = Surroundings {
+        defaults: &defaults,
+        zone: None,
+        flow: &flow,
+        documents: &documents,
+        uids: &uids,
+        aggregate: &aggregate,
+    };
     Catalog::compile(&document, surroundings, None)
 }
 

@@ -1,5 +1,6 @@
 //! The shape of answers: what goes from the service to the client, and what does not.
 
+mod compress;
 mod cors;
 mod fields;
 mod fixed;
