@@ -12,7 +12,9 @@ use serde::Deserialize;
 use crate::admit::app;
 use crate::admit::flow_rule;
 use crate::admit::quota;
+use crate::admit::route::search;
 use crate::admit::validation;
+use crate::respond::shaping;
 use crate::{accept, dispatch, store};
 
 /// The file's name in the configuration directory.
@@ -30,6 +32,9 @@ pub struct Config {
     pub accept: accept::Config,
     /// `[hop]`: how a request proves that it came through the edge.
     pub hop: Hop,
+    /// `[routing]`: what bounds the search for the API of a call.
+    #[serde(default)]
+    pub routing: search::Config,
     /// `[credentials]`: what counts for the credentials of every call.
     #[serde(default)]
     pub credentials: app::Config,
@@ -48,6 +53,9 @@ pub struct Config {
     /// `[quota]`: what all limits on calls have in common.
     #[serde(default)]
     pub quota: quota::Config,
+    /// `[shape]`: what bounds the shaping of answers.
+    #[serde(default)]
+    pub shape: shaping::Config,
     /// `[access_log]`: one line of JSON for each call.
     #[serde(default)]
     pub access_log: access_log::Config,

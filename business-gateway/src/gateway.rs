@@ -12,6 +12,7 @@ use gatehouse_shared::telemetry::metrics::MetricError;
 use gatehouse_store::quota::Accounts;
 use gatehouse_store::{Fleet, Redis, Settings};
 
+use crate::accept::room::Room;
 use crate::admit::app::Identity;
 use crate::admit::quota::Quotas;
 use crate::admit::traffic_group::shed::Keeper;
@@ -42,6 +43,8 @@ pub struct Gateway {
     pub revisions: Arc<Revisions>,
     /// What the process keeps of who calls.
     pub identity: Arc<Identity>,
+    /// Room for bodies that are transformed.
+    pub shape_room: Arc<Room>,
     /// What is left of quotas.
     pub quotas: Arc<Quotas>,
     /// The traffic groups that are shut off.
@@ -93,6 +96,8 @@ impl Gateway {
         metrics.watch_apps(&apps)?;
         metrics.watch_credentials(&identity, &live)?;
         metrics.watch_quotas(&live, &quotas)?;
+        let shape_room = Arc::<Room>::default();
+        metrics.watch_shaping(&shape_room)?;
         let without_api = metrics.of_api("");
         let shutdown = Shutdown::new();
         let revisions = Revisions::new(Arc::clone(&live), node.clone(), store.clone(), metrics.catalog.clone());
@@ -107,6 +112,7 @@ impl Gateway {
             apps,
             fleet,
             identity,
+            shape_room,
             quotas,
             sheds,
             audit,

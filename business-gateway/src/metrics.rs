@@ -4,6 +4,7 @@
 //! there, and is copied into metrics when somebody asks.
 
 mod catalog;
+mod shape;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,12 +20,15 @@ use gatehouse_shared::telemetry::metrics::{
     access_log, mirror, process, reload,
 };
 use gatehouse_store::Fleet;
+pub use shape::ShapeMetrics;
 
 use crate::accept::connection::End;
+use crate::accept::room::Room;
 use crate::admit::app::Identity;
 use crate::admit::app::metrics::CredentialMetrics;
 use crate::admit::quota::Quotas;
 use crate::admit::quota::metrics::QuotaMetrics;
+use crate::admit::route::metrics::RouteMetrics;
 use crate::admit::traffic_group::metrics::TrafficMetrics;
 use crate::admit::validation::metrics::ValidationMetrics;
 use crate::dispatch::aggregate::metrics::AggregateMetrics;
@@ -54,6 +58,10 @@ pub struct Metrics {
     connections_timed_out: IntCounterVec,
     /// How the catalog is kept up to date.
     pub catalog: CatalogMetrics,
+    /// What becomes of answers between the service and the edge.
+    pub shape: ShapeMetrics,
+    /// How APIs are found.
+    pub routes: RouteMetrics,
     /// Batches.
     pub batch: BatchMetrics,
     /// Traffic groups and pools.
@@ -125,6 +133,8 @@ impl Metrics {
                 &[("timeout", "`head` or `write`")],
             )?,
             catalog: CatalogMetrics::new(&catalogue)?,
+            shape: ShapeMetrics::new(&catalogue)?,
+            routes: RouteMetrics::new(&catalogue)?,
             batch: BatchMetrics::new(&catalogue)?,
             traffic: Arc::new(TrafficMetrics::new(&catalogue)?),
             aggregate: AggregateMetrics::new(&catalogue)?,
@@ -205,6 +215,20 @@ impl Metrics {
         Ok(())
     }
 
+    /// Adds what mirrors the room for bodies that are transformed.
+    ///
+    /// # Errors
+    /// When two metrics have the same name, which is a mistake in the code.
+    pub fn watch_shaping(&self, room: &Arc<Room>) -> Result<(), MetricError> {
+        let (held, refused) = shape::room(&self.catalogue)?;
+        let room = Arc::clone(room);
+        self.catalogue.on_render(move || {
+            held.set(i64::try_from(room.used()).unwrap_or(i64::MAX));
+            mirror(&refused, room.refused());
+        });
+        Ok(())
+    }
+
     fn declare_standard<T: Load>(&self, live: &Arc<Live<T>>, log: &LineWriter) -> Result<(), MetricError> {
         process(&self.catalogue)?;
         reload(&self.catalogue, live)?;
@@ -235,6 +259,7 @@ impl Metrics {
         RuleMetrics::new(&metrics.catalogue)?;
         QuotaMetrics::new(&metrics.catalogue)?;
         AppMetrics::new(&metrics.catalogue)?;
+        shape::room(&metrics.catalogue)?;
         Ok(metrics.catalogue.reference_markdown("Business tier"))
     }
 

@@ -14,13 +14,14 @@ use crate::admit::app;
 use crate::admit::app::jwt::Issuers;
 use crate::admit::app::of_api::Replay;
 use crate::admit::validation::document::{self, Documents};
-use crate::admit::{flow_rule, quota, validation};
+use crate::admit::{flow_rule, quota, route, validation};
 use crate::config::{self, Config, Drain, Process};
 use crate::dispatch::aggregate;
 use crate::dispatch::discovery;
 use crate::dispatch::discovery::source::Source;
 use crate::dispatch::service::Surroundings;
 use crate::dispatch::split::uids::UidFiles;
+use crate::respond::shaping;
 use crate::store::apps::{self, Known};
 use crate::store::catalog::{Catalog, CatalogConfig};
 use crate::store::file;
@@ -38,6 +39,8 @@ pub struct Policy {
     pub catalog: Catalog,
     /// The catalog as it was written, and where it came from.
     pub written: Written,
+    /// What bounds the search for APIs.
+    pub routing: route::search::Config,
     /// What counts for credentials.
     pub credentials: app::Rules,
     /// Who issues tokens.
@@ -58,6 +61,8 @@ pub struct Policy {
     pub timings_package: Option<String>,
     /// What all limits on calls have in common.
     pub quota: quota::Settings,
+    /// What all shaping of answers has in common.
+    pub shape: shaping::Settings,
     /// How the fleet's store is reached: what a running process keeps from its start.
     pub store: gatehouse_store::Settings,
     store_written: gatehouse_store::Config,
@@ -184,8 +189,10 @@ fn compile(
     let credentials = errors.collect(app::Rules::compile(&config.credentials, &written.positions));
     let store = errors.collect(config.store.compile("store", sources, &written.positions));
     let quota = errors.collect(quota::Settings::compile(&config.quota, &config.hop.keys, &written.positions, sources));
+    let shape = errors.collect(shaping::Settings::compile(&config.shape, &written.positions, sources));
     let app_settings = errors.collect(apps::Settings::compile(&config.apps, sources, &written.positions));
     errors.collect(config.upstream.check(&written.positions));
+    errors.collect(config.routing.check(&written.positions));
     errors.into_result(())?;
     // What is missing here has its errors elsewhere.
     let (Some(accept), Some(hop), Some(of_catalog), Some(store)) = (accept, hop, of_catalog, store) else {
@@ -194,13 +201,16 @@ fn compile(
     let (Some(credentials), Some(app_settings), Some(quota)) = (credentials, app_settings, quota) else {
         return Err(ConfigErrors::new());
     };
+    let Some(shape) = shape else { return Err(ConfigErrors::new()) };
     let OfCatalog { catalog, written, apps, issuers } = of_catalog;
     check_replay(&catalog, &store)?;
+    shape.check(&catalog)?;
     Ok(Policy {
         accept,
         hop,
         catalog,
         written,
+        routing: config.routing.clone(),
         credentials,
         issuers,
         flow,
@@ -208,6 +218,7 @@ fn compile(
         app_settings,
         zone,
         quota,
+        shape,
         body_idle: config.upstream.body_idle_timeout.get(),
         discovery: config.upstream.discovery.clone(),
         timings_package: config.upstream.timings_package.clone(),

@@ -23,6 +23,7 @@ mod resource;
 pub mod openapi;
 pub mod catalog;
 mod apps;
+mod routes;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

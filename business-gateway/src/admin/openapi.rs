@@ -11,7 +11,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::{Call, Resource, Served};
-use super::{apps, catalog, groups, quota, registry, splits};
+use super::{apps, catalog, groups, quota, registry, routes, splits};
 use crate::store::catalog::CatalogConfig;
 use crate::store::catalog::objects::kinds;
 
@@ -86,8 +86,16 @@ impl Operation {
 }
 
 /// Everything that is described: one line for each resource.
-pub const DESCRIBED: &[&[Path]] =
-    &[OWN, catalog::PATHS, apps::paths::PATHS, quota::PATHS, groups::PATHS, registry::PATHS, splits::PATHS];
+pub const DESCRIBED: &[&[Path]] = &[
+    OWN,
+    catalog::PATHS,
+    apps::paths::PATHS,
+    quota::PATHS,
+    groups::PATHS,
+    registry::PATHS,
+    splits::PATHS,
+    routes::PATHS,
+];
 
 /// What the listener itself answers.
 const OWN: &[Path] = &[

@@ -35,5 +35,6 @@ pub const RESOURCES: &[Resource] = &[
     super::quota::RESOURCE,
     super::groups::RESOURCE,
     super::registry::RESOURCE,
+    super::routes::RESOURCE,
     super::splits::RESOURCE,
 ];

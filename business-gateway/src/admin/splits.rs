@@ -1,9 +1,9 @@
-//! `/splits`: how the calls of split APIs are divided on this node, what became of those of each branch, and how a split has changed.
+//! `/splits`: how calls are divided on this node, what became of those of each branch, and how a split has changed.
 //!
 //! | call | role | |
 //! |---|---|---|
 //! | `GET /splits` | `read` | every split with its branches |
-//! | `GET /splits/NAME` | `read` | one of them: its levels, and what became of the calls of each branch since it says what it says |
+//! | `GET /splits/NAME` | `read` | one of them: its levels, and what became of the calls of each branch |
 //! | `GET /splits/NAME/history?limit=` | `read` | its last changes: who, when, why, and what |
 //!
 //! A split is changed as every object of the catalog: `PUT /catalog/split/NAME`.

@@ -1,7 +1,9 @@
-//! Which API a call means. Decided by the host, the canonical path (the one the edge computed) and the method; nothing else.
+//! Which API a call means. Decided by the host, the canonical path (the one the edge computed), the method, and where several APIs
+//! share those by their predicates ([`super::route`]).
 //!
 //! Numbers come from `[[api]]` in the catalog; a call that no API takes is a 404, one whose method no API takes a 405.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -13,19 +15,26 @@ use serde::Deserialize;
 
 use super::app::of_api::{Access, Credentials, OnStoreFailure, Replay, SIGNED_BODY_MAX};
 use super::flow_rule::ApiRules;
-use super::matcher::Miss;
+use super::matcher::{Fit, Miss};
 use super::path::PathTemplate;
 use super::permission::ApiPermission;
 use super::quota::Limit;
+use super::route::{self, When, question::Question};
 use super::traffic_group::OfApi;
 use super::validation::{self, Validation};
 use crate::dispatch::batch;
 use crate::dispatch::mirror::{self, Mirror};
 use crate::dispatch::of_api::{Upstream, UpstreamConfig};
+use crate::dispatch::rewrite::{self, Rewrite};
 use crate::dispatch::split::Split;
 use crate::dispatch::target::Target;
 use crate::metrics::ApiMetrics;
+use crate::respond::compress::{self, Compress};
+use crate::respond::cors::{self, Cors};
 use crate::respond::envelope::Envelope;
+use crate::respond::fields::rule::FieldConfig;
+use crate::respond::shaping::Shaping;
+use crate::respond::{fallback, fixed, transform};
 use crate::store::apps::Scheme;
 use crate::store::catalog::Catalog;
 
@@ -58,6 +67,10 @@ pub struct Config {
     /// The path: literal segments, `{name}` for any one segment, `{*name}` at the end for everything that follows.
     /// Example: `"/orders/{id}"`.
     pub path: String,
+    /// Which of the calls with its host, path and method it takes. Default: all.
+    pub when: Option<route::Config>,
+    /// What its service gets instead of what the client sent. Default: nothing is changed.
+    pub rewrite: Option<rewrite::Config>,
     /// Send the service the path as the client wrote it instead of the canonical one. Default: false.
     #[serde(default)]
     pub raw_path: bool,
@@ -111,6 +124,21 @@ pub struct Config {
     /// Its calls at a time, all nodes together, so that it cannot fill its pool when it hangs. Default: `api_concurrency` of
     /// the pool.
     pub concurrency: Option<u32>,
+    /// Fields of JSON answers that are hidden from applications of a lower `field_level`; those of each `[[field_policy]]` for
+    /// the API come on top. Default: none. Example: `[{ path = "**.card", level = 3, mask = "last4" }]`.
+    #[serde(default)]
+    pub fields: Vec<FieldConfig>,
+    /// Which pages of other origins may call it from a browser. Default: none.
+    pub cors: Option<cors::Config>,
+    /// Whether its answers are compressed, and which. Default: none. Never for answers that hold a secret beside what others may
+    /// have written.
+    pub compress: Option<compress::Config>,
+    /// The answer to its calls, where no service gives one. Default: none.
+    pub answer: Option<fixed::Config>,
+    /// Other header fields of answers, and another shape of JSON bodies. Default: none.
+    pub transform: Option<transform::Config>,
+    /// What is answered when its service fails. Default: none.
+    pub default: Option<fallback::Config>,
     /// What its calls look like: parameters and body; the others are refused. Default: not looked at.
     pub validate: Option<validation::config::Config>,
 }
@@ -137,6 +165,10 @@ pub struct Api {
     pub methods: Vec<Method>,
     /// Its path.
     pub path: PathTemplate,
+    /// Which of the calls with these it takes; `None` for all.
+    pub when: Option<When>,
+    /// What its service gets instead of what the client sent.
+    pub rewrite: Option<Box<Rewrite>>,
     /// Whether the service gets the path as the client wrote it.
     pub path_to_service: PathToService,
     /// How its refusals are written.
@@ -159,6 +191,12 @@ pub struct Api {
     pub limits: Vec<Arc<Limit>>,
     /// Its group, its pool and its cap.
     pub traffic: OfApi,
+    /// What it says of the shape of its answers; none for most.
+    pub shaping: Option<Box<Shaping>>,
+    /// Which pages of other origins may call it; none for most.
+    pub cors: Option<Box<Cors>>,
+    /// Whether its answers are compressed; none for most.
+    pub compress: Option<Box<Compress>>,
     /// Where its calls are counted; looked up at the first call.
     pub metrics: OnceLock<ApiMetrics>,
 }
@@ -178,16 +216,27 @@ impl fmt::Debug for Api {
     }
 }
 
-/// The API of a call. `authority` is the original one, with or without a port, in any case.
+/// The API of a call.
 ///
 /// # Errors
-/// [`Miss`] when no API takes it.
-pub fn find<'a>(catalog: &'a Catalog, authority: &str, path: &str, method: &Method) -> Result<&'a Arc<Api>, Miss> {
+/// [`Miss`] when no API takes it, or only its body could say which one does.
+pub fn find<'a>(catalog: &'a Catalog, question: &Question<'_>, notes: &mut route::Notes) -> Result<&'a Arc<Api>, Miss> {
+    let judge = |api: &Arc<Api>| {
+        let Some(when) = &api.when else { return Fit::Yes };
+        notes.judged = notes.judged.saturating_add(1);
+        when.judge(question)
+    };
+    catalog.matcher.find(&plain_host(question.authority), question.path, question.method, judge)
+}
+
+/// The host of an authority as the matcher knows it: in lower case, without port and final dot.
+#[must_use]
+pub fn plain_host(authority: &str) -> Cow<'_, str> {
     let host = host_of(authority);
     if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        return catalog.matcher.find(&host.to_ascii_lowercase(), path, method);
+        return Cow::Owned(host.to_ascii_lowercase());
     }
-    catalog.matcher.find(host, path, method)
+    Cow::Borrowed(host)
 }
 
 /// The host of an authority, without port and final dot.

@@ -3,11 +3,35 @@
 //! One tree of path segments for each host. At every segment a literal goes before a parameter and a parameter before the
 //! rest; an exact host goes before a wildcard, a longer wildcard before a shorter one, and any of them before "any host". A
 //! more special path that does not take the method gives way to a more general one that does; only when nothing takes it is
-//! the answer [`Miss::Method`]. The order in which values were added never matters.
+//! the answer [`Miss::Method`].
+//!
+//! Several values may stand at one place when predicates tell them apart. They are asked in the order of their [`Rank`], and
+//! whoever is asked judges by predicates of its own; when none of them fits, the next more general place is tried. Two that
+//! take the same calls with the same rank are refused, so the order in which values were added never matters.
 
 use http::Method;
 
 use super::path::{PathTemplate, Segment};
+
+/// Which of several values at one place is asked first: the greater one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rank {
+    /// What the operator says.
+    pub priority: u32,
+    /// How many predicates it has; one without any takes every call.
+    pub predicates: usize,
+}
+
+/// Whether a value takes a call, as far as its predicates say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fit {
+    /// It does.
+    Yes,
+    /// It does not.
+    No,
+    /// That cannot be said before the body of the call is there.
+    Unknown,
+}
 
 /// Where a value belongs; empty lists mean "any".
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +42,8 @@ pub struct Place<'a> {
     pub methods: &'a [Method],
     /// The path.
     pub path: &'a PathTemplate,
+    /// Where it stands among others at the same place.
+    pub rank: Rank,
 }
 
 /// Why nothing matched.
@@ -27,6 +53,19 @@ pub enum Miss {
     Path,
     /// The path is known, the method is not; these are.
     Method(Vec<Method>),
+    /// Path and method are known, but the predicates of none that has them fit.
+    Predicates,
+    /// Only the body of the call can say.
+    Undecided,
+}
+
+/// A value at one of its places, in the order in which a call asks.
+#[derive(Debug)]
+pub struct Candidate<'m, T> {
+    /// The value.
+    pub value: &'m T,
+    /// Whether it takes the method.
+    pub takes_method: bool,
 }
 
 /// The trees; built once for each generation, read without a lock.
@@ -49,44 +88,86 @@ struct Node<T> {
 
 #[derive(Debug)]
 struct Leaf<T> {
-    any_method: Option<T>,
-    by_method: Vec<(Method, T)>,
+    /// In the order in which they are asked.
+    entries: Vec<Entry<T>>,
+    /// Whether any of them declares `HEAD`, which `GET` then does not take.
+    declares_head: bool,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    /// Empty for any.
+    methods: Box<[Method]>,
+    rank: Rank,
+    value: T,
+}
+
+/// What a search has met.
+#[derive(Debug, Default)]
+struct Met {
+    allowed: Vec<Method>,
+    is_judged: bool,
+    is_undecided: bool,
 }
 
 impl<T: Clone> Matcher<T> {
-    /// Adds `value` at its place.
+    /// Adds `value` at its place. `excludes` says of two values that no call fits the predicates of both.
     ///
     /// # Errors
-    /// The value that already has the same host, path shape and method; nothing would decide between the two.
-    pub fn insert(&mut self, place: Place<'_>, value: &T) -> Result<(), T> {
+    /// The value that already has the same host, path shape, method and rank; nothing would decide between the two.
+    pub fn insert(&mut self, place: Place<'_>, value: &T, excludes: &dyn Fn(&T, &T) -> bool) -> Result<(), T> {
         if place.hosts.is_empty() {
-            return self.any.insert(place, value);
+            return self.any.insert(place, value, excludes);
         }
         for host in place.hosts {
             let tree = match host.strip_prefix('*') {
                 Some(suffix) => wildcard_tree(&mut self.wildcard, suffix),
                 None => exact_tree(&mut self.exact, host),
             };
-            tree.insert(place, value)?;
+            tree.insert(place, value, excludes)?;
         }
         Ok(())
     }
 }
 
 impl<T> Matcher<T> {
-    /// The most special value for a request. `host` is in lower case and has no port.
+    /// The most special value for a request. `host` is in lower case and has no port; `judge` is asked of values that have
+    /// predicates, in order, until one fits.
     ///
     /// # Errors
     /// [`Miss`] when there is none.
-    pub fn find(&self, host: &str, path: &str, method: &Method) -> Result<&T, Miss> {
-        let mut allowed = Vec::new();
-        let segments = path.strip_prefix('/').unwrap_or(path);
-        for tree in self.trees_of(host) {
-            if let Some(value) = tree.find(Some(segments), method, &mut allowed) {
-                return Ok(value);
-            }
+    pub fn find(&self, host: &str, path: &str, method: &Method, mut judge: impl FnMut(&T) -> Fit) -> Result<&T, Miss> {
+        let mut met = Met::default();
+        let found = self.walk(host, path, &mut |leaf| leaf.find(method, &mut judge, &mut met));
+        match found {
+            Some(_) if met.is_undecided => Err(Miss::Undecided),
+            Some(value) => Ok(value),
+            None if met.is_judged => Err(Miss::Predicates),
+            None if met.allowed.is_empty() => Err(Miss::Path),
+            None => Err(Miss::Method(met.allowed)),
         }
-        if allowed.is_empty() { Err(Miss::Path) } else { Err(Miss::Method(allowed)) }
+    }
+
+    /// Every value with the host and the path, in the order in which [`Self::find`] asks them.
+    pub fn candidates<'m>(&'m self, host: &str, path: &str, method: &Method) -> Vec<Candidate<'m, T>> {
+        let mut all = Vec::new();
+        let _end = self.walk(host, path, &mut |leaf| {
+            let of_leaf = leaf.entries.iter();
+            all.extend(of_leaf.map(|entry| Candidate { value: &entry.value, takes_method: leaf.takes(entry, method) }));
+            None
+        });
+        all
+    }
+
+    /// Visits the places of a host and a path, the most special one first, until `visit` finds something.
+    fn walk<'m>(
+        &'m self,
+        host: &str,
+        path: &str,
+        visit: &mut impl FnMut(&'m Leaf<T>) -> Option<&'m T>,
+    ) -> Option<&'m T> {
+        let segments = path.strip_prefix('/').unwrap_or(path);
+        self.trees_of(host).find_map(|tree| tree.walk(Some(segments), visit))
     }
 
     fn trees_of<'a, 'h>(&'a self, host: &'h str) -> impl Iterator<Item = &'a Node<T>> + use<'a, 'h, T> {
@@ -105,41 +186,45 @@ impl<T> Default for Matcher<T> {
 }
 
 impl<T: Clone> Node<T> {
-    fn insert(&mut self, place: Place<'_>, value: &T) -> Result<(), T> {
+    fn insert(&mut self, place: Place<'_>, value: &T, excludes: &dyn Fn(&T, &T) -> bool) -> Result<(), T> {
         let mut node = self;
         for segment in place.path.segments() {
             node = match segment {
                 Segment::Literal(text) => exact_tree(&mut node.literals, text),
                 Segment::Parameter(_) => node.parameter.get_or_insert_default(),
-                Segment::Rest(_) => return node.rest.insert(place.methods, value),
+                Segment::Rest(_) => return node.rest.insert(place, value, excludes),
             };
         }
-        node.here.insert(place.methods, value)
+        node.here.insert(place, value, excludes)
     }
 }
 
 impl<T> Node<T> {
     /// `remaining` is the path after this node's slash; `None` when the path ends at this node. The depth of the recursion is
     /// bounded by the longest template.
-    fn find(&self, remaining: Option<&str>, method: &Method, allowed: &mut Vec<Method>) -> Option<&T> {
-        let Some(remaining) = remaining else { return self.here.find(method, allowed) };
+    fn walk<'m>(
+        &'m self,
+        remaining: Option<&str>,
+        visit: &mut impl FnMut(&'m Leaf<T>) -> Option<&'m T>,
+    ) -> Option<&'m T> {
+        let Some(remaining) = remaining else { return visit(&self.here) };
         let (segment, tail) = match remaining.split_once('/') {
             Some((segment, tail)) => (segment, Some(tail)),
             None => (remaining, None),
         };
         let literal = self.literals.binary_search_by(|(text, _)| text.as_ref().cmp(segment)).ok();
         if let Some((_, child)) = literal.and_then(|index| self.literals.get(index))
-            && let Some(found) = child.find(tail, method, allowed)
+            && let Some(found) = child.walk(tail, visit)
         {
             return Some(found);
         }
         if let Some(child) = &self.parameter
             && !segment.is_empty()
-            && let Some(found) = child.find(tail, method, allowed)
+            && let Some(found) = child.walk(tail, visit)
         {
             return Some(found);
         }
-        self.rest.find(method, allowed)
+        visit(&self.rest)
     }
 }
 
@@ -150,49 +235,63 @@ impl<T> Default for Node<T> {
 }
 
 impl<T: Clone> Leaf<T> {
-    fn insert(&mut self, methods: &[Method], value: &T) -> Result<(), T> {
-        if methods.is_empty() {
-            if let Some(there) = self.any_method.as_ref().or(self.by_method.first().map(|(_, value)| value)) {
-                return Err(there.clone());
-            }
-            self.any_method = Some(value.clone());
-            return Ok(());
+    fn insert(&mut self, place: Place<'_>, value: &T, excludes: &dyn Fn(&T, &T) -> bool) -> Result<(), T> {
+        let (methods, rank) = (place.methods, place.rank);
+        let overlaps = |entry: &&Entry<T>| {
+            let both_named = !methods.is_empty() && !entry.methods.is_empty();
+            entry.rank == rank && !(both_named && methods.iter().all(|method| !entry.methods.contains(method)))
+        };
+        if let Some(there) = self.entries.iter().filter(overlaps).find(|entry| !excludes(&entry.value, value)) {
+            return Err(there.value.clone());
         }
-        if let Some(there) = &self.any_method {
-            return Err(there.clone());
-        }
-        for method in methods {
-            if let Some((_, there)) = self.by_method.iter().find(|(known, _)| known == method) {
-                return Err(there.clone());
-            }
-            self.by_method.push((method.clone(), value.clone()));
-        }
+        let index = self.entries.partition_point(|entry| entry.rank >= rank);
+        self.entries.insert(index, Entry { methods: methods.into(), rank, value: value.clone() });
+        self.declares_head |= methods.contains(&Method::HEAD);
         Ok(())
     }
 }
 
 impl<T> Leaf<T> {
-    fn find(&self, method: &Method, allowed: &mut Vec<Method>) -> Option<&T> {
-        let of = |wanted: &Method| self.by_method.iter().find(|(known, _)| known == wanted).map(|(_, value)| value);
-        let found = of(method).or(self.any_method.as_ref());
-        let found = found.or_else(|| if method == Method::HEAD { of(&Method::GET) } else { None });
-        if found.is_none() {
-            for (known, _) in &self.by_method {
-                if !allowed.contains(known) {
-                    allowed.push(known.clone());
-                }
-                if known == Method::GET && !allowed.contains(&Method::HEAD) {
-                    allowed.push(Method::HEAD);
+    /// The first that takes the method and fits, or of which only the body can say whether it does.
+    fn find<'m>(&'m self, method: &Method, judge: &mut impl FnMut(&T) -> Fit, met: &mut Met) -> Option<&'m T> {
+        for entry in &self.entries {
+            if !self.takes(entry, method) {
+                continue;
+            }
+            if entry.rank.predicates == 0 {
+                return Some(&entry.value);
+            }
+            met.is_judged = true;
+            match judge(&entry.value) {
+                Fit::Yes => return Some(&entry.value),
+                Fit::No => {}
+                Fit::Unknown => {
+                    met.is_undecided = true;
+                    return Some(&entry.value);
                 }
             }
         }
-        found
+        for known in self.entries.iter().flat_map(|entry| &entry.methods) {
+            if !met.allowed.contains(known) {
+                met.allowed.push(known.clone());
+            }
+            if known == Method::GET && !met.allowed.contains(&Method::HEAD) {
+                met.allowed.push(Method::HEAD);
+            }
+        }
+        None
+    }
+
+    fn takes(&self, entry: &Entry<T>, method: &Method) -> bool {
+        entry.methods.is_empty()
+            || entry.methods.contains(method)
+            || (method == Method::HEAD && !self.declares_head && entry.methods.contains(&Method::GET))
     }
 }
 
 impl<T> Default for Leaf<T> {
     fn default() -> Self {
-        Self { any_method: None, by_method: Vec::new() }
+        Self { entries: Vec::new(), declares_head: false }
     }
 }
 
@@ -219,133 +318,4 @@ fn wildcard_tree<'a, T>(trees: &'a mut Vec<(Box<str>, Node<T>)>, suffix: &str) -
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn build(places: &[(&str, &[&str], &str)]) -> Matcher<usize> {
-        let mut matcher = Matcher::default();
-        for (index, place) in places.iter().enumerate() {
-            add(&mut matcher, *place, index).unwrap();
-        }
-        matcher
-    }
-
-    fn add(matcher: &mut Matcher<usize>, place: (&str, &[&str], &str), value: usize) -> Result<(), usize> {
-        let (host, methods, path) = place;
-        let hosts: Vec<String> = if host.is_empty() { Vec::new() } else { vec![host.to_owned()] };
-        let methods: Vec<Method> = methods.iter().map(|name| name.parse().unwrap()).collect();
-        let path = PathTemplate::parse(path).unwrap();
-        matcher.insert(Place { hosts: &hosts, methods: &methods, path: &path }, &value)
-    }
-
-    fn find(matcher: &Matcher<usize>, host: &str, path: &str, method: &str) -> Result<usize, Miss> {
-        matcher.find(host, path, &method.parse().unwrap()).copied()
-    }
-
-    #[test]
-    fn prefers_literal_then_parameter_then_rest() {
-        let matcher = build(&[
-            ("", &["GET"], "/{*rest}"),
-            ("", &["GET"], "/orders/{id}"),
-            ("", &["GET"], "/orders/latest"),
-            ("", &["GET"], "/orders/{id}/lines"),
-            ("", &["GET"], "/{section}/open"),
-        ]);
-        assert_eq!(find(&matcher, "h", "/orders/latest", "GET"), Ok(2));
-        assert_eq!(find(&matcher, "h", "/orders/17", "GET"), Ok(1));
-        assert_eq!(find(&matcher, "h", "/orders/17/lines", "GET"), Ok(3));
-        assert_eq!(
-            find(&matcher, "h", "/orders/latest/lines", "GET"),
-            Ok(3),
-            "goes back from a literal that leads nowhere"
-        );
-        assert_eq!(find(&matcher, "h", "/orders/open", "GET"), Ok(1), "the first segment decides");
-        assert_eq!(find(&matcher, "h", "/bills/open", "GET"), Ok(4));
-        assert_eq!(find(&matcher, "h", "/orders/17/x", "GET"), Ok(0));
-        assert_eq!(find(&matcher, "h", "/", "GET"), Ok(0));
-    }
-
-    #[test]
-    fn a_parameter_needs_a_segment_and_a_slash_is_not_forgotten() {
-        let matcher = build(&[("", &["GET"], "/orders/{id}"), ("", &["GET"], "/list")]);
-        assert_eq!(find(&matcher, "", "/orders/", "GET"), Err(Miss::Path));
-        assert_eq!(find(&matcher, "", "/orders", "GET"), Err(Miss::Path));
-        assert_eq!(find(&matcher, "", "/list/", "GET"), Err(Miss::Path));
-        assert_eq!(find(&matcher, "", "/orders/1/2", "GET"), Err(Miss::Path));
-    }
-
-    #[test]
-    fn the_rest_takes_what_follows_the_slash_only() {
-        let matcher = build(&[("", &["GET"], "/files/{*rest}")]);
-        assert_eq!(find(&matcher, "", "/files/", "GET"), Ok(0));
-        assert_eq!(find(&matcher, "", "/files/a/b/", "GET"), Ok(0));
-        assert_eq!(find(&matcher, "", "/files", "GET"), Err(Miss::Path));
-    }
-
-    #[test]
-    fn prefers_an_exact_host_then_the_longest_wildcard_then_any() {
-        let matcher = build(&[
-            ("", &["GET"], "/x"),
-            ("*.example.com", &["GET"], "/x"),
-            ("*.api.example.com", &["GET"], "/x"),
-            ("a.api.example.com", &["GET"], "/x"),
-        ]);
-        assert_eq!(find(&matcher, "a.api.example.com", "/x", "GET"), Ok(3));
-        assert_eq!(find(&matcher, "b.api.example.com", "/x", "GET"), Ok(2));
-        assert_eq!(find(&matcher, "b.example.com", "/x", "GET"), Ok(1));
-        assert_eq!(find(&matcher, "example.com", "/x", "GET"), Ok(0), "a wildcard takes subdomains only");
-        assert_eq!(find(&matcher, "a.api.example.com", "/y", "GET"), Err(Miss::Path));
-    }
-
-    #[test]
-    fn names_the_methods_of_a_known_path() {
-        let matcher = build(&[("", &["GET"], "/orders"), ("", &["POST"], "/orders"), ("", &["PUT"], "/{*rest}")]);
-        let allowed = Err(Miss::Method(vec![Method::GET, Method::HEAD, Method::POST, Method::PUT]));
-        assert_eq!(find(&matcher, "", "/orders", "DELETE"), allowed);
-        assert_eq!(find(&matcher, "", "/orders", "POST"), Ok(1));
-        assert_eq!(find(&matcher, "", "/orders", "PUT"), Ok(2), "a more general path that takes the method");
-        assert_eq!(find(&matcher, "", "/orders", "HEAD"), Ok(0));
-    }
-
-    #[test]
-    fn refuses_what_nothing_could_decide() {
-        let mut matcher = build(&[("", &["GET", "POST"], "/orders/{id}")]);
-        assert_eq!(add(&mut matcher, ("", &["POST"], "/orders/{number}"), 1), Err(0));
-        assert_eq!(add(&mut matcher, ("", &[], "/orders/{number}"), 1), Err(0));
-        assert_eq!(add(&mut matcher, ("", &["PUT"], "/orders/{number}"), 1), Ok(()));
-        assert_eq!(add(&mut matcher, ("h", &["GET"], "/orders/{id}"), 2), Ok(()));
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn agrees_with_comparing_template_by_template(
-            templates in proptest::collection::vec("(/(a|b|\\{x\\})){1,3}", 1..12),
-            path in "(/(a|b|c)){1,3}",
-        ) {
-            let mut matcher = Matcher::default();
-            let mut known: Vec<PathTemplate> = Vec::new();
-            for (index, text) in templates.iter().enumerate() {
-                let unique = text.match_indices("{x}").enumerate().fold(text.clone(), |text, (nth, _)| text.replacen("{x}", &format!("{{p{nth}}}"), 1));
-                let template = PathTemplate::parse(&unique).unwrap();
-                let _twin = matcher.insert(Place { hosts: &[], methods: &[], path: &template }, &index);
-                known.push(template);
-            }
-            let naive = known.iter().filter(|template| fits(template, &path)).map(rank).min();
-            let found = matcher.find("", &path, &Method::GET).ok().map(|index| rank(&known[*index]));
-            proptest::prop_assert_eq!(found, naive);
-        }
-    }
-
-    fn fits(template: &PathTemplate, path: &str) -> bool {
-        let segments: Vec<&str> = path.split('/').skip(1).collect();
-        segments.len() == template.segments().len()
-            && template.segments().iter().zip(segments).all(|(segment, text)| match segment {
-                Segment::Literal(literal) => literal.as_ref() == text,
-                _ => true,
-            })
-    }
-
-    fn rank(template: &PathTemplate) -> Vec<bool> {
-        template.segments().iter().map(|segment| matches!(segment, Segment::Parameter(_))).collect()
-    }
-}
+mod tests;

@@ -7,6 +7,7 @@
 //! - [`flow_rule`]: operators' rules, in CEL and Rhai
 //! - [`pattern`]: which APIs an entry of the catalog is about
 //! - [`path`]: path templates
+//! - [`route`]: predicates, where several APIs share host, path and method
 //! - [`matcher`]: from host, path and method to the API
 //! - [`validation`]: whether it is as its API declares
 //! - [`quota`]: how often
@@ -19,6 +20,7 @@ pub mod flow_rule;
 pub mod pattern;
 pub mod matcher;
 pub mod path;
+pub mod route;
 pub mod quota;
 pub mod validation;
 pub mod traffic_group;

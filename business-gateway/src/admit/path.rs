@@ -82,6 +82,35 @@ impl PathTemplate {
     pub fn segments(&self) -> &[Segment] {
         &self.segments
     }
+
+    /// The names of its parameters, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.segments.iter().filter_map(|segment| match segment {
+            Segment::Literal(_) => None,
+            Segment::Parameter(name) | Segment::Rest(name) => Some(&**name),
+        })
+    }
+
+    /// The parameters of a path that it matches, by name and in order, as they stand in the path.
+    #[must_use]
+    pub fn parameters<'a>(&'a self, path: &'a str) -> Vec<(&'a str, &'a str)> {
+        let mut rest = Some(path.strip_prefix('/').unwrap_or(path));
+        let mut parameters = Vec::new();
+        for segment in &self.segments {
+            let Some(remaining) = rest else { break };
+            let (text, tail) = match remaining.split_once('/') {
+                Some((text, tail)) => (text, Some(tail)),
+                None => (remaining, None),
+            };
+            match segment {
+                Segment::Literal(_) => {}
+                Segment::Parameter(name) => parameters.push((&**name, text)),
+                Segment::Rest(name) => parameters.push((&**name, remaining)),
+            }
+            rest = tail;
+        }
+        parameters
+    }
 }
 
 impl fmt::Display for PathTemplate {
@@ -133,7 +162,8 @@ fn is_identifier(name: &str) -> bool {
 }
 
 /// RFC 3986 section 3.3: `pchar`, where `%` begins an encoded byte.
-fn may_occur_in_a_path(character: char) -> bool {
+#[must_use]
+pub fn may_occur_in_a_path(character: char) -> bool {
     character.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@%".contains(character)
 }
 
@@ -145,6 +175,21 @@ mod tests {
     fn prints_what_it_parsed() {
         for text in ["/", "/orders", "/orders/", "/orders/{id}", "/a/{b}/c/{*rest}", "/{*all}", "/caf%C3%A9"] {
             assert_eq!(PathTemplate::parse(text).unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn the_parameters_of_a_path_are_found_in_order() {
+        for (template, path, expected) in [
+            ("/a/{b}/c/{*rest}", "/a/1/c/d/e", &[("b", "1"), ("rest", "d/e")][..]),
+            ("/a/{b}/c/{*rest}", "/a/%2F/c/", &[("b", "%2F"), ("rest", "")]),
+            ("/{*all}", "/", &[("all", "")]),
+            ("/a/b", "/a/b", &[]),
+        ] {
+            let template = PathTemplate::parse(template).unwrap();
+            assert_eq!(template.parameters(path), expected, "{path}");
+            let names: Vec<&str> = expected.iter().map(|(name, _)| *name).collect();
+            assert_eq!(template.names().collect::<Vec<_>>(), names);
         }
     }
 

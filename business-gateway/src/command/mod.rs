@@ -17,6 +17,7 @@ mod import;
 mod catalog;
 mod app;
 mod aggregate;
+mod route;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -61,6 +62,9 @@ pub enum Command {
     Aggregate(aggregate::Command),
     /// Show and change the endpoints that registered themselves
     Registry(registry::Arguments),
+    /// Show which API a call means, and why
+    #[command(subcommand)]
+    Route(route::Command),
     /// Show how calls are divided among services, and change it
     Split(split::Arguments),
     /// Print a generated reference page
@@ -94,6 +98,7 @@ impl Command {
             Self::Group(arguments) => group::run(&arguments),
             Self::Aggregate(command) => aggregate::run(&command),
             Self::Registry(arguments) => registry::run(&arguments),
+            Self::Route(command) => route::run(&command),
             Self::Split(arguments) => split::run(&arguments),
             Self::Reference(arguments) => reference::run(&arguments),
         }

@@ -3,6 +3,7 @@
 //! - [`batch`]: many calls in one
 //! - [`plan`]: how the call will be carried
 //! - [`request`]: the request as the service gets it
+//! - [`rewrite`]: what an API changes of it
 //! - [`target`]: who answers the calls of an API
 //! - [`aggregate`]: several calls in the place of one
 //! - [`of_api`]: what an API says of sending them
@@ -37,6 +38,7 @@ pub mod mirror;
 pub mod of_api;
 pub mod plan;
 pub mod request;
+pub mod rewrite;
 pub mod service;
 pub mod split;
 pub mod target;

@@ -3,7 +3,7 @@
 //! Taken away: hop-by-hop headers (RFC 9110 section 7.6.1), everything of the `x-gatehouse-` family. Added: `x-request-id`,
 //! who calls (`x-gatehouse-app`, `-scheme`, `-user`, `-scopes`), `traceparent` with a span of this tier, and before every try `x-request-deadline-ms`. `X-Forwarded-For`, `-Proto`, `-Host`
 //! and `X-Real-IP` are made from the hop, so that a service believes nothing that was not signed; `Host` is the authority
-//! that the client named.
+//! that the client named. In between the API may change path, query, header fields and host ([`super::rewrite`]).
 
 use std::borrow::Cow;
 
@@ -14,6 +14,7 @@ use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Uri, Version};
 
+use super::rewrite::Rewrite;
 use super::upstream::pool::Protocol;
 use crate::admit::api::PathToService;
 use crate::admit::caller::Caller;
@@ -52,6 +53,9 @@ pub enum TargetError {
     /// The authority cannot be sent over HTTP/2.
     #[error("the authority is not valid")]
     Authority(#[source] http::Error),
+    /// What the API makes of the path is none.
+    #[error("the rewritten path is not a path")]
+    Rewritten,
 }
 
 /// What a service is told beside the request itself.
@@ -65,6 +69,8 @@ pub struct Notes<'a> {
     pub caller: &'a Caller,
     /// Which of the two paths the service wants.
     pub path_to_service: PathToService,
+    /// What the API changes of it.
+    pub rewrite: Option<&'a Rewrite>,
     /// The trace, with this tier's span as the parent.
     pub traceparent: &'a str,
 }
@@ -85,7 +91,11 @@ pub fn rewrite(
     if from_http2 {
         join_cookies(&mut parts.headers);
     }
-    let target = target(&mut parts.uri, notes)?;
+    let mut target = target(&mut parts.uri, notes)?;
+    if let Some(rewrite) = notes.rewrite {
+        target = rewrite.apply(target, &parts.method, &mut parts.headers, notes)?;
+    }
+    let host = notes.rewrite.and_then(Rewrite::host);
     match protocol {
         Protocol::Http1 => {
             parts.version = Version::HTTP_11;
@@ -106,14 +116,22 @@ pub fn rewrite(
             if wants_trailers {
                 parts.headers.insert(header::TE, HeaderValue::from_static("trailers"));
             }
-            let authority: Authority =
-                notes.authority.parse().map_err(|error: http::uri::InvalidUri| TargetError::Authority(error.into()))?;
+            let authority: Authority = match host {
+                Some(host) => host.authority.clone(),
+                None => {
+                    let parsed = notes.authority.parse();
+                    parsed.map_err(|error: http::uri::InvalidUri| TargetError::Authority(error.into()))?
+                }
+            };
             let uri = Uri::builder().scheme(Scheme::HTTP).authority(authority).path_and_query(target).build();
             parts.uri = uri.map_err(TargetError::Authority)?;
         }
     }
     parts.headers.reserve(OWN_HEADERS);
     introduce(&mut parts.headers, notes);
+    if let (Some(host), Protocol::Http1) = (host, protocol) {
+        parts.headers.insert(header::HOST, host.header.clone());
+    }
     name(&mut parts.headers, notes.caller);
     set(&mut parts.headers, REQUEST_ID_HEADER, notes.hop.request_id.as_str());
     set(&mut parts.headers, TRACEPARENT_HEADER, notes.traceparent);
@@ -289,6 +307,7 @@ mod tests {
             hop,
             caller: NOBODY,
             path_to_service: PathToService::Canonical,
+            rewrite: None,
             traceparent: "00-1-2-00",
         }
     }

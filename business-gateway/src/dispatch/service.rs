@@ -235,27 +235,12 @@ impl Service {
             ProtocolConfig::Http1 => Protocol::Http1,
             ProtocolConfig::H2c => Protocol::H2c,
         };
-        let balance = PoolConfig {
-            strategy: written.strategy,
-            tuning: written.balance,
-            ejection: written.ejection.clone(),
-            probe: written.probe.as_ref().map(|probe| ProbeThresholds { rise: probe.rise, fall: probe.fall }),
-            zone: surroundings.zone.map(Into::into),
-            seed: random_seed(),
-        };
+        let balance = balance(written, surroundings.zone);
         let counters = before.map_or_else(Arc::default, |before| Arc::clone(&before.counters));
         let recipe = Recipe { balance, protocol, limits, counters: Arc::clone(&counters) };
         let now = clock::now();
         let same_budget = before.map(|before| &before.retries).filter(|it| it.is_for(retry_percent, retry_min));
-        let breaker = written.breaker.map(|config| {
-            let same = before.and_then(|before| before.breaker.as_ref()).filter(|it| it.is_for(&config));
-            same.map_or_else(|| Arc::new(Breaker::new(config, now)), Arc::clone)
-        });
-        let discovered = source.map(|source| {
-            let same = before.and_then(|before| before.discovered.as_ref()).filter(|(known, _)| *known == source);
-            let status = same.map_or_else(|| Arc::new(Discovered::new(now)), |(_, status)| Arc::clone(status));
-            (source, status)
-        });
+        let discovered = source.map(|source| discovered(source, before, now));
         let before_set = before.map(|before| before.members.now());
         let members = match &discovered {
             None => Members::Fixed(recipe.set(&specs, before_set.as_deref(), now)),
@@ -265,7 +250,7 @@ impl Service {
             name: written.name.as_str().into(),
             members,
             discovered,
-            breaker,
+            breaker: written.breaker.map(|config| breaker(config, before, now)),
             protocol,
             timeout,
             try_timeout,
@@ -313,6 +298,30 @@ impl Service {
 fn found_first(recipe: &Recipe, first: &[EndpointSpec], before: Option<&Set>, now: Instant) -> Set {
     let known = before.map(|before| &*before.specs).filter(|specs| !specs.is_empty());
     recipe.set(known.unwrap_or(first), before, now)
+}
+
+fn balance(written: &Config, zone: Option<&str>) -> PoolConfig {
+    PoolConfig {
+        strategy: written.strategy,
+        tuning: written.balance,
+        ejection: written.ejection.clone(),
+        probe: written.probe.as_ref().map(|probe| ProbeThresholds { rise: probe.rise, fall: probe.fall }),
+        zone: zone.map(Into::into),
+        seed: random_seed(),
+    }
+}
+
+/// The breaker of the generation before, if it was made with the same values.
+fn breaker(config: breaker::Config, before: Option<&Service>, now: Instant) -> Arc<Breaker> {
+    let same = before.and_then(|before| before.breaker.as_ref()).filter(|known| known.is_for(&config));
+    same.map_or_else(|| Arc::new(Breaker::new(config, now)), Arc::clone)
+}
+
+/// The source with what is counted of it, which goes on if the generation before looked there, too.
+fn discovered(source: Source, before: Option<&Service>, now: Instant) -> (Source, Arc<Discovered>) {
+    let same = before.and_then(|before| before.discovered.as_ref()).filter(|(known, _)| *known == source);
+    let status = same.map_or_else(|| Arc::new(Discovered::new(now)), |(_, status)| Arc::clone(status));
+    (source, status)
 }
 
 fn limits(written: &Config, defaults: &super::Config) -> Limits {

@@ -9,6 +9,7 @@ use super::aggregate::{self, Aggregate, Aggregates};
 use super::batch::Batch;
 use super::service::{self, Service};
 use crate::admit::api;
+use crate::respond::fixed::Fixed;
 use crate::store::catalog::At;
 
 /// Who answers.
@@ -18,6 +19,8 @@ pub enum Target {
     Service(Arc<Service>),
     /// Several APIs, whose answers are put together.
     Aggregate(Arc<Aggregate>),
+    /// The catalog itself.
+    Static(Arc<Fixed>),
     /// Other APIs: its calls are batches of calls.
     Batch(Arc<Batch>),
 }
@@ -35,33 +38,35 @@ impl Target {
         (aggregates, all_aggregates): (&Aggregates, &[aggregate::config::Config]),
     ) -> Result<Option<Self>, ConfigErrors> {
         let mut errors = ConfigErrors::new();
-        let target = match (&written.service, &written.batch, &written.aggregate) {
-            (Some(name), None, None) => find(name, at, services, all, &mut errors).map(Self::Service),
-            (None, Some(batch), None) => {
+        let named =
+            [written.service.is_some(), written.batch.is_some(), written.answer.is_some(), written.aggregate.is_some()];
+        let target = match (&written.service, &written.batch, &written.answer, &written.aggregate) {
+            (Some(name), None, None, None) => find(name, at, services, all, &mut errors).map(Self::Service),
+            (None, Some(batch), None, None) => {
                 let batch = errors.collect(Batch::compile(batch, written, at));
                 batch.map(Arc::new).map(Self::Batch)
             }
-            (None, None, Some(name)) => {
+            (None, None, Some(answer), None) => {
+                errors.collect(Fixed::compile(answer, "answer", at)).map(|fixed| Self::Static(Arc::new(fixed)))
+            }
+            (None, None, None, Some(name)) => {
                 aggregates.of_api(name, written, at, all_aggregates, &mut errors).map(Self::Aggregate)
             }
-            (_, Some(_), Some(_)) => {
-                errors.push(at.error("batch", "an aggregate answers its calls already", "remove aggregate or batch"));
-                None
-            }
-            (Some(_), None, Some(_)) => {
-                errors.push(at.error(
-                    "aggregate",
-                    "a service answers its calls already",
-                    "remove service or aggregate",
-                ));
-                None
-            }
-            (Some(_), Some(_), None) => {
+            (Some(_), Some(_), None, None) => {
                 errors.push(at.error("batch", "a service answers its calls already", "remove service or batch"));
                 None
             }
-            (None, None, None) => {
-                errors.push(at.error("name", "nobody answers its calls", "add service = \"…\""));
+            (_, _, _, Some(_)) => {
+                let remedy = "leave it, or service, batch or answer, out";
+                errors.push(at.error("aggregate", "something else answers its calls already", remedy));
+                None
+            }
+            _ if named.contains(&true) => {
+                errors.push(at.error("answer", "a service and an answer", "leave one of the two out"));
+                None
+            }
+            _ => {
+                errors.push(at.error("name", "nobody answers its calls", "add service = \"…\" or answer = { … }"));
                 None
             }
         };
@@ -73,7 +78,7 @@ impl Target {
     pub fn aggregate(&self) -> Option<&Arc<Aggregate>> {
         match self {
             Self::Aggregate(aggregate) => Some(aggregate),
-            Self::Service(_) | Self::Batch(_) => None,
+            Self::Service(_) | Self::Batch(_) | Self::Static(_) => None,
         }
     }
 
@@ -82,7 +87,7 @@ impl Target {
     pub fn service(&self) -> Option<&Arc<Service>> {
         match self {
             Self::Service(service) => Some(service),
-            Self::Batch(_) | Self::Aggregate(_) => None,
+            Self::Batch(_) | Self::Aggregate(_) | Self::Static(_) => None,
         }
     }
 }

@@ -27,10 +27,11 @@ use crate::admit::api::Api;
 use crate::admit::app;
 use crate::admit::caller::Caller;
 use crate::admit::flow_rule::{Facts, judge};
+use crate::admit::permission;
 use crate::admit::quota;
+use crate::admit::route;
 use crate::admit::traffic_group::{self, Who};
 use crate::admit::validation::Called;
-use crate::admit::{api, permission};
 use crate::dispatch;
 use crate::dispatch::aggregate;
 use crate::dispatch::batch;
@@ -43,10 +44,13 @@ use crate::dispatch::wait::until;
 use crate::gateway::Gateway;
 use crate::policy::Policy;
 use crate::respond::body::Outgoing;
+use crate::respond::cors;
 use crate::respond::envelope::Envelope;
 use crate::respond::failure::Failure;
 use crate::respond::record::Record;
 use crate::respond::shape::shape;
+use crate::respond::shaping::{Shaping, Surroundings};
+use crate::respond::template;
 use crate::respond::timings;
 
 /// Where a call is: the process, and the one generation of everything that counts for the whole of it.
@@ -139,6 +143,7 @@ fn finish(outcome: Result<Response<Outgoing>, Failure>, mut record: Box<Record>)
     if let Some(fields) = record.quota.fields.take() {
         fields.add_to(answer.headers_mut());
     }
+    record.shape.add_to(answer.headers_mut());
     record.answered(answer.status());
     answer.body_mut().carry(record);
     answer
@@ -174,9 +179,23 @@ async fn admit(
     let (hop, authority) = (Arc::clone(&call.hop), Arc::clone(&call.authority));
     let unix_ms = record.unix_ms();
 
+    // A browser asks whether a page may call one.
+    let is_whole = item.is_none();
+    if is_whole
+        && let Some(method) = cors::asked_method(&call.parts)
+        && let Some(api) = route::search::by_method(site, call, &method, record)
+        && let Some(answer) = record.shape.preflight(&api, &method, &call.parts, &gateway.metrics.shape)
+    {
+        record.api = Some(api);
+        return answer;
+    }
+
     // It calls an API.
-    let api = Arc::clone(api::find(&policy.catalog, &authority, &hop.path, &call.parts.method)?);
+    let api = route::search::find(site, call, record).await?;
     record.api = Some(Arc::clone(&api));
+    if is_whole {
+        record.shape.judge(&api, &call.parts, &gateway.metrics.shape);
+    }
     if hop.held {
         until(call.deadline, call.upload.wait_for_first_piece()).await??;
     }
@@ -246,11 +265,57 @@ async fn admit(
     if let Some(kept) = kept {
         judge::answer(&api.flow_rules, &facts, &kept, &mut answer, &mut record.flow);
     }
+    if is_whole {
+        answer = record.shape.compress(&api, answer, &gateway.metrics.shape);
+    }
     Ok(answer)
 }
 
-/// Whoever the API names answers a call that was admitted.
+/// A call that was admitted is answered, in the shape in which its caller may see it.
 async fn serve(
+    site: &Site,
+    api: &Arc<Api>,
+    caller: &Arc<Caller>,
+    call: &mut Call,
+    record: &mut Record,
+) -> Result<Response<Outgoing>, Failure> {
+    match &api.shaping {
+        None => pin!(target(site, api, caller, call, record)).await,
+        Some(shaping) => Box::pin(shaped(site, api, shaping, caller, call, record)).await,
+    }
+}
+
+/// The same of an API that says something of the shape of its answers.
+async fn shaped(
+    site: &Site,
+    api: &Arc<Api>,
+    shaping: &Shaping,
+    caller: &Arc<Caller>,
+    call: &mut Call,
+    record: &mut Record,
+) -> Result<Response<Outgoing>, Failure> {
+    let (settings, metrics) = (&site.policy().shape, &site.gateway.metrics.shape);
+    let room = &site.gateway.shape_room;
+    let surroundings = Surroundings { settings, metrics, room, api, caller, deadline: call.deadline };
+    let facts = template::Facts { api, caller, hop: &call.hop, parts: &call.parts, unix_ms: record.unix_ms() };
+    let inputs = shaping.inputs(facts);
+    shaping.ask(&mut call.parts);
+    shaping.request(call, &inputs, surroundings).await?;
+    let outcome = pin!(target(site, api, caller, call, record)).await;
+    let answer = match outcome {
+        Ok(answer) => answer,
+        Err(failure) => {
+            let default = shaping.default_for(&failure, &inputs, surroundings, &mut record.shape);
+            let Some(default) = default else { return Err(failure) };
+            record.failed(failure);
+            return default;
+        }
+    };
+    shaping.shape(answer, &inputs, surroundings, &mut record.shape).await
+}
+
+/// Whoever the API names answers it.
+async fn target(
     site: &Site,
     api: &Arc<Api>,
     caller: &Arc<Caller>,
@@ -264,6 +329,10 @@ async fn serve(
             let authority = Arc::clone(&call.authority);
             let asked = aggregate::run::Asked { api, parts, upload, authority, deadline: call.deadline };
             Box::pin(aggregate::run::run(aggregate, site, asked, record)).await
+        }
+        Target::Static(fixed) => {
+            let facts = template::Facts { api, caller, hop: &call.hop, parts: &call.parts, unix_ms: record.unix_ms() };
+            fixed.answer(&template::Inputs::of(facts, fixed.wants()), caller.auth())
         }
         Target::Batch(batch) => Box::pin(batch::answer(site, batch, api, call, record)).await,
     }
@@ -301,8 +370,14 @@ async fn forward(
     // dispatch: the service answers it.
     let trace = record.trace.unwrap_or_else(|| TraceContext::start(&hop.request_id));
     let traceparent = trace.to_header();
-    let notes =
-        Notes { authority, hop, caller, path_to_service: api.path_to_service, traceparent: traceparent.as_str() };
+    let notes = Notes {
+        authority,
+        hop,
+        caller,
+        path_to_service: api.path_to_service,
+        rewrite: api.rewrite.as_deref(),
+        traceparent: traceparent.as_str(),
+    };
     if let Some(mirror) = &api.mirror {
         let (identity, most) = (&site.gateway.identity, site.policy().credentials.held_max);
         mirror.copy(&site.gateway.metrics.mirrors, &parts, &mut upload, &notes, || identity.room.enter(most));

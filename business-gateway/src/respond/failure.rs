@@ -21,6 +21,7 @@ use crate::admit::flow_rule::effect::Denial;
 use crate::admit::matcher::Miss;
 use crate::admit::permission;
 use crate::admit::quota;
+use crate::admit::route::search::HoldFault;
 use crate::admit::traffic_group;
 use crate::admit::validation::{self, finding::Findings};
 use crate::dispatch::request::{REQUEST_ID_HEADER, TargetError};
@@ -211,7 +212,22 @@ impl From<Miss> for Failure {
             Miss::Method(allow) => {
                 Self { allow: allow.into(), ..Self::new(&problem::API_METHOD_NOT_ALLOWED, Executed::No) }
             }
+            Miss::Predicates => Self::new(&problem::API_NOT_SELECTED, Executed::No),
+            // Whoever cannot be told without a body was asked with it.
+            Miss::Undecided => Self::new(&problem::INTERNAL_ERROR, Executed::No),
         }
+    }
+}
+
+impl From<HoldFault> for Failure {
+    fn from(fault: HoldFault) -> Self {
+        let reason = match &fault {
+            HoldFault::TooLarge => &problem::ROUTED_BODY_TOO_LARGE,
+            HoldFault::NoRoom => &problem::HELD_BODIES_FULL,
+            HoldFault::Deadline => &problem::DEADLINE_EXCEEDED,
+            HoldFault::Upload(error) => return Self::from(*error),
+        };
+        Self::refused(reason).because(&fault)
     }
 }
 

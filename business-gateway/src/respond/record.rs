@@ -20,6 +20,7 @@ use crate::admit::api::Api;
 use crate::admit::caller::Caller;
 use crate::admit::flow_rule;
 use crate::admit::quota;
+use crate::admit::route;
 use crate::admit::traffic_group;
 use crate::admit::validation;
 use crate::dispatch;
@@ -30,6 +31,7 @@ use crate::gateway::Gateway;
 use crate::pipeline::Site;
 use crate::pipeline::part::Whole;
 use crate::respond::failure::{Executed, Failure};
+use crate::respond::shaping;
 use crate::respond::timings::Timings;
 
 /// How an answer ended.
@@ -73,6 +75,8 @@ pub struct Record {
     pub hop: Option<Arc<VerifiedHop>>,
     /// The API called.
     pub api: Option<Arc<Api>>,
+    /// How the API was found.
+    pub route: route::Notes,
     /// Who called it.
     pub caller: Option<Arc<Caller>>,
     /// What it was charged.
@@ -85,6 +89,8 @@ pub struct Record {
     pub validation: validation::Notes,
     /// What flow rules did to it.
     pub flow: flow_rule::Notes,
+    /// What became of the shape of its answer.
+    pub shape: shaping::Notes,
     /// Which branch it took.
     pub split: split::Notes,
     /// What became of it upstream.
@@ -158,12 +164,14 @@ impl Record {
             own_id: RequestId::new(unix_ms),
             hop: None,
             api: None,
+            route: route::Notes::default(),
             caller: None,
             quota: quota::Notes::default(),
             traffic: traffic_group::Notes::default(),
             upload: None,
             validation: validation::Notes::default(),
             flow: flow_rule::Notes::default(),
+            shape: shaping::Notes::default(),
             split: split::Notes::default(),
             dispatch: dispatch::Notes::default(),
             aggregate: aggregate::Notes::default(),
@@ -301,6 +309,7 @@ impl Record {
         if let Some(api) = &self.api {
             line.utf8("api", &api.name);
         }
+        self.route.write(&mut line);
         if let Some(caller) = &self.caller {
             if let (Some(app), Some(scheme)) = (&caller.app, caller.scheme) {
                 line.utf8("app", &app.key);
@@ -315,6 +324,7 @@ impl Record {
             line.number("items", u64::try_from(items).unwrap_or(u64::MAX));
         }
         self.flow.write(&mut line);
+        self.shape.write(&mut line);
         if let Some(group) = &self.traffic.group {
             line.utf8("group", &group.name);
         }

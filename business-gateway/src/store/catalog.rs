@@ -19,14 +19,20 @@ use crate::admit::matcher::{Matcher, Place};
 use crate::admit::path::PathTemplate;
 use crate::admit::permission::{self, Packages};
 use crate::admit::quota::{self, Limits};
+use crate::admit::route::When;
 use crate::admit::traffic_group::{GroupConfig, PoolConfig, TrafficGroups};
 use crate::admit::validation::{self, Validation};
 use crate::dispatch::aggregate::{self, Aggregates};
 use crate::dispatch::mirror::{self, Mirror};
 use crate::dispatch::of_api::Upstream;
+use crate::dispatch::rewrite::Rewrite;
 use crate::dispatch::service::{self, Service, Surroundings};
 use crate::dispatch::split::{self, Splits};
 use crate::dispatch::target::Target;
+use crate::respond::compress::Compress;
+use crate::respond::cors::Cors;
+use crate::respond::fields::rule::{self, FieldPolicies};
+use crate::respond::shaping::Shaping;
 
 /// `catalog.toml` as written.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -68,6 +74,9 @@ pub struct CatalogConfig {
     /// Answers that are made of those of several APIs: one table each.
     #[serde(default)]
     pub aggregate: Vec<aggregate::config::Config>,
+    /// Fields of JSON answers that several APIs hide: one table each.
+    #[serde(default)]
+    pub field_policy: Vec<rule::Config>,
     /// Schemas and OpenAPI documents that APIs refer to: one table each.
     #[serde(default)]
     pub schema: Vec<validation::document::Config>,
@@ -95,6 +104,8 @@ pub struct Catalog {
     pub flow_rules: FlowRules,
     /// Several calls in the place of one.
     pub aggregates: Aggregates,
+    /// What several APIs hide of their answers.
+    pub field_policies: FieldPolicies,
     /// Which of several services answers.
     pub splits: Splits,
     /// Copies of calls under way, by API.
@@ -151,7 +162,9 @@ impl Catalog {
             let at = At { positions: &document.positions, path: format!("api[{index}]") };
             errors.collect(catalog.add_api(written, &at, document, surroundings));
         }
-        catalog.mirrored.retain(|name, _| catalog.apis.iter().any(|api| api.mirror.is_some() && api.name == *name));
+        let mirrored: BTreeSet<&Arc<str>> =
+            catalog.apis.iter().filter(|api| api.mirror.is_some()).map(|api| &api.name).collect();
+        catalog.mirrored.retain(|name, _| mirrored.contains(name));
         errors.into_result(catalog)
     }
 
@@ -171,6 +184,8 @@ impl Catalog {
         let before_rules = before.map(|before| &before.flow_rules);
         let rules = FlowRules::compile(&value.flow_rule, positions, bounds, &apis, limits, before_rules);
         self.flow_rules = errors.collect(rules).unwrap_or_default();
+        let policies = FieldPolicies::compile(&value.field_policy, positions, &apis);
+        self.field_policies = errors.collect(policies).unwrap_or_default();
         errors.into_result(())
     }
 
@@ -209,10 +224,17 @@ impl Catalog {
         let mirror = errors.collect(Mirror::compile(written, at, &self.services, all, &mut self.mirrored)).flatten();
         let traffic = self.traffic.of_api(written, at, &mut errors);
         let limits = errors.collect(self.limits.named(&written.limits, &document.value.limit, at, "limits"));
+        let when = path.as_ref().zip(written.when.as_ref());
+        let when = when.and_then(|(path, when)| errors.collect(When::compile(when, path, at)));
+        let rewrite = path.as_ref().zip(written.rewrite.as_ref());
+        let rewrite = rewrite.and_then(|(path, it)| errors.collect(Rewrite::compile(it, path, written.raw_path, at)));
         let credentials = path.as_ref().and_then(|path| errors.collect(Credentials::compile(written, path, at)));
         let permission = errors.collect(self.packages.of_api(written, at, bounds));
         let rules = self.flow_rules.of_api(&written.name, &written.flow_rules, at, &document.value.flow_rule);
         let rules = errors.collect(rules);
+        let shaping = errors.collect(Shaping::compile(written, at, &self.field_policies));
+        let compress = written.compress.as_ref().and_then(|it| errors.collect(Compress::compile(it, at))).map(Box::new);
+        let cors = written.cors.as_ref().and_then(|cors| errors.collect(Cors::compile(cors, at))).map(Box::new);
         let validation = written.validate.as_ref().zip(path.as_ref()).and_then(|(written, path)| {
             errors.collect(Validation::compile(written, path, at, surroundings.documents)).map(Box::new)
         });
@@ -230,9 +252,14 @@ impl Catalog {
             permission: permission.unwrap_or_default(),
             flow_rules: rules.unwrap_or_default(),
             limits: limits.unwrap_or_default(),
+            shaping: shaping.flatten(),
+            cors,
+            compress,
             validation,
             metrics: OnceLock::new(),
             upstream,
+            rewrite: rewrite.map(Box::new),
+            when,
             split,
             mirror,
             credentials,
@@ -242,12 +269,19 @@ impl Catalog {
             methods,
             path,
         });
-        let place = Place { hosts: &api.hosts, methods: &api.methods, path: &api.path };
-        if let Err(other) = self.matcher.insert(place, &api) {
+        let rank = api.when.as_ref().map(When::rank).unwrap_or_default();
+        let place = Place { hosts: &api.hosts, methods: &api.methods, path: &api.path, rank };
+        let excludes = |one: &Arc<Api>, two: &Arc<Api>| {
+            one.when.as_ref().zip(two.when.as_ref()).is_some_and(|(one, two)| one.excludes(two))
+        };
+        if let Err(other) = self.matcher.insert(place, &api, &excludes) {
             let there = document.value.api.iter().position(|api| *api.name == *other.name).unwrap_or_default();
             let message =
                 format!("{:?} and {:?} take the same calls, and nothing decides between them", api.name, other.name);
-            let remedy = "change the hosts, the methods or the path of one of the two";
+            let remedy = match &api.when {
+                None => "change the hosts, the methods or the path of one of the two, or give one of them \"when\"",
+                Some(_) => "give one of the two a higher when.priority, or predicates that exclude those of the other",
+            };
             errors.push(at.error("path", message.clone(), remedy));
             errors.push(at.positions.error(&format!("api[{there}].path"), message, Some(remedy.to_owned())));
         }

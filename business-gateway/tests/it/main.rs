@@ -43,7 +43,11 @@ mod quota_store;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
+mod routes;
+#[cfg(test)]
 mod routing;
+#[cfg(test)]
+mod shaping;
 #[cfg(test)]
 mod splits;
 #[cfg(test)]

@@ -242,6 +242,7 @@ async fn a_schema_is_swapped_live_and_a_wrong_one_changes_nothing() {
     let ReloadOutcome::Failed(errors) = site.gateway.live.reload() else { panic!("not refused") };
     let text = errors.to_string();
     assert!(text.contains("linear time") && text.contains("catalog.toml:13:"), "{text}");
+    assert!(text.contains("shop#/components/schemas/Order/properties/sku/pattern"), "{text}");
     assert_eq!(put(&mut edge, "/orders/7", body).await.status, 400);
     site.write("shop.yaml", &SHOP.replace("^[A-Z]{3}-[0-9]+$", "^[a-z]+$"));
     assert!(matches!(site.gateway.live.reload(), ReloadOutcome::Replaced(_)));

@@ -33,8 +33,12 @@ const BODIES: &[&str] = &[
 ];
 
 /// Registrations of endpoints, as services write them.
-const REGISTRATIONS: [&str; 4] =
-    ["10.0.0.7:9001", "10.0.0.7:9001 weight=3 zone=a", "[2001:db8::7]:9001 build=42 weight=1000", "orders:9001 weight=0"];
+const REGISTRATIONS: [&str; 4] = [
+    "10.0.0.7:9001",
+    "10.0.0.7:9001 weight=3 zone=a",
+    "[2001:db8::7]:9001 build=42 weight=1000",
+    "orders:9001 weight=0",
+];
 
 /// What callers prove themselves with: the signature, a digest or `Authorization`, and what is covered or the parameters.
 const CALLS: &[&str] = &[
@@ -52,6 +56,19 @@ const AGGREGATES: &[&str] = &[
     "{% set x = request | map(attribute='a') | join(',') %}{{ x }}\n[{\"a\": 1}, {\"a\": \"b\"}]",
     "request.a[0] ~ (caller if request is defined else 'x') | upper\n{\"a\": [true]}",
     "\"}],\"admin\":true\n\"\\u0001\\u0002\\\\\"",
+];
+
+/// What a split looks at, a target, and the value of a cookie or lines of uids.
+const SPLIT: &[&str] = &[
+    "cookie:uid\n/?city=Hangzhou\nuid=4711; theme=dark",
+    "query:city\n/?a=1&city=Hangzhou\nx",
+    "x\n\n# beta\n4711\nx-9",
+];
+
+/// Paths of fields, and the answer they are hidden in.
+const ANSWERS: &[&str] = &[
+    "a.*.b **.card list.0\n{\"a\":[{\"b\":\"ann@example.com\",\"card\":4111111111111111}],\"list\":[1,-2.5e3,true,null]}",
+    "**.*.x\n [ {\"\\u0073ecret\" : [\"\\ud834\\udd1e\", \"ä\"] , \"x\":{\"y\":{\"x\":false}}} ]",
 ];
 
 /// Batches of both forms.
@@ -154,8 +171,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     for aggregate in AGGREGATES {
         seeds.add("aggregate", aggregate.as_bytes())?;
     }
+    for call in SPLIT {
+        seeds.add("splits", call.as_bytes())?;
+    }
     for registration in REGISTRATIONS {
         seeds.add("registry", registration.as_bytes())?;
+    }
+    for answer in ANSWERS {
+        seeds.add("json_fields", answer.as_bytes())?;
     }
     for batch in BATCHES {
         seeds.add("batch", batch.as_bytes())?;

@@ -275,7 +275,8 @@ pub fn parameter_count(query: &str) -> usize {
 }
 
 /// Decodes `%41` and `+`; what is not UTF-8 becomes replacement characters.
-fn decoded(text: &str) -> Cow<'_, str> {
+#[must_use]
+pub fn decoded(text: &str) -> Cow<'_, str> {
     if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
         return Cow::Borrowed(text);
     }
@@ -320,7 +321,8 @@ pub fn with_parameter(query: &str, name: &str, value: Option<&str>) -> String {
 }
 
 /// Everything but unreserved characters (RFC 3986, section 2.3) percent-encoded.
-fn encoded(text: &str) -> String {
+#[must_use]
+pub fn encoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {

@@ -1,9 +1,9 @@
 //! `mirror` of an API: a copy of a share of its calls goes to another service, too, and nobody waits for what becomes of it.
 //!
 //! A copy is made when the call's own turn has come. It costs no quota and takes no slot; it has places of its own
-//! (`concurrency`), and where none is free it is left out and counted. A body is copied while it goes by, up to `body_max` and as far as
-//! the node has room for bodies; then the copy is sent, marked with `x-gatehouse-mirror`, and its answer read to a bound and thrown away.
-//! All of that happens in a task of its own: the call neither waits for it nor fails with it.
+//! (`concurrency`), and where none is free it is left out and counted. A body is copied while it goes by, up to `body_max` and
+//! as far as the node has room for bodies; then the copy is sent, marked with `x-gatehouse-mirror`, and its answer read to a
+//! bound and thrown away. All of that happens in a task of its own: the call neither waits for it nor fails with it.
 //!
 //! Copied are safe methods unless the configuration says otherwise (RFC 9110, section 9.2.1): a call that changes something would
 //! change it twice wherever the two services share anything, be it a database, a queue or a provider of payments.
@@ -56,8 +56,8 @@ pub struct Config {
     pub service: String,
     /// The share of calls, in hundredths. Example: `5`.
     pub percent: f64,
-    /// By what the share is taken: as `key` of a `[[split]]`; always the same calls, users or whatever it names. Calls that have none
-    /// are not copied. Default: `"call"`, any calls.
+    /// By what the share is taken: as `key` of a `[[split]]`; always the same calls, users or whatever it names. Calls that
+    /// have none are not copied. Default: `"call"`, any calls.
     #[serde(default = "default_key")]
     pub key: String,
     /// The methods that are copied. Default: `["GET", "HEAD", "OPTIONS"]`, which change nothing.
@@ -264,7 +264,7 @@ impl From<TapError> for Skipped {
 /// Why a copy that was sent has no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failed {
-    /// No endpoint could be reached.
+    /// No endpoint could be reached, or none takes calls now.
     Unreachable,
     /// The answer took too long.
     Timeout,
@@ -275,9 +275,16 @@ pub enum Failed {
 impl From<DispatchError> for Failed {
     fn from(error: DispatchError) -> Self {
         match error {
-            DispatchError::Unreachable(_) | DispatchError::NoEndpoint | DispatchError::Saturated => Self::Unreachable,
+            DispatchError::Unreachable(_)
+            | DispatchError::NoEndpoint
+            | DispatchError::Saturated
+            | DispatchError::QueueFull
+            | DispatchError::Open(_) => Self::Unreachable,
             DispatchError::Timeout | DispatchError::Deadline => Self::Timeout,
-            _ => Self::Broken,
+            DispatchError::Broken(_)
+            | DispatchError::Invalid(_)
+            | DispatchError::Upload(_)
+            | DispatchError::Upgrade => Self::Broken,
         }
     }
 }

@@ -17,8 +17,8 @@ use crate::store::catalog::At;
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LevelConfig {
-    /// A share of those who come to this level and meet its other conditions, in hundredths, with up to four digits behind the point: always the same uids.
-    /// Example: `5`.
+    /// A share of those who come to this level and meet its other conditions, in hundredths, with up to four digits behind the
+    /// point: always the same uids. Example: `5`.
     pub percent: Option<f64>,
     /// Networks of clients. Example: `["10.20.0.0/16"]`.
     #[serde(default)]
@@ -33,8 +33,8 @@ pub struct LevelConfig {
     pub uids: Vec<String>,
     /// A file of uids, one a line, up to 1,000,000; relative to the configuration directory. Example: `"lists/beta-users.txt"`.
     pub uid_file: Option<String>,
-    /// Something of the call that must have one of `values`: `"query:NAME"`, `"header:NAME"`, `"cookie:NAME"`, `"app"`, `"app.plan"`,
-    /// `"app.class"`, `"app.owner"`, `"app.name"` or `"user"`. Example: `"query:city"`.
+    /// Something of the call that must have one of `values`: `"query:NAME"`, `"header:NAME"`, `"cookie:NAME"`, `"app"`,
+    /// `"app.plan"`, `"app.class"`, `"app.owner"`, `"app.name"`, `"user"` or `"client"`. Example: `"query:city"`.
     pub argument: Option<String>,
     /// The values of `argument`. Example: `["Hangzhou", "Suzhou"]`.
     #[serde(default)]

@@ -38,7 +38,7 @@ impl SplitMetrics {
         Ok(Self {
             requests: catalogue.counters(
                 "gatehouse_business_split_requests_total",
-                "Calls sent to the service of a branch.",
+                "Calls for the service of a branch, those that its open breaker refused included.",
                 LABELS,
             )?,
             errors: catalogue.counters(

@@ -1,8 +1,9 @@
-//! `[[split]]`: which service answers a call of an API, out of several. For canaries, A/B tests and moves from one service to another.
+//! `[[split]]`: which service answers a call of an API, out of several. For canaries, A/B tests and moves from one service to
+//! another.
 //!
-//! A split is a list of levels, looked through in order. The first whose conditions all hold decides the branch; when none does, it
-//! is the branch `default`: the service of the API itself. What a branch is depends on nothing but the call and the split as written,
-//! so everybody stays where they are, on every node, until the split is changed.
+//! A split is a list of levels, looked through in order. The first whose conditions all hold decides the branch; when none
+//! does, it is the branch `default`: the service of the API itself. The branch depends on nothing but the call and the split as
+//! written, so everybody stays where they are, on every node, until the split is changed.
 //!
 //! - [`source`]: what is looked at of a call
 //! - [`level`]: the conditions
@@ -60,8 +61,8 @@ pub struct Config {
     pub key: String,
     /// The branch of calls without a uid that no level takes; levels that ask for a uid never take them. Default: `"default"`.
     pub without_key: Option<String>,
-    /// What goes into the hash before the uid. Two splits with the same salt and branches with the same name choose the same callers; another salt
-    /// chooses others. Default: the name of the split.
+    /// What goes into the hash before the uid. Two splits with the same salt and branches with the same name choose the same
+    /// callers; another salt chooses others. Default: the name of the split.
     pub salt: Option<String>,
     /// A header of the answer that names the branch taken. Default: none. Example: `"x-branch"`.
     pub answer_header: Option<String>,
@@ -127,6 +128,14 @@ pub struct Branch {
     answer_header: Option<(HeaderName, HeaderValue)>,
     /// Where its calls are counted; looked up at the first call.
     metrics: OnceLock<BranchMetrics>,
+}
+
+impl Branch {
+    /// What is set on the request.
+    #[must_use]
+    pub fn headers(&self) -> &[(HeaderName, HeaderValue)] {
+        &self.headers
+    }
 }
 
 /// What a split says of a call.

@@ -110,7 +110,9 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn who_is_in_stays_in_when_a_share_grows(uid: String, salt in "[a-z]{1,8}", less in 0.0..100.0_f64, more in 0.0..100.0_f64) {
+        fn who_is_in_stays_in_when_a_share_grows(
+            uid: String, salt in "[a-z]{1,8}", less in 0.0..100.0_f64, more in 0.0..100.0_f64,
+        ) {
             let (less, more) = (less.min(more), less.max(more));
             let share = |percent| Share::new(&salt, "x", percent).unwrap();
             proptest::prop_assert_eq!(share(less).has(&uid), share(less).has(&uid));

@@ -84,7 +84,8 @@ impl Notes {
     /// ended its answer early.
     pub fn count(&self, metrics: &Metrics, waited: Duration, is_broken: bool) {
         let Some(Taken { branch, sent, .. }) = self.0.as_ref().filter(|taken| taken.sent != Sent::No) else { return };
-        let waited = (*sent != Sent::Waiting).then_some(waited);
+        // Who gave up waited for nothing that ended; an open breaker lets nobody wait.
+        let waited = Some(waited).filter(|waited| *sent != Sent::Waiting && !waited.is_zero());
         let is_error = *sent == Sent::Failed || is_broken;
         branch.counts.add(waited, is_error);
         branch.metrics.get_or_init(|| metrics.splits.of(&branch.split, &branch.name)).add(waited, is_error);

@@ -157,7 +157,7 @@ fn read(name: &str, pieces: &mut Pieces) -> Result<Uids, ConfigErrors> {
                 remedy: Some(remedy.to_owned()),
             });
         };
-        match line_of(&line) {
+        match uid_of(&line) {
             Ok(Some(_)) if builder.places.len() >= UIDS_MAX => {
                 refuse(&format!("more than {UIDS_MAX} uids"), "say it by a share, a range or a suffix");
                 break;
@@ -174,8 +174,11 @@ fn read(name: &str, pieces: &mut Pieces) -> Result<Uids, ConfigErrors> {
     Ok(builder.build())
 }
 
-/// The uid of a line, if it holds one.
-fn line_of(line: &[u8]) -> Result<Option<&str>, &'static str> {
+/// The uid of a line of a file, if it holds one.
+///
+/// # Errors
+/// Why what it holds is none.
+pub fn uid_of(line: &[u8]) -> Result<Option<&str>, &'static str> {
     let text = std::str::from_utf8(line).map_err(|_other| "the line is not UTF-8 text")?.trim();
     if text.is_empty() || text.starts_with('#') {
         return Ok(None);
@@ -266,7 +269,7 @@ mod tests {
 
         #[test]
         fn no_line_stops_it(bytes: Vec<u8>) {
-            if let Ok(Some(uid)) = line_of(&bytes) {
+            if let Ok(Some(uid)) = uid_of(&bytes) {
                 proptest::prop_assert!(check(uid).is_ok());
             }
         }

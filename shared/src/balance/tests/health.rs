@@ -48,6 +48,18 @@ fn an_error_of_its_own_does_not_prove_a_returning_endpoint() {
 }
 
 #[test]
+fn what_can_stay_where_it_is_goes_to_healthy_endpoints_only() {
+    let (pool, now) = pool(Strategy::RoundRobin, 3);
+    take_down(&pool, 2, now);
+    assert!(pool.has_others(&[], 0, now) && pool.has_others(&[2], 0, now));
+    assert_eq!(pool.choose_healthy(&CALL, &[0], now).unwrap().index(), 1);
+    assert!(!pool.has_others(&[1], 0, now), "only the one that is down is left");
+    assert!(pool.choose_healthy(&CALL, &[0, 1], now).is_none());
+    assert_eq!(choose(&pool, &[0, 1], now).index(), 2, "what has nowhere to stay is sent even there");
+    assert_eq!(pool.totals().panics, 1);
+}
+
+#[test]
 fn when_nobody_is_healthy_everybody_is_tried() {
     let (pool, now) = pool(Strategy::RoundRobin, 2);
     for index in 0..2 {

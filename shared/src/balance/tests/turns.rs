@@ -18,6 +18,21 @@ fn round_robin_stays_even_when_one_is_out() {
 }
 
 #[test]
+fn another_try_of_a_call_takes_nobodys_turn() {
+    let (pool, now) = pool(Strategy::RoundRobin, 2);
+    let mut first = [0, 0];
+    for _ in 0..100 {
+        let index = choose(&pool, &[], now).index();
+        first[index] += 1;
+        // The first one always fails, so its calls are tried at the other one.
+        if index == 0 {
+            assert_eq!(choose(&pool, &[0], now).index(), 1);
+        }
+    }
+    assert_eq!(first, [50, 50], "not every call begins at the one that fails");
+}
+
+#[test]
 fn choosing_from_many_threads_is_even() {
     let (pool, now) = pool(Strategy::RoundRobin, 4);
     std::thread::scope(|scope| {

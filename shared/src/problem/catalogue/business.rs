@@ -28,6 +28,12 @@ catalogue! {
         API_METHOD_NOT_ALLOWED = "api_method_not_allowed", 405, "Method not allowed for this API",
             "The path belongs to an API, but not with this method.",
             "Use one of the methods in the `Allow` header.";
+        API_NOT_SELECTED = "api_not_selected", 404, "No API for such a call",
+            "APIs have this host, path and method, but each takes only some calls, by a version, a header or whatever else they ask for, and this is none of them.",
+            "Check what the API's documentation says of versions, headers and parameters; operators: `route explain` shows why.", "isv.no-api-for-call";
+        ROUTED_BODY_TOO_LARGE = "routed_body_too_large", 413, "Body too large",
+            "Fields of the body decide which API is meant, and the body is too long to be looked at.",
+            "Send a shorter body; operators: see `body_max` of `[routing]`.", "isv.body-too-large";
         SERVICE_UNAVAILABLE = "service_unavailable", 503, "Service unavailable",
             "No endpoint of the service can take the request.",
             "Try again; operators: look at `/policy` for the health of the endpoints.";

@@ -2,11 +2,13 @@
 
 mod edge;
 mod business;
+mod shaping;
 mod both;
 
 pub use both::*;
 pub use business::*;
 pub use edge::*;
+pub use shaping::*;
 
 use super::Reason;
 
@@ -40,5 +42,5 @@ pub(crate) use {catalogue, sub_code};
 
 /// The reasons by section of the reference.
 pub fn sections() -> impl Iterator<Item = &'static Section> {
-    [edge::TABLE, business::TABLE, both::TABLE].into_iter().flatten()
+    [edge::TABLE, business::TABLE, shaping::TABLE, both::TABLE].into_iter().flatten()
 }

@@ -30,6 +30,9 @@ const FORMATS: [&str; 12] = [
     "json-pointer",
 ];
 
+/// The keyword, which is no rule, that says where a schema stood.
+pub const ORIGIN: &str = "$comment";
+
 /// Why there is no schema.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ExtractError {
@@ -110,9 +113,13 @@ pub fn extract(documents: &Documents, own: Option<&Value>, place: &Reference) ->
         let name = format!("{}#{}", place.document, place.fragment);
         let document = if place.document.is_empty() { own } else { documents.get(&place.document) };
         let document = document.ok_or_else(|| ExtractError::Nowhere(name.clone()))?;
-        let schema = at(document, &place.fragment).ok_or(ExtractError::Nowhere(name))?;
+        let schema = at(document, &place.fragment).ok_or_else(|| ExtractError::Nowhere(name.clone()))?;
         let here = Here { document: &place.document, dialect: Dialect::of(document)?, depth: 0 };
-        definitions.insert(number.to_string(), all.schema(schema, &here, &place.fragment)?);
+        let mut schema = all.schema(schema, &here, &place.fragment)?;
+        if let Some(keywords) = schema.as_object_mut() {
+            keywords.insert(ORIGIN.to_owned(), name.into());
+        }
+        definitions.insert(number.to_string(), schema);
     }
     Ok(json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -357,7 +364,13 @@ mod tests {
         let mut documents = Documents::default();
         documents.insert("d", document);
         let place = Reference { document: "d".to_owned(), fragment: fragment.to_owned() };
-        extract(&documents, None, &place).map(|schema| schema["$defs"].clone())
+        extract(&documents, None, &place).map(|mut schema| {
+            for (_, schema) in schema["$defs"].as_object_mut().unwrap() {
+                let origin = schema.as_object_mut().and_then(|keywords| keywords.remove(ORIGIN));
+                assert!(origin.is_none_or(|origin| origin.as_str().unwrap().starts_with("d#")));
+            }
+            schema["$defs"].clone()
+        })
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! fetched, and how often a schema looks at a value is known before it looks ([`weight`]).
 
 pub mod extract;
+pub mod plain;
 pub mod weight;
 
 use jsonschema::{PatternOptions, Validator};
@@ -14,7 +15,11 @@ use super::document::{Documents, Reference};
 use super::finding::{Finding, Findings, Place};
 
 /// Work up to which everything that is wrong is collected; beyond it, the first thing is.
-const EXPLAINED: u64 = 16_384;
+const EXPLAINED: u64 = 4096;
+
+/// Work up to which it is told what each of several alternatives lacks. That copies what was judged, once for each level of
+/// alternatives inside of each other.
+const COMPARED: u64 = 2048;
 
 /// Bytes that count as much as one value.
 const BYTES: usize = 64;
@@ -46,6 +51,9 @@ pub struct Judged<'v> {
 /// A compiled schema.
 pub struct Judge {
     validator: Validator,
+    /// The same without alternatives and the like: what it finds is wrong whichever alternative was meant. `None` where there
+    /// are no alternatives.
+    plain: Option<Validator>,
     weight: u64,
     /// The schema, as it stands on its own; whoever has learnt from it what texts mean may take it.
     pub schema: Value,
@@ -86,8 +94,10 @@ impl Judge {
             .with_pattern_options(
                 PatternOptions::regex().size_limit(bounds.pattern_max).dfa_size_limit(bounds.pattern_max),
             );
+        let plain = plain::without_alternatives(&schema);
+        let plain = (plain != schema).then(|| options.build(&plain).ok()).flatten();
         let validator = options.build(&schema).map_err(|error| {
-            let at = error.instance_path().as_str();
+            let at = origin(&schema, error.instance_path().as_str());
             match error.kind() {
                 jsonschema::error::ValidationErrorKind::Format { format } if format == "regex" => format!(
                     "{at}: {} is no regular expression that can be matched in linear time: leave out look-around and back references",
@@ -96,7 +106,7 @@ impl Judge {
                 _ => format!("{at}: {error}"),
             }
         })?;
-        Ok(Self { validator, weight, schema })
+        Ok(Self { validator, plain, weight, schema })
     }
 
     /// How much there is to look at in a value.
@@ -118,15 +128,34 @@ impl Judge {
         if self.validator.is_valid(value) {
             return;
         }
+        let told = findings.list().len();
+        let validator = match &self.plain {
+            Some(plain) if work > COMPARED => plain,
+            _ => &self.validator,
+        };
         if work > EXPLAINED {
-            if let Err(error) = self.validator.validate(value) {
+            if let Err(error) = validator.validate(value) {
                 findings.add(place, base, &error);
             }
-            return;
+        } else {
+            for error in validator.iter_errors(value) {
+                findings.add(place, base, &error);
+            }
         }
-        for error in self.validator.iter_errors(value) {
-            findings.add(place, base, &error);
+        if findings.list().len() == told {
+            let message = "no alternative fits, and it is too large to compare it with each";
+            findings.push(Finding::new(place, base, "anyOf", message));
         }
+    }
+}
+
+/// Where in its document stands what is at `pointer` of an extracted schema.
+fn origin(schema: &Value, pointer: &str) -> String {
+    let mut steps = pointer.splitn(4, '/').skip(2);
+    let definition = schema.get("$defs").and_then(|all| all.get(steps.next()?));
+    match definition.and_then(|schema| schema.get(extract::ORIGIN)).and_then(Value::as_str) {
+        Some(origin) => steps.next().map_or_else(|| origin.to_owned(), |rest| format!("{origin}/{rest}")),
+        None => pointer.to_owned(),
     }
 }
 

@@ -129,6 +129,25 @@ fn of_a_large_value_the_first_finding_is_told() {
     assert_eq!(found(&judge, &few).len(), 16, "as many as are told");
 }
 
+#[test]
+fn a_large_value_is_not_compared_with_each_alternative() {
+    let judge = judge(json!({
+        "properties": { "tree": { "$ref": "#/$defs/n" }, "name": { "type": "string" } },
+        "$defs": { "n": { "anyOf": [{ "type": "array", "items": { "$ref": "#/$defs/n" } }, { "type": "boolean" }] } },
+    }));
+    let value = |name: Value, width: u64| {
+        let tree = (0..40).fold(json!([]), |inner, _| (0..width).map(Value::from).chain([inner]).collect());
+        json!({ "tree": tree, "name": name })
+    };
+    let short = |value: &Value| -> Vec<(String, &'static str)> {
+        found(&judge, value).into_iter().map(|(pointer, rule, _)| (pointer, rule)).collect()
+    };
+    // What is wrong anyway is told; where only alternatives are, the whole is.
+    assert_eq!(short(&value(json!(1), 500)), [("/name".to_owned(), "type")]);
+    assert_eq!(short(&value(json!("x"), 500)), [(String::new(), "anyOf")]);
+    assert_eq!(short(&value(json!("x"), 1)).first(), Some(&("/tree".to_owned(), "anyOf")), "a small one is compared");
+}
+
 /// Counts how often a schema is asked.
 struct Counting(Arc<AtomicU64>);
 
