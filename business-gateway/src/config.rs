@@ -59,6 +59,9 @@ pub struct Config {
     /// `[access_log]`: one line of JSON for each call.
     #[serde(default)]
     pub access_log: access_log::Config,
+    /// `[cache]`: what this node keeps of answers of services.
+    #[serde(default)]
+    pub cache: dispatch::cache::settings::Config,
     /// `[drain]`: how the process stops.
     #[serde(default)]
     pub drain: Drain,

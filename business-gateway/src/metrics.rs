@@ -33,6 +33,8 @@ use crate::admit::traffic_group::metrics::TrafficMetrics;
 use crate::admit::validation::metrics::ValidationMetrics;
 use crate::dispatch::aggregate::metrics::AggregateMetrics;
 use crate::dispatch::batch::metrics::BatchMetrics;
+use crate::dispatch::cache::Cache;
+use crate::dispatch::cache::metrics::CacheMetrics;
 use crate::dispatch::metrics::CareMetrics;
 use crate::dispatch::mirror::metrics::Metrics as MirrorMetrics;
 use crate::dispatch::service::Service;
@@ -66,6 +68,8 @@ pub struct Metrics {
     pub batch: BatchMetrics,
     /// Traffic groups and pools.
     pub traffic: Arc<TrafficMetrics>,
+    /// Answers that are kept.
+    pub cache: Arc<CacheMetrics>,
     /// Aggregates.
     pub aggregate: AggregateMetrics,
     /// Whether calls are as declared.
@@ -137,6 +141,7 @@ impl Metrics {
             routes: RouteMetrics::new(&catalogue)?,
             batch: BatchMetrics::new(&catalogue)?,
             traffic: Arc::new(TrafficMetrics::new(&catalogue)?),
+            cache: Arc::new(CacheMetrics::new(&catalogue)?),
             aggregate: AggregateMetrics::new(&catalogue)?,
             validation: ValidationMetrics::new(&catalogue)?,
             splits: SplitMetrics::new(&catalogue)?,
@@ -227,6 +232,12 @@ impl Metrics {
             mirror(&refused, room.refused());
         });
         Ok(())
+    }
+
+    /// Adds what mirrors the cache.
+    pub fn watch_cache(&self, cache: &Arc<Cache>) {
+        let (metrics, cache) = (Arc::clone(&self.cache), Arc::clone(cache));
+        self.catalogue.on_render(move || metrics.refresh(&cache));
     }
 
     fn declare_standard<T: Load>(&self, live: &Arc<Live<T>>, log: &LineWriter) -> Result<(), MetricError> {

@@ -17,6 +17,7 @@ use crate::admit::validation::document::{self, Documents};
 use crate::admit::{flow_rule, quota, route, validation};
 use crate::config::{self, Config, Drain, Process};
 use crate::dispatch::aggregate;
+use crate::dispatch::cache::settings as cache;
 use crate::dispatch::discovery;
 use crate::dispatch::discovery::source::Source;
 use crate::dispatch::service::Surroundings;
@@ -53,6 +54,8 @@ pub struct Policy {
     pub app_settings: apps::Settings,
     /// The zone of this node, which a running process keeps from its start.
     pub zone: Option<String>,
+    /// What this node keeps of answers of services.
+    pub cache: cache::Settings,
     /// Between two pieces of an answer's body.
     pub body_idle: Duration,
     /// Where endpoints are looked for that the catalog does not list.
@@ -190,6 +193,7 @@ fn compile(
     let store = errors.collect(config.store.compile("store", sources, &written.positions));
     let quota = errors.collect(quota::Settings::compile(&config.quota, &config.hop.keys, &written.positions, sources));
     let shape = errors.collect(shaping::Settings::compile(&config.shape, &written.positions, sources));
+    let cache = errors.collect(cache::Settings::compile(&config.cache, &written.positions));
     let app_settings = errors.collect(apps::Settings::compile(&config.apps, sources, &written.positions));
     errors.collect(config.upstream.check(&written.positions));
     errors.collect(config.routing.check(&written.positions));
@@ -198,13 +202,15 @@ fn compile(
     let (Some(accept), Some(hop), Some(of_catalog), Some(store)) = (accept, hop, of_catalog, store) else {
         return Err(ConfigErrors::new());
     };
-    let (Some(credentials), Some(app_settings), Some(quota)) = (credentials, app_settings, quota) else {
+    let (Some(credentials), Some(app_settings), Some(quota), Some(cache)) = (credentials, app_settings, quota, cache)
+    else {
         return Err(ConfigErrors::new());
     };
     let Some(shape) = shape else { return Err(ConfigErrors::new()) };
     let OfCatalog { catalog, written, apps, issuers } = of_catalog;
     check_replay(&catalog, &store)?;
     shape.check(&catalog)?;
+    cache::check(&catalog, &cache, &store)?;
     Ok(Policy {
         accept,
         hop,
@@ -219,6 +225,7 @@ fn compile(
         zone,
         quota,
         shape,
+        cache,
         body_idle: config.upstream.body_idle_timeout.get(),
         discovery: config.upstream.discovery.clone(),
         timings_package: config.upstream.timings_package.clone(),

@@ -17,6 +17,7 @@ mod body;
 mod call;
 mod quota;
 mod groups;
+mod cache;
 mod registry;
 mod splits;
 mod resource;

@@ -8,6 +8,7 @@ mod sign;
 mod flow;
 mod quota;
 mod group;
+mod cache;
 mod registry;
 mod split;
 mod reference;
@@ -16,8 +17,8 @@ mod api;
 mod import;
 mod catalog;
 mod app;
-mod aggregate;
 mod route;
+mod aggregate;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -57,6 +58,9 @@ pub enum Command {
     App(Box<app::Arguments>),
     /// Show traffic groups and shut them off
     Group(group::Arguments),
+    /// Show what is kept of answers, and purge it
+    #[command(subcommand)]
+    Cache(cache::Command),
     /// Look at calls that are made of several
     #[command(subcommand)]
     Aggregate(aggregate::Command),
@@ -96,6 +100,7 @@ impl Command {
             Self::Quota(command) => quota::run(&command),
             Self::App(arguments) => app::run(&arguments),
             Self::Group(arguments) => group::run(&arguments),
+            Self::Cache(command) => cache::run(&command),
             Self::Aggregate(command) => aggregate::run(&command),
             Self::Registry(arguments) => registry::run(&arguments),
             Self::Route(command) => route::run(&command),

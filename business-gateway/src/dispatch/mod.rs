@@ -1,5 +1,6 @@
 //! Where a call goes: an endpoint of the API's service, another one if that cannot be reached, and back.
 //!
+//! - [`cache`]: answers that are kept, so that the call goes nowhere
 //! - [`batch`]: many calls in one
 //! - [`plan`]: how the call will be carried
 //! - [`request`]: the request as the service gets it
@@ -26,6 +27,7 @@
 //!
 //! An endpoint without room passes a call on to another healthy one; when nobody has room the call waits at one of them.
 
+pub mod cache;
 pub mod aggregate;
 pub mod attempts;
 pub mod batch;

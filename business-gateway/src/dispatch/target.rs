@@ -17,10 +17,10 @@ use crate::store::catalog::At;
 pub enum Target {
     /// A service.
     Service(Arc<Service>),
-    /// Several APIs, whose answers are put together.
-    Aggregate(Arc<Aggregate>),
     /// The catalog itself.
     Static(Arc<Fixed>),
+    /// Several APIs, whose answers are put together.
+    Aggregate(Arc<Aggregate>),
     /// Other APIs: its calls are batches of calls.
     Batch(Arc<Batch>),
 }
@@ -38,37 +38,30 @@ impl Target {
         (aggregates, all_aggregates): (&Aggregates, &[aggregate::config::Config]),
     ) -> Result<Option<Self>, ConfigErrors> {
         let mut errors = ConfigErrors::new();
-        let named =
-            [written.service.is_some(), written.batch.is_some(), written.answer.is_some(), written.aggregate.is_some()];
-        let target = match (&written.service, &written.batch, &written.answer, &written.aggregate) {
-            (Some(name), None, None, None) => find(name, at, services, all, &mut errors).map(Self::Service),
-            (None, Some(batch), None, None) => {
-                let batch = errors.collect(Batch::compile(batch, written, at));
-                batch.map(Arc::new).map(Self::Batch)
-            }
-            (None, None, Some(answer), None) => {
-                errors.collect(Fixed::compile(answer, "answer", at)).map(|fixed| Self::Static(Arc::new(fixed)))
-            }
-            (None, None, None, Some(name)) => {
-                aggregates.of_api(name, written, at, all_aggregates, &mut errors).map(Self::Aggregate)
-            }
-            (Some(_), Some(_), None, None) => {
-                errors.push(at.error("batch", "a service answers its calls already", "remove service or batch"));
-                None
-            }
-            (_, _, _, Some(_)) => {
-                let remedy = "leave it, or service, batch or answer, out";
-                errors.push(at.error("aggregate", "something else answers its calls already", remedy));
-                None
-            }
-            _ if named.contains(&true) => {
-                errors.push(at.error("answer", "a service and an answer", "leave one of the two out"));
-                None
-            }
-            _ => {
-                errors.push(at.error("name", "nobody answers its calls", "add service = \"…\" or answer = { … }"));
-                None
-            }
+        let named = [
+            ("service", written.service.is_some()),
+            ("batch", written.batch.is_some()),
+            ("aggregate", written.aggregate.is_some()),
+            ("answer", written.answer.is_some()),
+        ];
+        let mut named = named.into_iter().filter_map(|(key, is_there)| is_there.then_some(key));
+        if let (Some(first), Some(second)) = (named.next(), named.next()) {
+            let message = format!("its calls are answered by \"{first}\" already");
+            errors.push(at.error(second, message, format!("remove {first} or {second}")));
+            return errors.into_result(None);
+        }
+        let target = if let Some(name) = &written.service {
+            find(name, at, services, all, &mut errors).map(Self::Service)
+        } else if let Some(batch) = &written.batch {
+            errors.collect(Batch::compile(batch, written, at)).map(|batch| Self::Batch(Arc::new(batch)))
+        } else if let Some(name) = &written.aggregate {
+            aggregates.of_api(name, written, at, all_aggregates, &mut errors).map(Self::Aggregate)
+        } else if let Some(answer) = &written.answer {
+            errors.collect(Fixed::compile(answer, "answer", at)).map(|fixed| Self::Static(Arc::new(fixed)))
+        } else {
+            let remedy = "add service = \"…\", batch = {}, aggregate = \"…\" or answer = { … }";
+            errors.push(at.error("name", "nobody answers its calls", remedy));
+            None
         };
         errors.into_result(target)
     }

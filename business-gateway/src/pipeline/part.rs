@@ -108,7 +108,8 @@ impl Whole {
         answer
     }
 
-    fn begin(&self, part: Part) -> (Call, Box<Record>) {
+    /// The call and the record of a part.
+    pub(super) fn begin(&self, part: Part) -> (Call, Box<Record>) {
         let Part { name, authority, path, request, deadline } = part;
         let deadline = deadline.min(self.deadline);
         let hop = VerifiedHop { path, held: false, ..VerifiedHop::clone(&self.hop) };
@@ -120,6 +121,6 @@ impl Whole {
         };
         let mut record = Record::part(self, &name, &hop, &parts);
         record.upload = upload.progress();
-        (Call { parts, upload, authority, deadline, hop }, record)
+        (Call { parts, upload, authority, deadline, hop, introduced: None }, record)
     }
 }

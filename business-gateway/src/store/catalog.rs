@@ -23,6 +23,7 @@ use crate::admit::route::When;
 use crate::admit::traffic_group::{GroupConfig, PoolConfig, TrafficGroups};
 use crate::admit::validation::{self, Validation};
 use crate::dispatch::aggregate::{self, Aggregates};
+use crate::dispatch::cache::config as cache;
 use crate::dispatch::mirror::{self, Mirror};
 use crate::dispatch::of_api::Upstream;
 use crate::dispatch::rewrite::Rewrite;
@@ -71,12 +72,12 @@ pub struct CatalogConfig {
     /// Who goes first, the most important group first: one table each.
     #[serde(default)]
     pub group: Vec<GroupConfig>,
-    /// Answers that are made of those of several APIs: one table each.
-    #[serde(default)]
-    pub aggregate: Vec<aggregate::config::Config>,
     /// Fields of JSON answers that several APIs hide: one table each.
     #[serde(default)]
     pub field_policy: Vec<rule::Config>,
+    /// Answers that are made of those of several APIs: one table each.
+    #[serde(default)]
+    pub aggregate: Vec<aggregate::config::Config>,
     /// Schemas and OpenAPI documents that APIs refer to: one table each.
     #[serde(default)]
     pub schema: Vec<validation::document::Config>,
@@ -102,10 +103,10 @@ pub struct Catalog {
     pub packages: Packages,
     /// What operators say of calls.
     pub flow_rules: FlowRules,
-    /// Several calls in the place of one.
-    pub aggregates: Aggregates,
     /// What several APIs hide of their answers.
     pub field_policies: FieldPolicies,
+    /// Several calls in the place of one.
+    pub aggregates: Aggregates,
     /// Which of several services answers.
     pub splits: Splits,
     /// Copies of calls under way, by API.
@@ -230,6 +231,7 @@ impl Catalog {
         let rewrite = rewrite.and_then(|(path, it)| errors.collect(Rewrite::compile(it, path, written.raw_path, at)));
         let credentials = path.as_ref().and_then(|path| errors.collect(Credentials::compile(written, path, at)));
         let permission = errors.collect(self.packages.of_api(written, at, bounds));
+        let cache = path.as_ref().and_then(|path| errors.collect(cache::OfApi::of(written, path, at))).flatten();
         let rules = self.flow_rules.of_api(&written.name, &written.flow_rules, at, &document.value.flow_rule);
         let rules = errors.collect(rules);
         let shaping = errors.collect(Shaping::compile(written, at, &self.field_policies));
@@ -257,6 +259,7 @@ impl Catalog {
             compress,
             validation,
             metrics: OnceLock::new(),
+            cache: cache.map(Arc::new),
             upstream,
             rewrite: rewrite.map(Box::new),
             when,

@@ -13,6 +13,7 @@ mod batch;
 #[cfg(test)]
 mod bodies;
 #[cfg(test)]
+mod cache;
 mod care;
 #[cfg(test)]
 mod connections;

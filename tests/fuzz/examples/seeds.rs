@@ -49,15 +49,6 @@ const CALLS: &[&str] = &[
     "\nBearer a.b.c\neyJhbGciOiJIUzI1NiIsImtpZCI6IjEifQ.eyJpc3MiOiJhIiwiYXVkIjpbImIiXSwiZXhwIjoxLCJuYmYiOjB9.AAAA",
 ];
 
-/// A text, template or expression, and JSON that it is put together with.
-const AGGREGATES: &[&str] = &[
-    "{\"a\": {{ request.a }}, \"b\": \"{{ caller }}\"}\n{\"a\": [1, null, \"x\\\"y\"]}",
-    "[{% for x in request %}{{ x.id | default(1) }}{% if not loop.last %},{% endif %}{% endfor %}]\n[{\"id\": 1.5}, {}]",
-    "{% set x = request | map(attribute='a') | join(',') %}{{ x }}\n[{\"a\": 1}, {\"a\": \"b\"}]",
-    "request.a[0] ~ (caller if request is defined else 'x') | upper\n{\"a\": [true]}",
-    "\"}],\"admin\":true\n\"\\u0001\\u0002\\\\\"",
-];
-
 /// What a split looks at, a target, and the value of a cookie or lines of uids.
 const SPLIT: &[&str] = &[
     "cookie:uid\n/?city=Hangzhou\nuid=4711; theme=dark",
@@ -69,6 +60,15 @@ const SPLIT: &[&str] = &[
 const ANSWERS: &[&str] = &[
     "a.*.b **.card list.0\n{\"a\":[{\"b\":\"ann@example.com\",\"card\":4111111111111111}],\"list\":[1,-2.5e3,true,null]}",
     "**.*.x\n [ {\"\\u0073ecret\" : [\"\\ud834\\udd1e\", \"ä\"] , \"x\":{\"y\":{\"x\":false}}} ]",
+];
+
+/// A text, template or expression, and JSON that it is put together with.
+const AGGREGATES: &[&str] = &[
+    "{\"a\": {{ request.a }}, \"b\": \"{{ caller }}\"}\n{\"a\": [1, null, \"x\\\"y\"]}",
+    "[{% for x in request %}{{ x.id | default(1) }}{% if not loop.last %},{% endif %}{% endfor %}]\n[{\"id\": 1.5}, {}]",
+    "{% set x = request | map(attribute='a') | join(',') %}{{ x }}\n[{\"a\": 1}, {\"a\": \"b\"}]",
+    "request.a[0] ~ (caller if request is defined else 'x') | upper\n{\"a\": [true]}",
+    "\"}],\"admin\":true\n\"\\u0001\\u0002\\\\\"",
 ];
 
 /// Batches of both forms.
@@ -168,11 +168,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     for call in CALLS {
         seeds.add("credentials", call.as_bytes())?;
     }
-    for aggregate in AGGREGATES {
-        seeds.add("aggregate", aggregate.as_bytes())?;
-    }
     for call in SPLIT {
         seeds.add("splits", call.as_bytes())?;
+    }
+    for aggregate in AGGREGATES {
+        seeds.add("aggregate", aggregate.as_bytes())?;
     }
     for registration in REGISTRATIONS {
         seeds.add("registry", registration.as_bytes())?;

@@ -165,7 +165,7 @@ fn paths_and_apis_must_fit() {
     let two = page(&calls.repeat(2));
     assert!(mistake(&two).contains("a second call \"a\""));
     let both = page(&calls).replace("aggregate = \"page\"", "aggregate = \"page\"\nservice = \"shop\"");
-    assert!(mistake(&both).contains("something else answers its calls already"));
+    assert!(mistake(&both).contains("its calls are answered by \"service\" already"));
     let unknown = page(&calls).replace("aggregate = \"page\"", "aggregate = \"pag\"");
     assert!(mistake(&unknown).contains("no aggregate \"pag\" (did you mean \"page\"?)"));
     let capped = page(&calls).replace("aggregate = \"page\"", "aggregate = \"page\"\nconcurrency = 3");
