@@ -20,7 +20,7 @@ use super::scope::Scope;
 use super::template::TemplateError;
 use crate::respond::body::Outgoing;
 use crate::respond::failure::{Executed, Failure};
-use crate::respond::shape::{RESULT, result};
+use crate::respond::shape::tell;
 
 /// Names the parts that are not in an answer, as a list of RFC 9651: `stock;status=503;code=service_overloaded`.
 pub const ERRORS_HEADER: HeaderName = HeaderName::from_static("x-aggregate-errors");
@@ -97,7 +97,7 @@ pub(super) fn make(
     headers.reserve(8);
     headers.insert(header::CONTENT_TYPE, aggregate.content_type.clone());
     add_headers(headers, aggregate, &outcomes, lacks.is_empty());
-    headers.insert(RESULT, result(&HopResult { auth, ..HopResult::SERVICE }));
+    tell(headers, &HopResult { auth, ..HopResult::SERVICE });
     let is_whole = lacks.is_empty();
     if !is_whole {
         if let Ok(errors) = HeaderValue::try_from(errors_header(&lacks)) {

@@ -87,7 +87,7 @@ impl Aggregates {
         };
         // A path that is wrong has errors of its own.
         if let Ok(path) = PathTemplate::parse(&api.path) {
-            let known = params_of(&path);
+            let known: Vec<&str> = path.names().collect();
             for param in aggregate.params.iter().filter(|param| !known.contains(&param.as_str())) {
                 let message =
                     format!("the aggregate {name:?} uses request.params.{param}, which the path does not have");
@@ -96,14 +96,6 @@ impl Aggregates {
         }
         Some(Arc::clone(aggregate))
     }
-}
-
-fn params_of(path: &PathTemplate) -> Vec<&str> {
-    let name = |segment| match segment {
-        &Segment::Parameter(ref name) | &Segment::Rest(ref name) => Some(&**name),
-        &Segment::Literal(_) => None,
-    };
-    path.segments().iter().filter_map(name).collect()
 }
 
 fn compile(config: &Config, catalog: &CatalogConfig, at: &At<'_>, bounds: &Bounds) -> Result<Aggregate, ConfigErrors> {
@@ -355,7 +347,7 @@ impl Compiler<'_> {
     fn path(&mut self, written: &CallConfig, api: &api::Config) -> Vec<Piece> {
         // A path that is wrong has errors of its own.
         let Ok(path) = PathTemplate::parse(&api.path) else { return Vec::new() };
-        let known = params_of(&path);
+        let known: Vec<&str> = path.names().collect();
         for name in written.params.keys().filter(|name| !known.contains(&name.as_str())) {
             let remedy = match nearest(name, known.iter().copied()) {
                 Some(near) => format!("did you mean {near:?}?"),

@@ -8,7 +8,7 @@ use minijinja::value::{Enumerator, Object};
 
 use crate::admit::caller::Caller;
 use crate::admit::flow_rule::input::{ENTRIES_MAX, parameters};
-use crate::admit::path::{PathTemplate, Segment};
+use crate::admit::path::PathTemplate;
 
 /// Everything there is to see, by name.
 #[derive(Debug)]
@@ -180,21 +180,8 @@ impl Object for Seen {
 
 /// What stands in a canonical path where `template` has parameters, decoded.
 pub(super) fn params(template: &PathTemplate, path: &str) -> Vec<(Box<str>, String)> {
-    let mut params = Vec::new();
-    let mut rest = path.strip_prefix('/').unwrap_or(path);
-    for segment in template.segments() {
-        let (first, after) = rest.split_once('/').unwrap_or((rest, ""));
-        match segment {
-            Segment::Literal(_) => {}
-            Segment::Parameter(name) => params.push((name.clone(), decoded(first))),
-            Segment::Rest(name) => {
-                params.push((name.clone(), decoded(rest)));
-                break;
-            }
-        }
-        rest = after;
-    }
-    params
+    let found = template.parameters(path).into_iter();
+    found.map(|(name, text)| (name.into(), decoded(text))).collect()
 }
 
 /// Decodes `%41`, but not `+`; what is not UTF-8 becomes replacement characters.
