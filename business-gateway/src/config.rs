@@ -44,6 +44,9 @@ pub struct Config {
     /// `[flow]`: what bounds expressions and scripts.
     #[serde(default)]
     pub flow: flow_rule::BoundsConfig,
+    /// `[aggregate]`: what bounds calls that are made of several.
+    #[serde(default)]
+    pub aggregate: dispatch::aggregate::config::BoundsConfig,
     /// `[validation]`: what bounds the validation of calls.
     #[serde(default)]
     pub validation: validation::config::BoundsConfig,
@@ -56,6 +59,9 @@ pub struct Config {
     /// `[access_log]`: one line of JSON for each call.
     #[serde(default)]
     pub access_log: access_log::Config,
+    /// `[cache]`: what this node keeps of answers of services.
+    #[serde(default)]
+    pub cache: dispatch::cache::settings::Config,
     /// `[drain]`: how the process stops.
     #[serde(default)]
     pub drain: Drain,

@@ -16,6 +16,7 @@ use crate::accept::room::Room;
 use crate::admit::app::Identity;
 use crate::admit::quota::Quotas;
 use crate::admit::traffic_group::shed::Keeper;
+use crate::dispatch::cache::Cache;
 use crate::metrics::{ApiMetrics, Metrics};
 use crate::policy::Policy;
 use crate::store::apps::Apps;
@@ -47,6 +48,8 @@ pub struct Gateway {
     pub shape_room: Arc<Room>,
     /// What is left of quotas.
     pub quotas: Arc<Quotas>,
+    /// Answers of services that are kept.
+    pub cache: Arc<Cache>,
     /// The traffic groups that are shut off.
     pub sheds: Keeper,
     /// What operators change is written down here before they hear that it is done.
@@ -92,6 +95,8 @@ impl Gateway {
         let apps = Arc::new(Apps::open(Arc::clone(&live), store.as_ref()).map_err(StartError::Apps)?);
         let identity = Arc::new(Identity::new(store.clone()));
         let sheds = Keeper::open(store.clone(), state_dir, &node).map_err(StartError::Sheds)?;
+        let cache = Cache::new(&policy.value.cache, store.as_ref());
+        metrics.watch_cache(&cache);
         metrics.watch(&live, &log, &in_flight, &fleet)?;
         metrics.watch_apps(&apps)?;
         metrics.watch_credentials(&identity, &live)?;
@@ -114,6 +119,7 @@ impl Gateway {
             identity,
             shape_room,
             quotas,
+            cache,
             sheds,
             audit,
             shutdown,

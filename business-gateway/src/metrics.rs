@@ -31,7 +31,10 @@ use crate::admit::quota::metrics::QuotaMetrics;
 use crate::admit::route::metrics::RouteMetrics;
 use crate::admit::traffic_group::metrics::TrafficMetrics;
 use crate::admit::validation::metrics::ValidationMetrics;
+use crate::dispatch::aggregate::metrics::AggregateMetrics;
 use crate::dispatch::batch::metrics::BatchMetrics;
+use crate::dispatch::cache::Cache;
+use crate::dispatch::cache::metrics::CacheMetrics;
 use crate::dispatch::metrics::CareMetrics;
 use crate::dispatch::mirror::metrics::Metrics as MirrorMetrics;
 use crate::dispatch::service::Service;
@@ -65,6 +68,10 @@ pub struct Metrics {
     pub batch: BatchMetrics,
     /// Traffic groups and pools.
     pub traffic: Arc<TrafficMetrics>,
+    /// Answers that are kept.
+    pub cache: Arc<CacheMetrics>,
+    /// Aggregates.
+    pub aggregate: AggregateMetrics,
     /// Whether calls are as declared.
     pub validation: ValidationMetrics,
     /// Branches of splits.
@@ -134,6 +141,8 @@ impl Metrics {
             routes: RouteMetrics::new(&catalogue)?,
             batch: BatchMetrics::new(&catalogue)?,
             traffic: Arc::new(TrafficMetrics::new(&catalogue)?),
+            cache: Arc::new(CacheMetrics::new(&catalogue)?),
+            aggregate: AggregateMetrics::new(&catalogue)?,
             validation: ValidationMetrics::new(&catalogue)?,
             splits: SplitMetrics::new(&catalogue)?,
             mirrors: Arc::new(MirrorMetrics::new(&catalogue)?),
@@ -160,6 +169,7 @@ impl Metrics {
         let revision = self.catalog.clone();
         let rules = RuleMetrics::new(&self.catalogue)?;
         let (live, in_flight) = (Arc::clone(live), in_flight.clone());
+        let aggregate = self.aggregate.clone();
         let (traffic, fleet) = (Arc::clone(&self.traffic), Arc::clone(fleet));
         let mirrors = Arc::clone(&self.mirrors);
         self.catalogue.on_render(move || {
@@ -171,6 +181,7 @@ impl Metrics {
                 care.refresh(service);
             }
             rules.refresh(&generation.value.catalog);
+            aggregate.refresh(&generation.value.catalog.aggregates);
             mirrors.refresh(&generation.value.catalog);
             traffic.refresh(&generation.value.catalog.traffic, fleet.live_nodes());
         });
@@ -221,6 +232,12 @@ impl Metrics {
             mirror(&refused, room.refused());
         });
         Ok(())
+    }
+
+    /// Adds what mirrors the cache.
+    pub fn watch_cache(&self, cache: &Arc<Cache>) {
+        let (metrics, cache) = (Arc::clone(&self.cache), Arc::clone(cache));
+        self.catalogue.on_render(move || metrics.refresh(&cache));
     }
 
     fn declare_standard<T: Load>(&self, live: &Arc<Live<T>>, log: &LineWriter) -> Result<(), MetricError> {

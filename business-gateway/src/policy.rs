@@ -16,6 +16,8 @@ use crate::admit::app::of_api::Replay;
 use crate::admit::validation::document::{self, Documents};
 use crate::admit::{flow_rule, quota, route, validation};
 use crate::config::{self, Config, Drain, Process};
+use crate::dispatch::aggregate;
+use crate::dispatch::cache::settings as cache;
 use crate::dispatch::discovery;
 use crate::dispatch::discovery::source::Source;
 use crate::dispatch::service::Surroundings;
@@ -52,6 +54,8 @@ pub struct Policy {
     pub app_settings: apps::Settings,
     /// The zone of this node, which a running process keeps from its start.
     pub zone: Option<String>,
+    /// What this node keeps of answers of services.
+    pub cache: cache::Settings,
     /// Between two pieces of an answer's body.
     pub body_idle: Duration,
     /// Where endpoints are looked for that the catalog does not list.
@@ -109,6 +113,10 @@ impl Policy {
         });
         let flow = written.as_ref().map(|written| flow_rule::Bounds::compile(&written.value.flow, &written.positions));
         let flow = flow.and_then(|flow| errors.collect(flow)).unwrap_or_default();
+        let aggregate = written
+            .as_ref()
+            .map(|written| aggregate::config::Bounds::compile(&written.value.aggregate, &written.positions));
+        let aggregate = aggregate.and_then(|aggregate| errors.collect(aggregate)).unwrap_or_default();
         let documents =
             errors.collect(read_documents(written.as_ref(), catalog.as_ref(), &mut sources)).unwrap_or_default();
         let uids = catalog.as_ref().and_then(|catalog| {
@@ -122,6 +130,7 @@ impl Policy {
             flow: &flow,
             documents: &documents,
             uids: &uids,
+            aggregate: &aggregate,
         };
         let apps = catalog
             .as_ref()
@@ -184,6 +193,7 @@ fn compile(
     let store = errors.collect(config.store.compile("store", sources, &written.positions));
     let quota = errors.collect(quota::Settings::compile(&config.quota, &config.hop.keys, &written.positions, sources));
     let shape = errors.collect(shaping::Settings::compile(&config.shape, &written.positions, sources));
+    let cache = errors.collect(cache::Settings::compile(&config.cache, &written.positions));
     let app_settings = errors.collect(apps::Settings::compile(&config.apps, sources, &written.positions));
     errors.collect(config.upstream.check(&written.positions));
     errors.collect(config.routing.check(&written.positions));
@@ -192,13 +202,15 @@ fn compile(
     let (Some(accept), Some(hop), Some(of_catalog), Some(store)) = (accept, hop, of_catalog, store) else {
         return Err(ConfigErrors::new());
     };
-    let (Some(credentials), Some(app_settings), Some(quota)) = (credentials, app_settings, quota) else {
+    let (Some(credentials), Some(app_settings), Some(quota), Some(cache)) = (credentials, app_settings, quota, cache)
+    else {
         return Err(ConfigErrors::new());
     };
     let Some(shape) = shape else { return Err(ConfigErrors::new()) };
     let OfCatalog { catalog, written, apps, issuers } = of_catalog;
     check_replay(&catalog, &store)?;
     shape.check(&catalog)?;
+    cache::check(&catalog, &cache, &store)?;
     Ok(Policy {
         accept,
         hop,
@@ -213,6 +225,7 @@ fn compile(
         zone,
         quota,
         shape,
+        cache,
         body_idle: config.upstream.body_idle_timeout.get(),
         discovery: config.upstream.discovery.clone(),
         timings_package: config.upstream.timings_package.clone(),

@@ -41,6 +41,7 @@ mod applications;
 mod batch;
 mod security_log;
 mod hop;
+mod edge_cache;
 mod failover;
 mod routes;
 mod balance;

@@ -8,6 +8,7 @@
 //! | `/policy` | `read` | the generation, its lists, routes, clusters and their nodes, the last failed reload, as JSON |
 //! | `/waf/rules` | `read` | the rules with their counters; see `admin/waf` |
 //! | `/routes…` | `read`, `operate` | see `admin/routes` |
+//! | `/cache…` | `read`, `operate` | see `admin/cache` |
 //! | `/blocklist…` | `read`, `operate` | see `admin/blocklist` |
 //!
 //! It is a Pingora service, so that its socket is passed on at an upgrade like the others. One request a connection, which
@@ -16,6 +17,7 @@
 
 mod blocklist;
 mod body;
+mod cache;
 mod routes;
 mod waf;
 
@@ -47,6 +49,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     admit::{blocklist::Keeper, cut},
+    answer::cache::Store,
     observe::Observer,
     policy::Policy,
 };
@@ -76,6 +79,8 @@ pub struct Keepers {
     pub blocklist: Arc<Keeper>,
     /// Stopped routes.
     pub cuts: Arc<cut::Keeper>,
+    /// The answers that are kept.
+    pub answers: &'static Store,
 }
 
 impl Admin {
@@ -126,6 +131,18 @@ impl Admin {
             };
             return Ok(routes::serve(&call, &head.method).await);
         }
+        if cache::methods(head.uri.path()).is_some() {
+            let call = cache::Call {
+                store: self.keepers.answers,
+                audit: self.keepers.blocklist.audit(),
+                node: &policy.value.node,
+                path: head.uri.path(),
+                who: &who,
+                from: peer_of(session),
+                body: &body,
+            };
+            return Ok(cache::serve(&call, &head.method));
+        }
         let call = blocklist::Call {
             keeper: &self.keepers.blocklist,
             policy: &policy.value,
@@ -154,7 +171,10 @@ impl Admin {
         let path = head.uri.path();
         let allowed = match path {
             "/livez" | "/readyz" | "/metrics" | "/policy" => Some("GET, HEAD"),
-            _ => blocklist::methods(path).or_else(|| routes::methods(path)).or_else(|| waf::methods(path)),
+            _ => blocklist::methods(path)
+                .or_else(|| routes::methods(path))
+                .or_else(|| waf::methods(path))
+                .or_else(|| cache::methods(path)),
         };
         let Some(allowed) = allowed else { return Err(Answer::problem(&problem::ADMIN_NOT_FOUND)) };
         if !allowed.split(", ").any(|method| method == head.method.as_str()) {

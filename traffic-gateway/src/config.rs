@@ -49,6 +49,9 @@ pub struct Config {
     pub answer: answer::Config,
     /// What the tiers share to trust each other.
     pub hop: Hop,
+    /// Answers to anonymous reads that this node keeps for a short time; see docs/EDGE_CACHE.md.
+    #[serde(default)]
+    pub cache: answer::cache::Config,
     /// Which requests go to which cluster.
     #[serde(default)]
     pub route: Vec<balance::route::Config>,

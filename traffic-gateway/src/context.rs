@@ -65,6 +65,8 @@ pub struct Context {
     pub now: Instant,
     /// When the wait for the head of the response ends.
     pub deadline: Instant,
+    /// Its cookies are taken away, because its answer may be kept for others.
+    pub drops_cookies: bool,
     /// The nodes it tries.
     pub attempt: Attempt,
     /// What became of it.
@@ -133,6 +135,7 @@ impl Context {
             inspection: None,
             now,
             deadline: now,
+            drops_cookies: false,
             attempt: Attempt::default(),
             outcome: Outcome::default(),
             observer: Arc::clone(observer),

@@ -8,6 +8,7 @@ use gatehouse_shared::{clock, id::TraceContext, problem};
 use http::{HeaderMap, HeaderName, Version};
 use pingora::{
     BError, Error, Result,
+    cache::{CacheKey, RespCacheable},
     http::{RequestHeader, ResponseHeader},
     modules::http::HttpModules,
     protocols::Digest,
@@ -18,7 +19,11 @@ use pingora::{
 use crate::{
     accept::Arrival,
     admit::{Denial, RequestView},
-    answer, balance,
+    answer::{
+        self,
+        cache::{self, Cache},
+    },
+    balance,
     context::Context,
     forward::{self, request::TRACEPARENT, response::Unchunk},
     observe::Observer,
@@ -29,16 +34,17 @@ use crate::{
 pub struct Gateway {
     observer: Arc<Observer>,
     leaving: Leaving,
+    cache: Arc<Cache>,
     modules_of_http_1_0: HttpModules,
 }
 
 impl Gateway {
-    /// A gateway that reports to `observer` and asks clients to leave once that has begun.
+    /// A gateway that reports to `observer`, asks clients to leave once that has begun, and keeps answers in `cache`.
     #[must_use]
-    pub fn new(observer: Arc<Observer>, leaving: Leaving) -> Self {
+    pub fn new(observer: Arc<Observer>, leaving: Leaving, cache: Arc<Cache>) -> Self {
         let mut modules_of_http_1_0 = HttpModules::new();
         modules_of_http_1_0.add_module(Box::new(Unchunk));
-        Self { observer, leaving, modules_of_http_1_0 }
+        Self { observer, leaving, cache, modules_of_http_1_0 }
     }
 }
 
@@ -130,6 +136,45 @@ impl ProxyHttp for Gateway {
         Ok(())
     }
 
+    fn request_cache_filter(&self, session: &mut Session, context: &mut Self::CTX) -> Result<()> {
+        self.cache.consider(session, context);
+        Ok(())
+    }
+
+    fn cache_key_callback(&self, session: &Session, context: &mut Self::CTX) -> Result<CacheKey> {
+        cache::key(session, context)
+    }
+
+    fn response_cache_filter(
+        &self,
+        _session: &Session,
+        head: &ResponseHeader,
+        context: &mut Self::CTX,
+    ) -> Result<RespCacheable> {
+        Ok(self.cache.judge(head, context))
+    }
+
+    fn should_serve_stale(&self, session: &mut Session, _context: &mut Self::CTX, error: Option<&Error>) -> bool {
+        cache::serves_stale(session, error)
+    }
+
+    /// What [`Self::upstream_response_filter`] does for answers from tier two, for those from memory.
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        head: &mut ResponseHeader,
+        context: &mut Self::CTX,
+    ) -> Result<()> {
+        if cache::is_hit(session) {
+            let version = session.req_header().version;
+            if self.leaving.has_begun() || forward::response::ends_connection(context, version, head) {
+                session.set_keepalive(None);
+            }
+            return forward::response::from_memory(context, head);
+        }
+        Ok(())
+    }
+
     async fn upstream_peer(&self, _session: &mut Session, context: &mut Self::CTX) -> Result<Box<HttpPeer>> {
         balance::choose(context).await
     }
@@ -187,11 +232,15 @@ impl ProxyHttp for Gateway {
     /// Shows the answer to the rules, where they look at answers.
     fn response_body_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         is_end: bool,
         context: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
+        // They have seen what is kept when it came.
+        if cache::is_hit(session) {
+            return Ok(None);
+        }
         forward::response::see(context, body.as_ref(), is_end)?;
         Ok(None)
     }

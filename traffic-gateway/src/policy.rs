@@ -17,8 +17,8 @@ use gatehouse_shared::{
 
 use crate::{
     accept,
-    admit::Admission,
-    answer::Answers,
+    admit::{Admission, limit::Credentials},
+    answer::{self, Answers},
     balance::{Cluster, route},
     config::{Config, Drain, FILE, Process},
     observe::security_log,
@@ -42,6 +42,10 @@ pub struct Policy {
     pub admission: Admission,
     /// What refused clients are answered.
     pub answers: Answers,
+    /// What bounds the answers that are kept.
+    pub cache: answer::cache::Config,
+    /// Where callers put credentials.
+    pub credentials: Credentials,
     /// Signs requests to the business tier.
     pub hop: HopKeys,
     /// Which requests go where.
@@ -69,6 +73,9 @@ impl Load for Policy {
             errors.collect(accept::compile(&config, before.map(|before| &before.accept), &mut sources, &positions));
         let before_admission = before.map(|before| &before.admission);
         let admission = errors.collect(Admission::compile(&config, before_admission, &mut sources, &positions));
+        errors.collect(config.cache.check(&positions));
+        // What is wrong with them was said by the limits.
+        let credentials = Credentials::compile(&config.limits.credentials, &positions).unwrap_or_default();
         let answers = errors.collect(Answers::compile(&config.answer, &mut sources, &positions));
         let hop = errors.collect(HopKeys::compile(&config.hop.keys, "hop.keys", &positions, &mut sources));
         let zone = before.map_or_else(|| config.process.zone.clone(), |before| before.zone.clone());
@@ -116,6 +123,8 @@ impl Load for Policy {
             accept,
             admission,
             answers,
+            cache: config.cache,
+            credentials,
             hop,
             routes,
             clusters,

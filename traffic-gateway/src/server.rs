@@ -46,6 +46,7 @@ use crate::{
             fleet::{Exchange, LimitCounts},
         },
     },
+    answer::cache::Cache,
     balance::{PINGORA_ATTEMPTS, probe::Prober},
     config::Process,
     gateway::Gateway,
@@ -134,7 +135,11 @@ pub fn run(dir: &Path, start: Start) -> Result<(), StartError> {
     server.bootstrap();
     let keeper = open_blocklist(&policy.value, &observer)?;
     let cuts = open_cuts(&policy.value, &keeper)?;
-    let proxy = Arc::new(http_proxy(&server.configuration, Gateway::new(Arc::clone(&observer), leaving.clone())));
+    let cache = Arc::new(Cache::leak());
+    observer.metrics().watch_cache(cache.store)?;
+    let store = cache.store;
+    let gateway = Gateway::new(Arc::clone(&observer), leaving.clone(), cache);
+    let proxy = Arc::new(http_proxy(&server.configuration, gateway));
     let entrance = Entrance::new(
         proxy,
         current_policy(&live),
@@ -151,7 +156,7 @@ pub fn run(dir: &Path, start: Start) -> Result<(), StartError> {
         shutdown.clone(),
         in_flight.clone(),
         Arc::clone(&observer),
-        Keepers { blocklist: Arc::clone(&keeper), cuts: Arc::clone(&cuts) },
+        Keepers { blocklist: Arc::clone(&keeper), cuts: Arc::clone(&cuts), answers: store },
     );
     server.add_service(Listening::new("admin", admin_service, vec![admin], L4BufferSettings::default().read(0), 1));
     server.add_service(background_service("probes", Prober::new(Arc::clone(&live))));

@@ -42,6 +42,12 @@ impl Room {
 }
 
 impl Taken {
+    /// The room it is taken of.
+    #[must_use]
+    pub fn room(&self) -> &Arc<Room> {
+        &self.room
+    }
+
     /// Takes room for so many bytes that will come, if there is any, so that they surely find it.
     #[must_use]
     pub fn ahead(&mut self, bytes: u64) -> bool {

@@ -17,6 +17,7 @@ mod body;
 mod call;
 mod quota;
 mod groups;
+mod cache;
 mod registry;
 mod splits;
 mod resource;
@@ -203,6 +204,7 @@ impl Admin {
                 "name": &*api.name,
                 "batchable": api.batchable,
                 "service": api.target.service().map(|service| &*service.name),
+                "aggregate": api.target.aggregate().map(|aggregate| &*aggregate.name),
                 "hosts": api.hosts,
                 "methods": api.methods.iter().map(Method::as_str).collect::<Vec<_>>(),
                 "path": api.path.to_string(),

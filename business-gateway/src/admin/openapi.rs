@@ -11,7 +11,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::{Call, Resource, Served};
-use super::{apps, catalog, groups, quota, registry, routes, splits};
+use super::{apps, cache, catalog, groups, quota, registry, routes, splits};
 use crate::store::catalog::CatalogConfig;
 use crate::store::catalog::objects::kinds;
 
@@ -92,6 +92,7 @@ pub const DESCRIBED: &[&[Path]] = &[
     apps::paths::PATHS,
     quota::PATHS,
     groups::PATHS,
+    cache::PATHS,
     registry::PATHS,
     splits::PATHS,
     routes::PATHS,

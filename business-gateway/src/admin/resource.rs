@@ -34,6 +34,7 @@ pub const RESOURCES: &[Resource] = &[
     super::apps::RESOURCE,
     super::quota::RESOURCE,
     super::groups::RESOURCE,
+    super::cache::RESOURCE,
     super::registry::RESOURCE,
     super::routes::RESOURCE,
     super::splits::RESOURCE,

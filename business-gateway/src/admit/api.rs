@@ -23,6 +23,7 @@ use super::route::{self, When, question::Question};
 use super::traffic_group::OfApi;
 use super::validation::{self, Validation};
 use crate::dispatch::batch;
+use crate::dispatch::cache::config as cache;
 use crate::dispatch::mirror::{self, Mirror};
 use crate::dispatch::of_api::{Upstream, UpstreamConfig};
 use crate::dispatch::rewrite::{self, Rewrite};
@@ -46,6 +47,8 @@ pub struct Config {
     pub name: String,
     /// The `[[service]]` that answers.
     pub service: Option<String>,
+    /// The `[[aggregate]]` that answers, in the place of a service; `timeout` is the time for all of it then.
+    pub aggregate: Option<String>,
     /// The `[[split]]` that decides which of several services answers; `service` is the one of its branch `default`. Default: none.
     pub split: Option<String>,
     /// Sends copies of a share of its calls to another service, too. Default: none.
@@ -137,6 +140,9 @@ pub struct Config {
     pub transform: Option<transform::Config>,
     /// What is answered when its service fails. Default: none.
     pub default: Option<fallback::Config>,
+    /// Whether answers of the service are kept, for whom, and for how long. Default: they are not.
+    /// Example: `{ lifetime = "30s", stale_if_error = "10m" }`.
+    pub cache: Option<cache::Config>,
     /// What its calls look like: parameters and body; the others are refused. Default: not looked at.
     pub validate: Option<validation::config::Config>,
 }
@@ -195,6 +201,8 @@ pub struct Api {
     pub cors: Option<Box<Cors>>,
     /// Whether its answers are compressed; none for most.
     pub compress: Option<Box<Compress>>,
+    /// Whether answers of its service are kept.
+    pub cache: Option<Arc<cache::OfApi>>,
     /// Where its calls are counted; looked up at the first call.
     pub metrics: OnceLock<ApiMetrics>,
 }

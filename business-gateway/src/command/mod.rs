@@ -8,6 +8,7 @@ mod sign;
 mod flow;
 mod quota;
 mod group;
+mod cache;
 mod registry;
 mod split;
 mod reference;
@@ -17,6 +18,7 @@ mod import;
 mod catalog;
 mod app;
 mod route;
+mod aggregate;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -56,6 +58,12 @@ pub enum Command {
     App(Box<app::Arguments>),
     /// Show traffic groups and shut them off
     Group(group::Arguments),
+    /// Show what is kept of answers, and purge it
+    #[command(subcommand)]
+    Cache(cache::Command),
+    /// Look at calls that are made of several
+    #[command(subcommand)]
+    Aggregate(aggregate::Command),
     /// Show and change the endpoints that registered themselves
     Registry(registry::Arguments),
     /// Show which API a call means, and why
@@ -92,6 +100,8 @@ impl Command {
             Self::Quota(command) => quota::run(&command),
             Self::App(arguments) => app::run(&arguments),
             Self::Group(arguments) => group::run(&arguments),
+            Self::Cache(command) => cache::run(&command),
+            Self::Aggregate(command) => aggregate::run(&command),
             Self::Registry(arguments) => registry::run(&arguments),
             Self::Route(command) => route::run(&command),
             Self::Split(arguments) => split::run(&arguments),

@@ -23,7 +23,7 @@ use crate::admin::Admin;
 use crate::admit::flow_rule::STACK;
 use crate::admit::quota::refill;
 use crate::admit::traffic_group::shed;
-use crate::dispatch::{discovery, upkeep};
+use crate::dispatch::{cache, discovery, upkeep};
 use crate::gateway::{Gateway, StartError};
 use crate::metrics::Metrics;
 use crate::policy::Policy;
@@ -104,6 +104,7 @@ fn serve(live: &Arc<Live<Policy>>) -> Result<(), RunError> {
         let refilling = tokio::spawn(refill::run(Arc::clone(&gateway)));
         tokio::spawn(Arc::clone(&gateway.apps).run());
         tokio::spawn(shed::follow(Arc::clone(&gateway)));
+        tokio::spawn(cache::fleet::follow(Arc::clone(&gateway)));
         let start_wait = live.current().value.discovery.start_wait.get();
         discovery::wait_for_first(|| discovery::are_settled(&live.current().value), clock::now() + start_wait).await;
         let accepting = tokio::spawn({

@@ -1,10 +1,12 @@
 //! Where a call goes: an endpoint of the API's service, another one if that cannot be reached, and back.
 //!
+//! - [`cache`]: answers that are kept, so that the call goes nowhere
 //! - [`batch`]: many calls in one
 //! - [`plan`]: how the call will be carried
 //! - [`request`]: the request as the service gets it
 //! - [`rewrite`]: what an API changes of it
 //! - [`target`]: who answers the calls of an API
+//! - [`aggregate`]: several calls in the place of one
 //! - [`of_api`]: what an API says of sending them
 //! - [`split`]: which of several services answers
 //! - [`mirror`]: copies of calls for another service
@@ -25,6 +27,8 @@
 //!
 //! An endpoint without room passes a call on to another healthy one; when nobody has room the call waits at one of them.
 
+pub mod cache;
+pub mod aggregate;
 pub mod attempts;
 pub mod batch;
 pub mod breaker;

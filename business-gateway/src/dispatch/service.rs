@@ -169,6 +169,8 @@ pub struct Surroundings<'a> {
     pub zone: Option<&'a str>,
     /// What bounds expressions and scripts.
     pub flow: &'a crate::admit::flow_rule::Bounds,
+    /// What bounds aggregates.
+    pub aggregate: &'a super::aggregate::config::Bounds,
     /// Schemas and OpenAPI documents.
     pub documents: &'a crate::admit::validation::document::Documents,
     /// The files of uids that splits name.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use gatehouse_shared::config::{ConfigErrors, nearest};
 
+use super::aggregate::{self, Aggregate, Aggregates};
 use super::batch::Batch;
 use super::service::{self, Service};
 use crate::admit::api;
@@ -18,6 +19,8 @@ pub enum Target {
     Service(Arc<Service>),
     /// The catalog itself.
     Static(Arc<Fixed>),
+    /// Several APIs, whose answers are put together.
+    Aggregate(Arc<Aggregate>),
     /// Other APIs: its calls are batches of calls.
     Batch(Arc<Batch>),
 }
@@ -32,32 +35,44 @@ impl Target {
         at: &At<'_>,
         services: &BTreeMap<Arc<str>, Arc<Service>>,
         all: &[service::Config],
+        (aggregates, all_aggregates): (&Aggregates, &[aggregate::config::Config]),
     ) -> Result<Option<Self>, ConfigErrors> {
         let mut errors = ConfigErrors::new();
-        let named = [written.service.is_some(), written.batch.is_some(), written.answer.is_some()];
-        let target = match (&written.service, &written.batch, &written.answer) {
-            (Some(name), None, None) => find(name, at, services, all, &mut errors).map(Self::Service),
-            (None, Some(batch), None) => {
-                let batch = errors.collect(Batch::compile(batch, written, at));
-                batch.map(Arc::new).map(Self::Batch)
-            }
-            (None, None, Some(answer)) => {
-                errors.collect(Fixed::compile(answer, "answer", at)).map(|fixed| Self::Static(Arc::new(fixed)))
-            }
-            (Some(_), Some(_), None) => {
-                errors.push(at.error("batch", "a service answers its calls already", "remove service or batch"));
-                None
-            }
-            _ if named.contains(&true) => {
-                errors.push(at.error("answer", "a service and an answer", "leave one of the two out"));
-                None
-            }
-            _ => {
-                errors.push(at.error("name", "nobody answers its calls", "add service = \"…\" or answer = { … }"));
-                None
-            }
+        let named = [
+            ("service", written.service.is_some()),
+            ("batch", written.batch.is_some()),
+            ("aggregate", written.aggregate.is_some()),
+            ("answer", written.answer.is_some()),
+        ];
+        let mut named = named.into_iter().filter_map(|(key, is_there)| is_there.then_some(key));
+        if let (Some(first), Some(second)) = (named.next(), named.next()) {
+            let message = format!("its calls are answered by \"{first}\" already");
+            errors.push(at.error(second, message, format!("remove {first} or {second}")));
+            return errors.into_result(None);
+        }
+        let target = if let Some(name) = &written.service {
+            find(name, at, services, all, &mut errors).map(Self::Service)
+        } else if let Some(batch) = &written.batch {
+            errors.collect(Batch::compile(batch, written, at)).map(|batch| Self::Batch(Arc::new(batch)))
+        } else if let Some(name) = &written.aggregate {
+            aggregates.of_api(name, written, at, all_aggregates, &mut errors).map(Self::Aggregate)
+        } else if let Some(answer) = &written.answer {
+            errors.collect(Fixed::compile(answer, "answer", at)).map(|fixed| Self::Static(Arc::new(fixed)))
+        } else {
+            let remedy = "add service = \"…\", batch = {}, aggregate = \"…\" or answer = { … }";
+            errors.push(at.error("name", "nobody answers its calls", remedy));
+            None
         };
         errors.into_result(target)
+    }
+
+    /// The aggregate that answers, where one does.
+    #[must_use]
+    pub fn aggregate(&self) -> Option<&Arc<Aggregate>> {
+        match self {
+            Self::Aggregate(aggregate) => Some(aggregate),
+            Self::Service(_) | Self::Batch(_) | Self::Static(_) => None,
+        }
     }
 
     /// The service that answers, where one does.
@@ -65,8 +80,7 @@ impl Target {
     pub fn service(&self) -> Option<&Arc<Service>> {
         match self {
             Self::Service(service) => Some(service),
-            Self::Static(_) => None,
-            Self::Batch(_) => None,
+            Self::Batch(_) | Self::Aggregate(_) | Self::Static(_) => None,
         }
     }
 }

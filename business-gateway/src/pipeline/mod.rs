@@ -4,6 +4,7 @@
 //! batch at `admit`, a part of an aggregate at `serve`.
 
 pub mod part;
+mod cached;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use http::request::Parts;
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
 
+use self::cached::{Looked, Way};
 use crate::accept::body::Upload;
 use crate::accept::caught::caught;
 use crate::accept::connection::Connection;
@@ -33,6 +35,7 @@ use crate::admit::route;
 use crate::admit::traffic_group::{self, Who};
 use crate::admit::validation::Called;
 use crate::dispatch;
+use crate::dispatch::aggregate;
 use crate::dispatch::batch;
 use crate::dispatch::plan::Plan;
 use crate::dispatch::request::{Notes, rewrite};
@@ -82,6 +85,8 @@ pub struct Call {
     pub deadline: Instant,
     /// What the edge says of it, with the canonical path.
     pub hop: Arc<VerifiedHop>,
+    /// Who the service is told calls, where that is not the caller: an answer that is kept for others must not be made for one.
+    pub introduced: Option<Arc<Caller>>,
 }
 
 impl Call {
@@ -163,7 +168,7 @@ async fn accept(site: &Site, parts: Parts, body: Incoming, record: &mut Record) 
     let deadline = record.began + hop.left;
     let upload = Upload::new(body, parts.version, &policy.accept.body)?;
     record.upload = upload.progress();
-    let mut call = Call { parts, upload, authority, deadline, hop };
+    let mut call = Call { parts, upload, authority, deadline, hop, introduced: None };
     pin!(admit(site, &mut call, None, record)).await
 }
 
@@ -248,6 +253,7 @@ async fn admit(
             room_max: policy.credentials.held_max,
         };
         Box::pin(validation.check(called, &gateway.metrics.validation, &mut record.validation)).await?;
+        record.step("validation");
     }
 
     // It has calls left.
@@ -322,10 +328,20 @@ async fn target(
     record: &mut Record,
 ) -> Result<Response<Outgoing>, Failure> {
     match &api.target {
-        Target::Service(service) => pin!(forward(site, api, service, caller, call, record)).await,
+        Target::Service(service) => match cached::look(Way { site, api, service, caller }, call, record) {
+            Looked::Off => pin!(forward(site, api, service, caller, call, record)).await,
+            Looked::Given(answer) => Ok(*answer),
+            Looked::Ask(visit) => Box::pin(visit.ask(Way { site, api, service, caller }, call, record)).await,
+        },
         Target::Static(fixed) => {
             let facts = template::Facts { api, caller, hop: &call.hop, parts: &call.parts, unix_ms: record.unix_ms() };
             fixed.answer(&template::Inputs::of(facts, fixed.wants()), caller.auth())
+        }
+        Target::Aggregate(aggregate) => {
+            let (parts, upload) = call.take();
+            let authority = Arc::clone(&call.authority);
+            let asked = aggregate::run::Asked { api, parts, upload, authority, deadline: call.deadline };
+            Box::pin(aggregate::run::run(aggregate, site, asked, record)).await
         }
         Target::Batch(batch) => Box::pin(batch::answer(site, batch, api, call, record)).await,
     }
@@ -341,7 +357,7 @@ async fn forward(
     record: &mut Record,
 ) -> Result<Response<Outgoing>, Failure> {
     let (mut parts, mut upload) = call.take();
-    let Call { authority, deadline, hop, .. } = call;
+    let Call { authority, deadline, hop, introduced, .. } = call;
     let deadline = *deadline;
 
     // dispatch: which service answers it.
@@ -366,7 +382,7 @@ async fn forward(
     let notes = Notes {
         authority,
         hop,
-        caller,
+        caller: introduced.as_deref().unwrap_or(caller),
         path_to_service: api.path_to_service,
         rewrite: api.rewrite.as_deref(),
         traceparent: traceparent.as_str(),

@@ -89,7 +89,8 @@ impl Whole {
     }
 
     /// Lets a part be answered by whoever answers calls of `api`, in its turn: what the whole was admitted for includes it.
-    /// Whatever happens to it, there is an answer.
+    /// Whatever happens to it, there is an answer; with one that was made here because of a failure comes
+    /// [`Told`](crate::respond::failure::Told).
     pub async fn serve(&self, api: &Arc<Api>, part: Part) -> Response<Outgoing> {
         let (mut call, mut record) = self.begin(part);
         record.api = Some(Arc::clone(api));
@@ -99,10 +100,16 @@ impl Whole {
             Ok(outcome) => outcome,
             Err(panicked) => Err(panicked.into()),
         };
-        finish(outcome, record)
+        let told = outcome.as_ref().err().map(Failure::told);
+        let mut answer = finish(outcome, record);
+        if let Some(told) = told {
+            answer.extensions_mut().insert(told);
+        }
+        answer
     }
 
-    fn begin(&self, part: Part) -> (Call, Box<Record>) {
+    /// The call and the record of a part.
+    pub(super) fn begin(&self, part: Part) -> (Call, Box<Record>) {
         let Part { name, authority, path, request, deadline } = part;
         let deadline = deadline.min(self.deadline);
         let hop = VerifiedHop { path, held: false, ..VerifiedHop::clone(&self.hop) };
@@ -114,6 +121,6 @@ impl Whole {
         };
         let mut record = Record::part(self, &name, &hop, &parts);
         record.upload = upload.progress();
-        (Call { parts, upload, authority, deadline, hop }, record)
+        (Call { parts, upload, authority, deadline, hop, introduced: None }, record)
     }
 }

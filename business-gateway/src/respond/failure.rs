@@ -113,6 +113,12 @@ impl Failure {
         self
     }
 
+    /// What a call around this one is told of it.
+    #[must_use]
+    pub fn told(&self) -> Told {
+        Told { reason: self.reason, status: self.status, retry_after: self.retry_after, executed: self.executed }
+    }
+
     fn because(mut self, error: &dyn Error) -> Self {
         let mut cause = error.to_string();
         let mut source = error.source();
@@ -173,6 +179,19 @@ impl Failure {
         let names: Vec<&str> = self.allow.iter().map(Method::as_str).collect();
         HeaderValue::try_from(names.join(", ")).ok()
     }
+}
+
+/// What is said of a failure inside of a call, beside the answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Told {
+    /// Why.
+    pub reason: &'static Reason,
+    /// The status.
+    pub status: u16,
+    /// Seconds after which the call may be made again.
+    pub retry_after: Option<u64>,
+    /// Whether a service may have executed the call.
+    pub executed: Executed,
 }
 
 impl From<HopRefusal> for Failure {

@@ -24,6 +24,8 @@ use crate::admit::route;
 use crate::admit::traffic_group;
 use crate::admit::validation;
 use crate::dispatch;
+use crate::dispatch::aggregate;
+use crate::dispatch::cache::metrics::Outcome;
 use crate::dispatch::request::TRACEPARENT_HEADER;
 use crate::dispatch::split;
 use crate::gateway::Gateway;
@@ -90,10 +92,14 @@ pub struct Record {
     pub flow: flow_rule::Notes,
     /// What became of the shape of its answer.
     pub shape: shaping::Notes,
+    /// What the cache did, where its API has one.
+    pub cache: Option<Outcome>,
     /// Which branch it took.
     pub split: split::Notes,
     /// What became of it upstream.
     pub dispatch: dispatch::Notes,
+    /// The parts it is made of.
+    pub aggregate: aggregate::Notes,
     /// How long its steps took, where somebody may see it.
     pub timings: Option<Box<Timings>>,
     status: u16,
@@ -169,8 +175,10 @@ impl Record {
             validation: validation::Notes::default(),
             flow: flow_rule::Notes::default(),
             shape: shaping::Notes::default(),
+            cache: None,
             split: split::Notes::default(),
             dispatch: dispatch::Notes::default(),
+            aggregate: aggregate::Notes::default(),
             timings: None,
             status: 0,
             reason: None,
@@ -222,6 +230,14 @@ impl Record {
         }
         self.reason = Some(failure.reason);
         self.cause = failure.cause;
+        self.traffic.gave_up(self.upload.as_deref(), clock::now());
+        self.traffic.release();
+    }
+
+    /// Nothing is done for it any more but sending its answer, which was kept from before: its service has failed for this
+    /// reason, if that is known.
+    pub fn helped(&mut self, failure: Option<Failure>) {
+        self.cause = failure.map(|failure| failure.cause.unwrap_or_else(|| failure.reason.code.to_owned()));
         self.traffic.gave_up(self.upload.as_deref(), clock::now());
         self.traffic.release();
     }
@@ -327,6 +343,8 @@ impl Record {
         if let Some(waited) = self.traffic.waited {
             line.millis("queued_ms", waited);
         }
+        line.optional_utf8("cache", self.cache.map(Outcome::as_str));
+        self.aggregate.write(&mut line);
         self.split.write(&mut line);
         line.optional_utf8("service", self.dispatch.service.as_deref());
         if let Some(endpoint) = self.dispatch.endpoint {

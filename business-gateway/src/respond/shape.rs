@@ -12,7 +12,7 @@ use crate::dispatch::request::strip;
 use crate::dispatch::upstream::download::Download;
 
 /// The name of the result header.
-pub(super) const RESULT: HeaderName = HeaderName::from_static(RESULT_HEADER);
+pub(crate) const RESULT: HeaderName = HeaderName::from_static(RESULT_HEADER);
 
 /// Shapes the answer of a service to a call of `auth`. `idle` bounds the wait between two pieces of its body.
 #[must_use]
@@ -33,7 +33,7 @@ pub fn tell(headers: &mut HeaderMap, about: &HopResult) {
 }
 
 /// The value of the result header.
-pub(super) fn result(result: &HopResult) -> HeaderValue {
+pub(crate) fn result(result: &HopResult) -> HeaderValue {
     match result.to_header() {
         std::borrow::Cow::Borrowed(text) => HeaderValue::from_static(text),
         std::borrow::Cow::Owned(text) => {

@@ -111,7 +111,7 @@ impl Step {
             Op::Wrap => &[("value", step.value.is_some()), ("path", step.path.is_some())],
         };
         if let Some((key, _)) = unused.iter().find(|(_, is_there)| *is_there) {
-            return Err((key, format!("this step has no {key:?}")));
+            return Err((*key, format!("this step has no {key:?}")));
         }
         Ok(match step.op {
             Op::Rename => {

@@ -22,6 +22,8 @@ use crate::admit::quota::{self, Limits};
 use crate::admit::route::When;
 use crate::admit::traffic_group::{GroupConfig, PoolConfig, TrafficGroups};
 use crate::admit::validation::{self, Validation};
+use crate::dispatch::aggregate::{self, Aggregates};
+use crate::dispatch::cache::config as cache;
 use crate::dispatch::mirror::{self, Mirror};
 use crate::dispatch::of_api::Upstream;
 use crate::dispatch::rewrite::Rewrite;
@@ -73,6 +75,9 @@ pub struct CatalogConfig {
     /// Fields of JSON answers that several APIs hide: one table each.
     #[serde(default)]
     pub field_policy: Vec<rule::Config>,
+    /// Answers that are made of those of several APIs: one table each.
+    #[serde(default)]
+    pub aggregate: Vec<aggregate::config::Config>,
     /// Schemas and OpenAPI documents that APIs refer to: one table each.
     #[serde(default)]
     pub schema: Vec<validation::document::Config>,
@@ -100,6 +105,8 @@ pub struct Catalog {
     pub flow_rules: FlowRules,
     /// What several APIs hide of their answers.
     pub field_policies: FieldPolicies,
+    /// Several calls in the place of one.
+    pub aggregates: Aggregates,
     /// Which of several services answers.
     pub splits: Splits,
     /// Copies of calls under way, by API.
@@ -148,6 +155,10 @@ impl Catalog {
         let limits = Limits::compile(limits, plans, &document.positions, &keys, before_limits);
         catalog.limits = errors.collect(limits).map(Arc::new).unwrap_or_default();
         errors.collect(catalog.add_permissions_and_rules(document, surroundings.flow, before));
+        let before_aggregates = before.map(|before| &before.aggregates);
+        let (bounds, positions) = (surroundings.aggregate, &document.positions);
+        let aggregates = Aggregates::compile(&document.value, positions, bounds, before_aggregates);
+        catalog.aggregates = errors.collect(aggregates).unwrap_or_default();
         for (index, written) in document.value.api.iter().enumerate() {
             let at = At { positions: &document.positions, path: format!("api[{index}]") };
             errors.collect(catalog.add_api(written, &at, document, surroundings));
@@ -206,7 +217,8 @@ impl Catalog {
         };
         let methods = parse_methods(written, at, &mut errors);
         let hosts = parse_hosts(written, at, &mut errors);
-        let target = Target::compile(written, at, &self.services, &document.value.service);
+        let aggregates = (&self.aggregates, document.value.aggregate.as_slice());
+        let target = Target::compile(written, at, &self.services, &document.value.service, aggregates);
         let target = errors.collect(target).flatten();
         let split = errors.collect(self.splits.of_api(written, at, &document.value.split)).flatten();
         let all = &document.value.service;
@@ -219,6 +231,7 @@ impl Catalog {
         let rewrite = rewrite.and_then(|(path, it)| errors.collect(Rewrite::compile(it, path, written.raw_path, at)));
         let credentials = path.as_ref().and_then(|path| errors.collect(Credentials::compile(written, path, at)));
         let permission = errors.collect(self.packages.of_api(written, at, bounds));
+        let cache = path.as_ref().and_then(|path| errors.collect(cache::OfApi::of(written, path, at))).flatten();
         let rules = self.flow_rules.of_api(&written.name, &written.flow_rules, at, &document.value.flow_rule);
         let rules = errors.collect(rules);
         let shaping = errors.collect(Shaping::compile(written, at, &self.field_policies));
@@ -246,6 +259,7 @@ impl Catalog {
             compress,
             validation,
             metrics: OnceLock::new(),
+            cache: cache.map(Arc::new),
             upstream,
             rewrite: rewrite.map(Box::new),
             when,

@@ -5,12 +5,15 @@
 mod support;
 
 #[cfg(test)]
+mod aggregates;
+#[cfg(test)]
 mod apps;
 #[cfg(test)]
 mod batch;
 #[cfg(test)]
 mod bodies;
 #[cfg(test)]
+mod cache;
 mod care;
 #[cfg(test)]
 mod connections;

@@ -5,7 +5,7 @@
 //! over either, [`limit`] the exchange of counts for limits that a fleet keeps together, [`quota`] the tokens of quotas, leased to
 //! nodes, [`cut`] which routes are cut off, [`shed`] which traffic groups. [`app`] are the applications of the business tier,
 //! [`nonce`] the signed calls they have made, [`catalog`] the signed revisions of its catalog, [`registry`] the endpoints that
-//! registered themselves.
+//! registered themselves, [`cache`] answers of services.
 
 pub mod config;
 pub mod key;
@@ -20,6 +20,7 @@ pub mod catalog;
 pub mod shed;
 pub mod nonce;
 pub mod app;
+pub mod cache;
 pub mod registry;
 
 pub use config::{Config, Kind, Mode, RedisSettings, Settings};

@@ -62,6 +62,15 @@ const ANSWERS: &[&str] = &[
     "**.*.x\n [ {\"\\u0073ecret\" : [\"\\ud834\\udd1e\", \"ä\"] , \"x\":{\"y\":{\"x\":false}}} ]",
 ];
 
+/// A text, template or expression, and JSON that it is put together with.
+const AGGREGATES: &[&str] = &[
+    "{\"a\": {{ request.a }}, \"b\": \"{{ caller }}\"}\n{\"a\": [1, null, \"x\\\"y\"]}",
+    "[{% for x in request %}{{ x.id | default(1) }}{% if not loop.last %},{% endif %}{% endfor %}]\n[{\"id\": 1.5}, {}]",
+    "{% set x = request | map(attribute='a') | join(',') %}{{ x }}\n[{\"a\": 1}, {\"a\": \"b\"}]",
+    "request.a[0] ~ (caller if request is defined else 'x') | upper\n{\"a\": [true]}",
+    "\"}],\"admin\":true\n\"\\u0001\\u0002\\\\\"",
+];
+
 /// Batches of both forms.
 const BATCHES: &[&str] = &[
     r#"[{"id":"a","method":"GET","path":"/orders/7?x=%20","headers":{"accept-language":"de"}},{"id":2,"method":"POST","path":"/a","body":{"n":[1.5e3,"\u00fc\n",null]}}]"#,
@@ -161,6 +170,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     for call in SPLIT {
         seeds.add("splits", call.as_bytes())?;
+    }
+    for aggregate in AGGREGATES {
+        seeds.add("aggregate", aggregate.as_bytes())?;
     }
     for registration in REGISTRATIONS {
         seeds.add("registry", registration.as_bytes())?;

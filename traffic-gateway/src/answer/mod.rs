@@ -5,6 +5,7 @@
 //! refused before Pingora sees it is answered by [`crate::accept`] with the same texts.
 
 pub mod config;
+pub mod cache;
 pub mod negotiate;
 pub mod template;
 pub mod redirect;

@@ -12,7 +12,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Cluster;
-use crate::{admit::waf, observe::metrics::RouteCell};
+use crate::{
+    admit::waf,
+    answer::cache::{self, Keep},
+    observe::metrics::RouteCell,
+};
 
 /// One `[[route]]`: requests that match it go to its cluster.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -32,6 +36,8 @@ pub struct Config {
     /// What the rules of `[waf]` do here.
     #[serde(default)]
     pub waf: waf::config::RouteConfig,
+    /// Which answers to anonymous reads are kept for a short time; see docs/EDGE_CACHE.md. Default: none.
+    pub cache: Option<cache::RouteConfig>,
 }
 
 fn root() -> String {
@@ -53,6 +59,8 @@ pub struct Route {
     pub timeout: Duration,
     /// What the rules do here.
     pub waf: waf::config::RouteConfig,
+    /// Which of its answers are kept.
+    pub cache: Option<Keep>,
     /// Its counters.
     pub metrics: RouteCell,
     prefix: Box<str>,
@@ -95,12 +103,15 @@ impl Table {
                     Some(format!("name one of [[cluster]]: {}", names.join(", "))),
                 ));
             }
+            let path = format!("route[{index}].cache");
+            let cache = config.cache.as_ref().and_then(|cache| errors.collect(Keep::compile(cache, &path, positions)));
             let Some(cluster) = clusters.iter().find(|cluster| *cluster.name == *config.cluster) else { continue };
             let route = Arc::new(Route {
                 name: name_of(config),
                 cluster: Arc::clone(cluster),
                 timeout: config.timeout.get(),
                 waf: config.waf.clone(),
+                cache,
                 metrics: RouteCell::default(),
                 prefix: config.path_prefix.trim_end_matches('/').into(),
             });

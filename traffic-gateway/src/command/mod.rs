@@ -8,6 +8,7 @@ mod token;
 mod call;
 mod block;
 mod route;
+mod cache;
 mod rules;
 mod audit;
 mod reference;
@@ -39,6 +40,8 @@ pub enum Command {
     Block(block::Arguments),
     /// Stop and start routes at once
     Route(route::Arguments),
+    /// Show and purge the answers that a node keeps
+    Cache(cache::Arguments),
     /// Check, try and tune the rules of the web application firewall
     Rules(rules::Arguments),
     /// Check the audit log
@@ -68,6 +71,7 @@ impl Command {
             Self::Token(arguments) => token::run(&arguments),
             Self::Block(arguments) => block::run(&arguments),
             Self::Route(arguments) => route::run(&arguments),
+            Self::Cache(arguments) => cache::run(&arguments),
             Self::Rules(arguments) => rules::run(&arguments),
             Self::Audit(arguments) => audit::run(&arguments),
             Self::Reference(arguments) => reference::run(&arguments),

@@ -14,7 +14,7 @@ use gatehouse_shared::{
     hop::{self, Hop, Scheme},
     message::forwarding::is_forwarding,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use pingora::{Error, ErrorType, OkOrErr, OrErr, Result, http::RequestHeader};
 
 use super::REFUSED;
@@ -49,12 +49,16 @@ pub fn prepare(context: &mut Context, head: &mut RequestHeader) -> Result<()> {
     }
     let message = &arrival.message;
     let policy = &arrival.policy.value;
-    let hop = signed_hop(context, policy, message, left, unix_ms)?;
+    // Pingora asks with GET for an answer that it may keep.
+    let hop = signed_hop(context, policy, message, &head.method, left, unix_ms)?;
     // Without the map of original spellings, which Pingora would otherwise keep in step with every change below.
     let blank = RequestHeader::from(http::Request::new(()).into_parts().0);
     let mut parts: http::request::Parts = std::mem::replace(head, blank).into();
     let headers = &mut parts.headers;
     strip(headers);
+    if context.drops_cookies {
+        headers.remove(header::COOKIE);
+    }
     headers.reserve(OWN_HEADERS);
     headers.insert(HOP, hop);
     if headers.get(header::HOST).is_none_or(|host| host.as_bytes() != message.authority().as_bytes()) {
@@ -90,6 +94,7 @@ fn signed_hop(
     context: &Context,
     policy: &Policy,
     message: &Message,
+    method: &Method,
     left: Duration,
     unix_ms: u64,
 ) -> Result<HeaderValue> {
@@ -108,7 +113,7 @@ fn signed_hop(
         edge: &policy.node,
         held: context.inspection.as_deref().is_some_and(Inspection::holds_body),
     };
-    let text = policy.hop.sign(&hop, message.method.as_str(), message.authority(), &target_of(message), unix_ms);
+    let text = policy.hop.sign(&hop, method.as_str(), message.authority(), &target_of(message), unix_ms);
     HeaderValue::try_from(text).map(unindexed).or_err(ErrorType::InternalError, "hop is not a header value")
 }
 

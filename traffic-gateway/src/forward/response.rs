@@ -48,6 +48,19 @@ pub fn receive(context: &mut Context, head: &mut ResponseHeader) -> Result<()> {
     head.insert_header(REQUEST_ID, context.id_value())
 }
 
+/// Prepares the head of an answer that was kept.
+///
+/// # Errors
+///
+/// None in practice: the headers set here are valid by construction.
+pub fn from_memory(context: &mut Context, head: &mut ResponseHeader) -> Result<()> {
+    if let Some(arrival) = context.arrival.as_deref() {
+        arrival.answered();
+    }
+    context.tell_limits(head);
+    head.insert_header(REQUEST_ID, context.id_value())
+}
+
 /// Shows the head of an answer to the rules.
 ///
 /// # Errors

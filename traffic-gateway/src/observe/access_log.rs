@@ -57,6 +57,8 @@ pub struct Entry<'a> {
     pub attempts: usize,
     /// `gateway` or `service`: who made the answer behind this tier.
     pub origin: Option<&'a str>,
+    /// Whether memory had the answer: `hit`, `stale`, `miss`, `expired`, `uncacheable`.
+    pub cache: Option<&'a str>,
     /// What the inner tier says of the caller: `anonymous`, `app`, `failed`.
     pub auth: Option<&'a str>,
     /// Internal cause of a failure, for operators.
@@ -99,6 +101,7 @@ impl Entry<'_> {
                 line.number("attempts", self.attempts as u64);
             }
         }
+        line.optional_plain("cache", self.cache);
         line.optional_plain("origin", self.origin);
         line.optional_plain("auth", self.auth);
         line.optional_utf8("error", self.error);
@@ -135,6 +138,7 @@ mod tests {
             upstream_address: None,
             attempts: 0,
             origin: None,
+            cache: None,
             auth: None,
             error: None,
         }

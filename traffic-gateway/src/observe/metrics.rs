@@ -30,6 +30,7 @@ use super::{
 use crate::{
     accept::guard::Connections,
     admit::blocklist::Keeper,
+    answer::cache::Store,
     balance::{Cluster, Route},
     policy::Policy,
 };
@@ -44,6 +45,7 @@ pub struct Metrics {
     seconds: HistogramVec,
     refused: IntCounterVec,
     retries: IntCounter,
+    cache: IntCounterVec,
     verdicts: Verdicts,
     without_route: RouteMetrics,
 }
@@ -86,9 +88,14 @@ impl Metrics {
         )?;
         let retries = catalogue
             .counter("gatehouse_edge_retries_total", "Attempts on business nodes beyond the first of a request.")?;
+        let cache = catalogue.counters(
+            "gatehouse_edge_cache_requests_total",
+            "Anonymous reads of routes with a cache.",
+            &[("result", "`hit`; `stale`: given from memory while another request fetched it, or no node could be reached; `miss` or `expired`: fetched; `uncacheable`: not to be kept")],
+        )?;
         let verdicts = Verdicts::declare(&catalogue)?;
         let without_route = RouteMetrics::resolve(&requests, &seconds, NO_ROUTE);
-        Ok(Self { catalogue, requests, seconds, refused, retries, verdicts, without_route })
+        Ok(Self { catalogue, requests, seconds, refused, retries, cache, verdicts, without_route })
     }
 
     /// Counts a request that ended.
@@ -107,6 +114,22 @@ impl Metrics {
         if let Some(reason) = reason {
             self.refused.with_label_values(&[reason.code]).inc();
         }
+    }
+
+    /// Counts a request by whether memory had its answer.
+    pub fn cache(&self, outcome: &str) {
+        self.cache.with_label_values(&[outcome]).inc();
+    }
+
+    /// Declares what is read of the answers that are kept.
+    ///
+    /// # Errors
+    ///
+    /// A name is taken: a mistake in the code.
+    pub fn watch_cache(&self, store: &'static Store) -> Result<(), MetricError> {
+        let sizes = CacheMetrics::declare(&self.catalogue)?;
+        self.catalogue.on_render(move || sizes.show(store));
+        Ok(())
     }
 
     /// What the stages of admission decided.
@@ -185,6 +208,27 @@ impl RouteMetrics {
     fn resolve(requests: &IntCounterVec, seconds: &HistogramVec, route: &str) -> Self {
         let class = |class: &str| requests.with_label_values(&[route, class]);
         Self { requests: ["1xx", "2xx", "3xx", "4xx", "5xx"].map(class), seconds: seconds.with_label_values(&[route]) }
+    }
+}
+
+/// How much is kept.
+struct CacheMetrics {
+    entries: IntGauge,
+    bytes: IntGauge,
+}
+
+impl CacheMetrics {
+    fn declare(catalogue: &Catalogue) -> Result<Self, MetricError> {
+        Ok(Self {
+            entries: catalogue.gauge("gatehouse_edge_cache_entries", "Answers that are kept.")?,
+            bytes: catalogue.gauge("gatehouse_edge_cache_bytes", "Bytes of the answers that are kept.")?,
+        })
+    }
+
+    fn show(&self, store: &Store) {
+        let (entries, bytes) = store.size();
+        self.entries.set(whole(entries));
+        self.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 }
 
@@ -366,5 +410,6 @@ pub fn reference_markdown<T: Load>(live: &Arc<Live<T>>, log: &LineWriter) -> Res
     watch_security_log(catalogue, log)?;
     declare_repeated(catalogue)?;
     BlocklistMetrics::declare(catalogue)?;
+    CacheMetrics::declare(catalogue)?;
     Ok(catalogue.reference_markdown("Edge"))
 }

@@ -28,6 +28,7 @@ use super::{
 use crate::{
     accept::{self, Arrival, Connection},
     admit::{Action, Denial, Mode, blocklist::suggest::Refused},
+    answer::cache,
     context::Context,
 };
 
@@ -144,6 +145,9 @@ impl Observer {
         // What was dropped counts by the status it would have had.
         let counted = if sent.status == 0 { reason.map_or(0, |reason| reason.status) } else { sent.status };
         self.metrics.request(context.route.as_deref(), counted, reason, duration);
+        if let Some(outcome) = sent.cache {
+            self.metrics.cache(outcome);
+        }
         self.metrics.attempts(context.attempt.count());
         for denial in outcome.observed.iter().chain(&outcome.denied).chain(&cut_short(context, arrival)) {
             if self.security.wants(denial) {
@@ -189,6 +193,7 @@ impl Observer {
             cluster: context.route.as_deref().map(|route| &*route.cluster.name),
             upstream_address: context.attempt.address(),
             attempts: context.attempt.count(),
+            cache: sent.cache,
             origin: outcome.result.as_ref().map(|result| origin(result.origin)),
             auth: outcome.result.as_ref().map(|result| auth(result.auth)),
             error: outcome.cause.as_deref(),
@@ -264,6 +269,7 @@ struct Sent {
     bytes_in: u64,
     bytes_out: u64,
     user_agent: Option<http::HeaderValue>,
+    cache: Option<&'static str>,
 }
 
 impl Sent {
@@ -275,6 +281,7 @@ impl Sent {
             bytes_in: session.body_bytes_read() as u64,
             bytes_out: session.body_bytes_sent() as u64,
             user_agent: head.headers.get(header::USER_AGENT).filter(|_| wants_agent).cloned(),
+            cache: cache::outcome(session),
         }
     }
 }

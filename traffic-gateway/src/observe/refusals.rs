@@ -109,6 +109,7 @@ fn access_line(node: &str, refusal: &Refusal<'_>, asked: &Asked<'_>, protocol: &
         upstream_address: None,
         attempts: 0,
         origin: None,
+        cache: None,
         auth: None,
         error: None,
     };

@@ -2,6 +2,8 @@
 //! the edge has seen it only as a value in a body: its path must be canonical already, and it cannot say what only the edge, the
 //! gate or the connection say.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use gatehouse_shared::hop;
 use gatehouse_shared::message::bytes::is_query;
@@ -133,8 +135,8 @@ fn body(content: &Content<'_>, headers: &mut HeaderMap, source: &Bytes) -> Resul
     let is_form = essence(kind).eq_ignore_ascii_case("application/x-www-form-urlencoded");
     let text = unescaped(raw).map_err(Unfit::from)?;
     let body = match text {
-        std::borrow::Cow::Borrowed(text) => source.slice_ref(text.as_bytes()),
-        std::borrow::Cow::Owned(text) => Bytes::from(text),
+        Cow::Borrowed(text) => source.slice_ref(text.as_bytes()),
+        Cow::Owned(text) => Bytes::from(text),
     };
     if is_form { without_credentials(body) } else { Ok(body) }
 }

@@ -117,21 +117,25 @@ impl Run {
     pub async fn execute(self: Arc<Self>, work: Work) -> Vec<Done> {
         let Work { members, request, api } = work;
         let metrics = &self.whole.site.gateway.metrics.batch;
-        let (mut outcome, mut answered, mut room) = match request {
+        let (outcome, answered, room) = match request {
             Ok(request) => self.admit(request, api, &members).await,
             Err(unfit) => (Outcome::Invalid, self.refused(unfit.into()).await, None),
         };
-        let done = loop {
-            match self.write(&answered, &members, room.take(), outcome) {
-                Ok(done) => break done,
-                Err(why) => {
-                    answered = self.lost(why, answered.status).await;
-                    outcome = Outcome::Lost;
-                }
+        let why = match self.write(&answered, &members, room, outcome) {
+            Ok(done) => {
+                metrics.items(outcome, members.len());
+                return done;
             }
+            Err(why) => why,
         };
-        metrics.items(outcome, members.len());
-        done
+        metrics.items(Outcome::Lost, members.len());
+        let mut lost = self.lost(why, answered.status).await;
+        if let Ok(done) = self.write(&lost, &members, None, Outcome::Lost) {
+            return done;
+        }
+        // Not even that can be written: the separator, which the client chooses, is a part of it.
+        lost.body = Bytes::new();
+        self.write(&lost, &members, None, Outcome::Lost).unwrap_or_default()
     }
 
     async fn admit(

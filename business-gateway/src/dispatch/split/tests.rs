@@ -32,8 +32,14 @@ fn compile(dir: &Path, text: &str, before: Option<&Catalog>) -> Result<Catalog, 
     let uids = UidFiles::load(&document.value.split, &mut sources, before.map(|before| &before.splits.files))?;
     let (defaults, flow) = (crate::dispatch::Config::default(), Bounds::default());
     let documents = crate::admit::validation::document::Documents::default();
-    let surroundings =
-        Surroundings { defaults: &defaults, zone: None, flow: &flow, documents: &documents, uids: &uids };
+    let surroundings = Surroundings {
+        defaults: &defaults,
+        zone: None,
+        flow: &flow,
+        documents: &documents,
+        uids: &uids,
+        aggregate: &Default::default(),
+    };
     Catalog::compile(&document, surroundings, before)
 }
 

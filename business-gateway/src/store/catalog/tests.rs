@@ -13,9 +13,15 @@ pub(crate) fn compile(dir: &Path, text: &str) -> Result<Catalog, ConfigErrors> {
     let document = file::read(&mut Sources::new(dir))?;
     let defaults = crate::dispatch::Config::default();
     let (flow, uids) = (Bounds::default(), crate::dispatch::split::uids::UidFiles::default());
-    let documents = Documents::default();
-    let surroundings =
-        Surroundings { defaults: &defaults, zone: None, flow: &flow, documents: &documents, uids: &uids };
+    let (documents, aggregate) = (Documents::default(), Default::default());
+    let surroundings = Surroundings {
+        defaults: &defaults,
+        zone: None,
+        flow: &flow,
+        documents: &documents,
+        uids: &uids,
+        aggregate: &aggregate,
+    };
     Catalog::compile(&document, surroundings, None)
 }
 

@@ -62,6 +62,25 @@ async fn a_client_may_name_another_separator_or_ask_for_lines() {
     assert_eq!((&lines[0]["status"], &lines[1]["body"]["code"]), (&200.into(), &"api_not_batchable".into()));
 }
 
+#[tokio::test]
+async fn a_separator_that_is_a_part_of_answers_leaves_them_out() {
+    let (service, site) = start("text = true", "", "").await;
+    let mut edge = connect(&site).await;
+    // The first stands in what a service answers, the second in every refusal, too.
+    for (separator, expected) in
+        [("headers", ["batch_answer_lost", "batch_item_invalid"]), ("title", ["GET /echo", ""])]
+    {
+        let text = format!("method=echo{separator}session=t");
+        let answer = send_text(&mut edge, "shop", text, &[TEXT[0], ("top-api-separator", separator)]).await;
+        let text = answer.text();
+        let bodies = bodies(&text, separator);
+        assert_eq!(bodies.len(), 2, "{text}");
+        assert!(bodies[0].contains(expected[0]) || target(bodies[0]).starts_with(expected[0]), "{text}");
+        assert!(bodies[1].contains(expected[1]) && (!expected[1].is_empty() || bodies[1].is_empty()), "{text}");
+    }
+    assert_eq!(service.requests(), 2);
+}
+
 /// A batch signed in the style of these platforms, `method` left out as their kits do.
 fn signed(body: &str, more: &[(&str, &str)]) -> http::Request<crate::support::client::Body> {
     let zone = jiff::tz::TimeZone::get("Asia/Shanghai").unwrap();

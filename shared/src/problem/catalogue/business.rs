@@ -184,4 +184,30 @@ catalogue! {
             "The operators refuse the calls of this traffic group for some time.",
             "Try again as late as `Retry-After` says.", "isp.group-shed";
     }
+    "Several calls in one (business tier)" {
+        AGGREGATE_INPUT_INVALID = "aggregate_input_invalid", 400, "Input not valid",
+            "Something in the request that a part of the answer is asked for with is missing, or cannot be used; `detail` names it.",
+            "Do as `detail` says.", "isv.invalid-input";
+        AGGREGATE_BODY_TOO_LARGE = "aggregate_body_too_large", 413, "Body too large",
+            "The body is read whole to make calls of it, and this one is longer than the gate reads.",
+            "Send less at once; operators: see `request_max` of `[aggregate]`.", "isv.body-too-large";
+        AGGREGATE_PART_REFUSED = "aggregate_part_refused", 400, "A part was refused",
+            "The service that answers a part that is needed says that the request is not right; the status is that of the part.",
+            "Correct what `detail` names.", "isv.part-refused";
+        AGGREGATE_PART_FAILED = "aggregate_part_failed", 502, "A part failed",
+            "The service that answers a part that is needed has failed; 503 and 504 where it has answered with these.",
+            "Try again later; operators: look at the log line of the part, which has the same request id.", "isp.part-failed";
+        AGGREGATE_PART_UNUSABLE = "aggregate_part_unusable", 502, "A part cannot be used",
+            "The answer to a part that is needed is not JSON, too long, too deep, or was broken off.",
+            "Try again later; operators: see `answer` of the call, and `[aggregate]`.", "isp.part-unusable";
+        AGGREGATE_PART_NOT_MADE = "aggregate_part_not_made", 502, "A part could not be asked for",
+            "What a part that is needed is asked for with comes from the answer of another, which does not have it.",
+            "Try again later; operators: see what `detail` names of the aggregate.", "isp.part-not-made";
+        AGGREGATE_ANSWER_FAILED = "aggregate_answer_failed", 502, "The answer could not be made",
+            "The template of the answer failed, took too many steps, or made something too long, or no JSON.",
+            "Operators: see `cause` in the log, and the template of the aggregate.", "isp.aggregate-answer-failed";
+        AGGREGATE_NO_ROOM = "aggregate_no_room", 503, "Too many parts at once",
+            "This node holds as much of requests and answers for aggregates as it may.",
+            "Try again; operators: see `held_max` of `[aggregate]`.", "isp.aggregate-no-room";
+    }
 }

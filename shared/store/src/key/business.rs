@@ -128,11 +128,9 @@ impl Key {
         Ok(Self::fixed(Owner::Business, &format!("cache:{{{}}}:{}", part(api)?, part(hash)?)))
     }
 
-    /// Cached answers with a tag. Set: cache keys. Lives as the longest of its answers; written and read by nodes.
-    ///
-    /// # Errors
-    /// When the tag is empty or too long.
-    pub fn tag(tag: &str) -> Result<Self, KeyError> {
-        Ok(Self::fixed(Owner::Business, &format!("tag:{{{}}}", part(tag)?)))
+    /// What was purged of cached answers. Stream of (kind, name), capped; written by the API and commands, followed by nodes.
+    #[must_use]
+    pub fn purges() -> Self {
+        Self::fixed(Owner::Business, "purges")
     }
 }

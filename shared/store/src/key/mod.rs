@@ -23,7 +23,7 @@
 //! | `gh:b:registry:{NAME}` | sorted set: endpoint → end | an hour after its end | business, services |
 //! | `gh:b:nodes` | sorted set: node → heartbeat | for ever | business |
 //! | `gh:b:cache:{API}:HASH` | string: stored answer | by rule | business |
-//! | `gh:b:tag:{TAG}` | set: cache keys | by rule | business |
+//! | `gh:b:purges` | stream of (kind, name), capped | for ever | business |
 //!
 //! What stands in braces is the *hash tag*: a Cluster places a key by it alone, so that all windows of one limit, or all
 //! nonces of one key, are on one node and a script can touch them together. A name from outside may contain braces,

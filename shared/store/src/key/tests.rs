@@ -24,7 +24,7 @@ fn every_key() -> Vec<(Key, &'static str)> {
         (Key::registry("orders").unwrap(), "gh:b:registry:{orders}"),
         (Key::business_nodes(), "gh:b:nodes"),
         (Key::cache("orders.list", "9f86").unwrap(), "gh:b:cache:{orders.list}:9f86"),
-        (Key::tag("orders/7").unwrap(), "gh:b:tag:{orders/7}"),
+        (Key::purges(), "gh:b:purges"),
     ]
 }
 

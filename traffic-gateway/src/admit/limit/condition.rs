@@ -27,7 +27,7 @@ struct Pattern(Box<str>);
 
 /// Where callers put credentials.
 #[derive(Debug, Default)]
-pub(super) struct Credentials {
+pub struct Credentials {
     places: Box<[Place]>,
     by_certificate: bool,
 }
@@ -115,7 +115,11 @@ impl Pattern {
 
 impl Credentials {
     /// Compiles `[limits] credentials`.
-    pub(super) fn compile(config: &[String], positions: &Positions) -> Result<Self, ConfigErrors> {
+    ///
+    /// # Errors
+    ///
+    /// Every place that is none.
+    pub fn compile(config: &[String], positions: &Positions) -> Result<Self, ConfigErrors> {
         let mut errors = ConfigErrors::new();
         let mut places = Vec::new();
         for (index, text) in config.iter().enumerate().filter(|(_, text)| *text != "certificate") {
@@ -132,7 +136,8 @@ impl Credentials {
     }
 
     /// Whether a request brings any.
-    pub(super) fn are_in(&self, request: &RequestView<'_>) -> bool {
+    #[must_use]
+    pub fn are_in(&self, request: &RequestView<'_>) -> bool {
         let has_certificate = || request.tls().is_some_and(|tls| tls.client.is_some());
         (self.by_certificate && has_certificate()) || self.places.iter().any(|place| place.value(request).is_some())
     }

@@ -44,11 +44,11 @@ use gatehouse_shared::{
 use http::HeaderValue;
 
 pub use ban::{Ban, Bans};
+pub use condition::Credentials;
 pub use receipt::Receipt;
 pub use upkeep::Upkeep;
 
 use super::{Denial, Ended, Evidence, Mode, RequestView, Source, Stage, Verdict};
-use condition::Credentials;
 use config::{Count, Only};
 use counter::Moment;
 use keys::{Digests, Keys};
