@@ -10,6 +10,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use gatehouse_shared::balance;
 use gatehouse_shared::clock;
 use gatehouse_shared::hop::VerifiedHop;
@@ -18,6 +19,7 @@ use gatehouse_shared::live::Generation;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, Version};
+use http_body::Body;
 use hyper::body::Incoming;
 
 use self::cached::{Looked, Way};
@@ -148,9 +150,24 @@ fn finish(outcome: Result<Response<Outgoing>, Failure>, mut record: Box<Record>)
         fields.add_to(answer.headers_mut());
     }
     record.shape.add_to(answer.headers_mut());
+    if record.is_head() {
+        leave_body_out(&mut answer);
+    }
     record.answered(answer.status());
     answer.body_mut().carry(record);
     answer
+}
+
+/// The answer to a `HEAD` says how long a body would be, and has none: over HTTP/2 nobody else takes it away.
+fn leave_body_out(answer: &mut Response<Outgoing>) {
+    if answer.body().is_end_stream() {
+        return;
+    }
+    let length = answer.body().size_hint().exact();
+    *answer.body_mut() = Outgoing::own(Bytes::new());
+    if let Some(length) = length {
+        answer.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
 }
 
 /// It came through the edge, and its body is bounded.

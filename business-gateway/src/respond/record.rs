@@ -201,6 +201,12 @@ impl Record {
         self.part.is_some()
     }
 
+    /// Whether only the head of an answer is asked for.
+    #[must_use]
+    pub fn is_head(&self) -> bool {
+        self.method == Method::HEAD
+    }
+
     /// When the request arrived, in Unix milliseconds.
     #[must_use]
     pub fn unix_ms(&self) -> u64 {

@@ -50,7 +50,9 @@ answer = { template = "{% for n in range(query.n | int) %}x{% endfor %}" }
         let page = edge.get("/page?q=%3Cscript%3E").await;
         assert_eq!((page.status, page.text().as_str()), (410, "<p>&lt;script&gt;</p>"));
         let head = edge.exchange(request("HEAD", "/page?q=1").body(empty()).unwrap()).await;
-        assert_eq!((head.status, head.text().as_str()), (410, ""));
+        assert_eq!((head.status, head.text().as_str(), head.header("content-length")), (410, "", "8"));
+        let missing = edge.exchange(request("HEAD", "/none").body(empty()).unwrap()).await;
+        assert_eq!((missing.status, missing.text().as_str()), (404, ""), "refusals have none either");
         assert_eq!(edge.get("/loop?n=3").await.text(), "xxx");
         let refused = edge.get("/loop?n=90000").await;
         assert_eq!((refused.status, refused.code().as_str()), (500, "template_failed"));
