@@ -69,7 +69,8 @@ async fn heads_parts_and_conditions_are_answered_from_memory() -> Passed {
     assert_eq!((head.status.as_u16(), head.body.len()), (200, 0), "{head:?}");
     let whole = target.get("/stream/1000").await?;
     assert_eq!((whole.status.as_u16(), whole.body.len(), whole.header("content-length")), (200, 1000, "1000"));
-    let request = target.request(Method::GET, "/stream/1000")?.header("range", "bytes=10-19").body(Default::default())?;
+    let request =
+        target.request(Method::GET, "/stream/1000")?.header("range", "bytes=10-19").body(Default::default())?;
     let part = target.exchange(request).await?;
     assert_eq!((part.status.as_u16(), &part.body[..]), (206, &whole.body[10..20]));
     let tagged = "/header/etag?value=%22a%22";
@@ -87,12 +88,9 @@ async fn nothing_is_kept_of_what_is_for_somebody() -> Passed {
     let target = Target::plain(site.edge()?.address()?);
     assert_eq!(target.get("/products").await?.status, 200);
     let before = calls(&site).await?;
-    for (name, value) in [
-        ("authorization", "Basic YTpi"),
-        ("cookie", "a=b"),
-        ("signature", "a=:AA==:"),
-        ("x-session-token", "t"),
-    ] {
+    for (name, value) in
+        [("authorization", "Basic YTpi"), ("cookie", "a=b"), ("signature", "a=:AA==:"), ("x-session-token", "t")]
+    {
         let request = target.request(Method::GET, "/products")?.header(name, value).body(Default::default())?;
         target.exchange(request).await?;
     }
@@ -117,7 +115,10 @@ async fn nothing_is_kept_of_what_is_for_somebody() -> Passed {
     }
     assert_eq!(calls(&site).await? - before, 10);
     let missing = target.get("/nobody/has/this").await?;
-    assert_eq!((missing.status.as_u16(), logged(site.edge()?, missing.header("x-request-id")).await?.as_str()), (404, "uncacheable"));
+    assert_eq!(
+        (missing.status.as_u16(), logged(site.edge()?, missing.header("x-request-id")).await?.as_str()),
+        (404, "uncacheable")
+    );
     Ok(())
 }
 

@@ -253,6 +253,7 @@ async fn admit(
             room_max: policy.credentials.held_max,
         };
         Box::pin(validation.check(called, &gateway.metrics.validation, &mut record.validation)).await?;
+        record.step("validation");
     }
 
     // It has calls left.

@@ -352,3 +352,22 @@ async fn predicates_are_swapped_whole_and_what_decides_nothing_never_comes_in() 
     assert!(text.contains("nothing decides between them") && text.contains("when.priority"), "{text}");
     assert_eq!(target(&edge.exchange(with("PUT", "/orders/1", &two, empty())).await), "/orders/1", "the last good one");
 }
+
+#[tokio::test]
+async fn a_preflight_is_answered_although_it_carries_nothing_that_decides() {
+    let service = Service::start().await;
+    let text =
+        catalog(&service).replace("name = \"past\"", "name = \"past\"\ncors = { origins = [\"https://a.test\"] }");
+    let site = Site::start(
+        &text.replace("before = \"2001-01-01T00:00:00Z\"", "headers = [{ name = \"x-a\", equals = \"1\" }]"),
+    )
+    .await;
+    for protocol in BOTH {
+        let mut edge = Edge::connect(site.address, protocol).await;
+        let asked = [("origin", "https://a.test"), ("access-control-request-method", "PUT")];
+        let answer = edge.exchange(with("OPTIONS", "/page", &asked, empty())).await;
+        assert!((200..300).contains(&answer.status), "{protocol:?}: {} {}", answer.status, answer.text());
+        assert_eq!(answer.header("access-control-allow-origin"), "https://a.test");
+        assert_eq!(edge.get("/page").await.status, 404, "the call itself is judged when it comes");
+    }
+}

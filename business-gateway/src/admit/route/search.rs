@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::Notes;
 use super::question::Question;
 use crate::accept::body::{HoldError, UploadError};
-use crate::admit::api::{self, Api};
+use crate::admit::api::{self, Api, plain_host};
 use crate::admit::matcher::Miss;
 use crate::dispatch::wait::until;
 use crate::pipeline::{Call, Site};
@@ -88,12 +88,18 @@ pub async fn find(site: &Site, call: &mut Call, record: &mut Record) -> Result<A
     })
 }
 
-/// The API that a call with this head and another method means; `None` when there is none, or only a body could say. For what
-/// browsers ask before they make a call.
+/// The API that a call with this head and another method means, for what browsers ask before they make a call. Neither the header
+/// fields nor the cookies nor the body of that call are there yet, so where predicates ask for them it is the first API that takes the
+/// method: the call itself is judged when it comes.
 #[must_use]
 pub fn by_method(site: &Site, call: &Call, method: &Method, record: &Record) -> Option<Arc<Api>> {
+    let catalog = &site.policy().catalog;
     let question = Question { method, ..question(call, record.unix_ms()) };
-    api::find(&site.policy().catalog, &question, &mut Notes::default()).ok().map(Arc::clone)
+    if let Ok(api) = api::find(catalog, &question, &mut Notes::default()) {
+        return Some(Arc::clone(api));
+    }
+    let candidates = catalog.matcher.candidates(&plain_host(question.authority), question.path, method);
+    candidates.into_iter().find(|candidate| candidate.takes_method).map(|candidate| Arc::clone(candidate.value))
 }
 
 /// Why no API was found.

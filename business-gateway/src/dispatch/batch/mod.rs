@@ -5,7 +5,7 @@
 //! - [`json`], [`text`]: the two forms, read into what is [`asked`] for
 //! - [`item`]: from what is asked for to a request, as strictly as the edge judges one
 //! - [`run`]: all items, several at a time, the same reads once
-//! - [`answer`]: what came of an item, as it is written
+//! - [`mod@answer`]: what came of an item, as it is written
 //! - [`stream`]: the answers in order, or as items finish
 //! - [`metrics`]: what is counted
 //!

@@ -74,7 +74,8 @@ impl Entry {
         if self.head.insert_header(header::CONTENT_LENGTH, body.len()).is_err() {
             tracing::debug!("an answer has no room for its length");
         }
-        let fields: usize = self.head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD).sum();
+        let fields: usize =
+            self.head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD).sum();
         self.weight = u64::try_from(self.key.len() + fields + body.len() + OVERHEAD).unwrap_or(u64::MAX);
         self.body = body;
         self
@@ -114,7 +115,8 @@ impl Store {
         let before = self.entries.len();
         self.entries.retain(|_, entry| {
             let is_meant = key::place(&entry.key).is_some_and(|(of, target)| {
-                host.is_none_or(|host| host.as_bytes().eq_ignore_ascii_case(of)) && target.starts_with(prefix.as_bytes())
+                host.is_none_or(|host| host.as_bytes().eq_ignore_ascii_case(of))
+                    && target.starts_with(prefix.as_bytes())
             });
             !is_meant
         });
