@@ -56,8 +56,8 @@ async fn independent_calls_are_made_at_the_same_time() {
     for expected in [
         "gatehouse_business_aggregate_answers_total{aggregate=\"page\",outcome=\"whole\"} 2",
         "gatehouse_business_aggregate_parts_total{aggregate=\"page\",outcome=\"answered\",part=\"part0\"} 2",
-        "gatehouse_business_requests_total{api=\"page\",class=\"2xx\"} 2",
-        "gatehouse_business_requests_total{api=\"slow\",class=\"2xx\"} 10",
+        "gatehouse_business_requests_total{api=\"page\",status=\"2xx\"} 2",
+        "gatehouse_business_requests_total{api=\"slow\",status=\"2xx\"} 10",
         "gatehouse_business_aggregate_held_bytes 0",
     ] {
         until(expected, || site.gateway.metrics.render().contains(expected).then_some(())).await;
