@@ -38,7 +38,9 @@ fn left_by_a_node(bytes: &[u8]) {
         if let Some(Left::Answer(stored, as_of)) = codec::read(bytes, 0, MOST) {
             assert!(stored.body.length() <= MOST);
             let written = codec::write(&stored, as_of);
-            let Some(Left::Answer(again, same)) = codec::read(&written, 0, MOST) else { panic!("it is not read again") };
+            let Some(Left::Answer(again, same)) = codec::read(&written, 0, MOST) else {
+                panic!("it is not read again")
+            };
             assert_eq!((as_of, &stored.headers, stored.times), (same, &again.headers, again.times));
             assert_eq!((&stored.tags, &stored.by), (&again.tags, &again.by));
         }
