@@ -155,8 +155,8 @@ impl Cors {
             return Err(Failure::refused(&problem::CORS_REFUSED).about("pages of this origin may not call the API"));
         }
         let listed = if self.methods.is_empty() { takes } else { &self.methods };
-        if !listed.is_empty() && !listed.contains(method) && !(method == Method::HEAD && listed.contains(&Method::GET))
-        {
+        let is_head_of_get = method == Method::HEAD && listed.contains(&Method::GET);
+        if !(listed.is_empty() || listed.contains(method) || is_head_of_get) {
             return Err(Failure::refused(&problem::CORS_REFUSED).about("pages may not use this method"));
         }
         let allowed_headers = self.allowed_headers(headers)?;

@@ -158,7 +158,7 @@ fn sample() -> Value {
         "path" | "query" | "headers" | "app" | "time" => map(std::iter::empty::<(String, Value)>()),
         _ => Value::from(""),
     };
-    map(INPUTS.iter().map(|(name, _)| (*name, nothing(*name))))
+    map(INPUTS.iter().map(|(name, _)| (*name, nothing(name))))
 }
 
 fn sentence(error: &minijinja::Error) -> String {

@@ -229,7 +229,9 @@ async fn an_aggregate_may_be_a_part() {
     let inner = [inner, call("user", "users.show", "params = { id = \"request.params.id\" }")].concat();
     let inner = page("/inner/{id}", &inner).replace("\"page\"", "\"inner\"");
     let outer = ["left", "right"]
-        .map(|name| call(name, "inner", &format!("params = {{ id = \"'{}'\" }}", &name[..1])))
+        .map(|name| {
+            call(name, "inner", &format!("params = {{ id = \"'{}'\" }}", name.chars().next().unwrap_or_default()))
+        })
         .concat();
     let site = Site::start(&catalog(&shop, &[inner, page("/page", &outer)].concat())).await;
     let body = json_of(&get(&site, "/page").await);

@@ -14,6 +14,7 @@ mod batch;
 mod bodies;
 #[cfg(test)]
 mod cache;
+#[cfg(test)]
 mod care;
 #[cfg(test)]
 mod connections;

@@ -72,13 +72,13 @@ impl From<TemplateError> for Failed {
 /// The answer, and whether it is whole.
 pub(super) fn make(
     aggregate: &Aggregate,
-    outcomes: Vec<Option<Outcome>>,
+    outcomes: &[Option<Outcome>],
     scope: &Scope,
     seen: &Value,
     auth: Auth,
 ) -> Result<(Response<Outgoing>, bool), Failed> {
     let mut lacks: Vec<Lack> = Vec::new();
-    for (call, outcome) in aggregate.calls.iter().zip(&outcomes) {
+    for (call, outcome) in aggregate.calls.iter().zip(outcomes) {
         match outcome {
             Some(Outcome::Failed(failed)) => lacks.push(failed.lack(call, call.default.is_some())),
             Some(Outcome::Answered(answered)) => lacks.extend(answered.lacks.iter().cloned()),
@@ -90,13 +90,13 @@ pub(super) fn make(
             scope.set_errors(Value::from(Serde(&lacks)));
             template.render(seen)?
         }
-        None => merge(aggregate, &outcomes, &lacks),
+        None => merge(aggregate, outcomes, &lacks),
     };
     let mut answer = Response::new(Outgoing::own(body));
     let headers = answer.headers_mut();
     headers.reserve(8);
     headers.insert(header::CONTENT_TYPE, aggregate.content_type.clone());
-    add_headers(headers, aggregate, &outcomes, lacks.is_empty());
+    add_headers(headers, aggregate, outcomes, lacks.is_empty());
     tell(headers, &HopResult { auth, ..HopResult::SERVICE });
     let is_whole = lacks.is_empty();
     if !is_whole {

@@ -127,6 +127,7 @@ fn join(state: &mut State<'_, '_>, values: &Value, separator: Option<&str>) -> R
 }
 
 /// `list | map(attribute='id')`: one member of every entry.
+#[expect(clippy::needless_pass_by_value, reason = "named arguments of a filter come by value")]
 fn map(state: &mut State<'_, '_>, values: &Value, which: Kwargs) -> Result<Vec<Value>, Error> {
     let attribute: &str = which.get("attribute")?;
     which.assert_all_used()?;

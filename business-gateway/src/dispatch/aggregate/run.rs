@@ -93,9 +93,9 @@ pub async fn run(
     };
     let outcome = running.run().await;
     let Running { outcomes, scope, seen, .. } = running;
-    charged.is_over();
+    charged.release();
     let outcome = match outcome {
-        Ok(()) => answer::make(aggregate, outcomes, &scope, &seen, whole.caller.auth()),
+        Ok(()) => answer::make(aggregate, &outcomes, &scope, &seen, whole.caller.auth()),
         Err(failure) => Err(failure),
     };
     counted(aggregate, site, outcome)
@@ -187,7 +187,7 @@ struct Charged<'a> {
 
 impl Charged<'_> {
     /// The calls are over; whether the charge is kept is for the answer to say.
-    fn is_over(mut self) {
+    fn release(mut self) {
         self.is_over = true;
     }
 }

@@ -18,7 +18,7 @@ pub enum Gathered {
     /// All of it, in memory of its own.
     Whole(Bytes),
     /// It cannot be kept, and is as it was.
-    Passed(Outgoing),
+    Passed(Box<Outgoing>),
     /// It broke off.
     Broken(OutgoingError),
 }
@@ -26,7 +26,7 @@ pub enum Gathered {
 /// Reads a body of at most `most` bytes until `deadline`, as far as there is room.
 pub async fn gather(mut body: Outgoing, most: u64, mut room: Taken, deadline: Instant) -> Gathered {
     if body.size_hint().lower() > most {
-        return Gathered::Passed(body);
+        return Gathered::Passed(Box::new(body));
     }
     let mut frames = VecDeque::new();
     let mut length = 0_usize;
@@ -50,7 +50,7 @@ pub async fn gather(mut body: Outgoing, most: u64, mut room: Taken, deadline: In
             break;
         }
     }
-    Gathered::Passed(Outgoing::made(Box::pin(Resumed { frames, body, _room: room })))
+    Gathered::Passed(Box::new(Outgoing::made(Box::pin(Resumed { frames, body, _room: room }))))
 }
 
 /// What was read holds on to the buffers that it came in; what is kept must not.
@@ -144,7 +144,7 @@ mod tests {
 
     async fn passed(gathered: Gathered) -> Bytes {
         let Gathered::Passed(body) = gathered else { panic!("{gathered:?}") };
-        body.collect(1 << 20).await.unwrap()
+        Outgoing::collect(*body, 1 << 20).await.unwrap()
     }
 
     #[tokio::test]

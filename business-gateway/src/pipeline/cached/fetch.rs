@@ -167,7 +167,7 @@ impl Asking<'_> {
             Gathered::Passed(body) => {
                 self.wish.counters(self.way).too_large.inc();
                 self.pass(asked.flight, clock::unix_ms());
-                let mut answer = Response::from_parts(parts, body);
+                let mut answer = Response::from_parts(parts, *body);
                 self.wish.say(&mut answer, "fwd=miss; detail=too-large", Some(&self.key));
                 return Ok(answer);
             }

@@ -60,7 +60,7 @@ pub fn parse(text: &str) -> Result<Vec<Step>, PathError> {
     let mut characters = text.chars();
     while let Some(character) = characters.next() {
         match character {
-            '.' => push(&mut steps, std::mem::take(&mut name))?,
+            '.' => push(&mut steps, &std::mem::take(&mut name))?,
             '\\' => {
                 name.text.push(characters.next().ok_or(PathError::Backslash)?);
                 name.is_escaped = true;
@@ -73,7 +73,7 @@ pub fn parse(text: &str) -> Result<Vec<Step>, PathError> {
             character => name.text.push(character),
         }
     }
-    push(&mut steps, name)?;
+    push(&mut steps, &name)?;
     match steps.last() {
         Some(Step::Deep) => Err(PathError::Deep),
         _ => Ok(steps),
@@ -88,7 +88,7 @@ struct Name {
     is_escaped: bool,
 }
 
-fn push(steps: &mut Vec<Step>, name: Name) -> Result<(), PathError> {
+fn push(steps: &mut Vec<Step>, name: &Name) -> Result<(), PathError> {
     let step = match (name.stars, name.text.as_str()) {
         (_, "") => return Err(PathError::Empty),
         (1, "*") => Step::Any,

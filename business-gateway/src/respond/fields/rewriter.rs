@@ -456,8 +456,11 @@ impl Rewriter {
     }
 }
 
-/// The next of a string: a run of plain characters (`None`), or one byte and what it has completed.
-fn lex<'a>(text: &mut Text, rest: &'a [u8]) -> Result<(&'a [u8], Option<Lexed>, &'a [u8]), Unfit> {
+/// A piece of a string, what it has completed (a run of plain characters: `None`), and what follows it.
+type Piece<'a> = (&'a [u8], Option<Lexed>, &'a [u8]);
+
+/// The next of a string: a run of plain characters, or one byte.
+fn lex<'a>(text: &mut Text, rest: &'a [u8]) -> Result<Piece<'a>, Unfit> {
     let run = match text.is_between_characters() {
         true => rest.iter().position(|byte| !is_plain(*byte)).unwrap_or(rest.len()),
         false => 0,
