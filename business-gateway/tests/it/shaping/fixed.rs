@@ -125,7 +125,7 @@ async fn an_api_has_one_who_answers() {
     let speaker = Speaker::start(Said::json("{}")).await;
     let site = site(&speaker.table(), "").await;
     for (more, expected) in [
-        ("service = \"sample\"\nanswer = { body = \"{}\" }", "its calls are answered by \"service\" already"),
+        ("service = \"sample\"\nanswer = { body = \"{}\" }", "its calls are answered by"),
         ("", "nobody answers its calls"),
         ("answer = { template = \"{{ x }}\" }", "no input"),
         ("service = \"sample\"\ndefault = { body = \"{\" }", "the body is not JSON"),
