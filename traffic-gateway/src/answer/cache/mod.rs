@@ -2,7 +2,7 @@
 //! ask for it meanwhile.
 //!
 //! What is decided here: which requests may be answered from memory at all ([`Cache::consider`]), what they are kept under
-//! ([`key`]), and which answers are kept ([`Cache::judge`]). The mechanics (one writer at a time, conditional and range
+//! ([`mod@key`]), and which answers are kept ([`Cache::judge`]). The mechanics (one writer at a time, conditional and range
 //! requests, stale answers) are Pingora's, the memory is [`store`]'s.
 //!
 //! A request is anonymous when it brings no credentials (`[limits] credentials`), no cookie and no body; whatever is kept was
