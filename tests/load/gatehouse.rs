@@ -145,15 +145,15 @@ path = "/bench"
 ///
 /// The key is refused.
 pub(crate) fn signed_hop(entry: SocketAddr) -> anyhow::Result<String> {
-    hop(&entry.to_string(), "/bench", TARGET, Duration::from_secs(30))
+    hop("GET", &entry.to_string(), "/bench", TARGET, Duration::from_secs(30))
 }
 
-/// The same for any GET, which may take as long as is `left`.
+/// The same for any request, which may take as long as is `left`.
 ///
 /// # Errors
 ///
 /// The key is refused.
-pub(crate) fn hop(authority: &str, path: &str, target: &str, left: Duration) -> anyhow::Result<String> {
+pub(crate) fn hop(method: &str, authority: &str, path: &str, target: &str, left: Duration) -> anyhow::Result<String> {
     let keys = HopKeys::new(vec![HopKey::new("bench", &Secret::new(HOP_SECRET.into()))?])?;
     let now = clock::unix_ms();
     let hop = Hop {
@@ -168,7 +168,7 @@ pub(crate) fn hop(authority: &str, path: &str, target: &str, left: Duration) -> 
         edge: "bench",
         held: false,
     };
-    Ok(format!("{HOP_HEADER}: {}", keys.sign(&hop, "GET", authority, target, now)))
+    Ok(format!("{HOP_HEADER}: {}", keys.sign(&hop, method, authority, target, now)))
 }
 
 /// Directories of one gate.

@@ -4,7 +4,7 @@
 //! to a node. A ratio is always made with one tool on both of its sides.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -42,6 +42,10 @@ pub(crate) struct Load {
     pub(crate) seconds: u64,
     /// Header fields beside [`FIELDS`].
     pub(crate) fields: Vec<String>,
+    /// Path and query.
+    pub(crate) target: String,
+    /// A file of JSON that is posted; wrk cannot.
+    pub(crate) body: Option<PathBuf>,
 }
 
 /// What a run of a tool observed.
@@ -62,6 +66,11 @@ pub(crate) struct Outcome {
 }
 
 impl Load {
+    /// The load of the rounds: a GET of [`TARGET`].
+    pub(crate) fn bench(tool: Tool, entry: SocketAddr, concurrency: usize, seconds: u64) -> Self {
+        Self { tool, entry, concurrency, seconds, fields: Vec::new(), target: TARGET.to_owned(), body: None }
+    }
+
     /// Runs the tool on the load core.
     ///
     /// # Errors
@@ -103,6 +112,9 @@ impl Load {
             &format!("-D{}", self.seconds),
         ]);
         command.arg(format!("--log-file={}", log.display()));
+        if let Some(body) = &self.body {
+            command.arg("-d").arg(body).args(["-H", "content-type: application/json"]);
+        }
         self.finish(command)
     }
 
@@ -110,7 +122,7 @@ impl Load {
         for field in FIELDS.iter().copied().chain(self.fields.iter().map(String::as_str)) {
             command.args(["-H", field]);
         }
-        let output = command.arg(format!("http://{}{TARGET}", self.entry)).output()?;
+        let output = command.arg(format!("http://{}{}", self.entry, self.target)).output()?;
         let words = String::from_utf8_lossy(&output.stdout).into_owned();
         if !output.status.success() {
             bail!("the load tool ended with {}: {words}{}", output.status, String::from_utf8_lossy(&output.stderr));

@@ -6,8 +6,8 @@
 //! figure: the run then fails.
 //!
 //! Files in reading order: [`settings`], the tools that make load ([`load`]), the processes ([`child`], [`service`], [`proxies`],
-//! [`gatehouse`], [`guarded`], [`admitted`]), what is measured ([`subject`], [`rounds`], [`idle`], [`short`], [`sweep`], [`timing`], [`overload`], [`lists`],
-//! [`waf`]) and what is printed ([`report`]).
+//! [`gatehouse`], [`guarded`], [`admitted`]), what is measured ([`subject`], [`rounds`], [`idle`], [`short`], [`sweep`], [`timing`],
+//! [`overload`], [`composed`], [`lists`], [`waf`]) and what is printed ([`report`]).
 
 mod settings;
 mod load;
@@ -24,6 +24,7 @@ mod short;
 mod sweep;
 mod timing;
 mod overload;
+mod composed;
 mod lists;
 mod waf;
 mod report;
@@ -73,6 +74,7 @@ fn measure() -> anyhow::Result<Report> {
     }
     drop(field);
     overload::measure(&settings, directory.path(), &mut report)?;
+    composed::measure(&settings, directory.path(), &mut report)?;
     idle::measure(&settings, directory.path(), &mut report)?;
     lists::measure(&settings, directory.path(), &mut report)?;
     if let Err(error) = waf::measure(&settings, directory.path(), &mut report) {

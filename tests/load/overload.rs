@@ -191,7 +191,7 @@ async fn call(
 ) {
     let path = format!("/{group}");
     let answered = async {
-        let hop = hop(&address.to_string(), &path, &path, PATIENCE)?;
+        let hop = hop("GET", &address.to_string(), &path, &path, PATIENCE)?;
         let (name, value) = hop.split_once(": ").context("no header")?;
         let request = Request::get(format!("http://{address}{path}")).header(name, value).body(Empty::new())?;
         let answer = sender.send_request(request).await?;

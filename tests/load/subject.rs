@@ -241,7 +241,7 @@ impl Field {
             (Caller::Signed(_), Some(admitted)) => admitted.fields()?,
             (Caller::Edge(_) | Caller::Signed(_), _) => vec![gatehouse::signed_hop(subject.entry)?],
         };
-        let load = Load { tool, entry: subject.entry, concurrency, seconds: settings.seconds, fields };
+        let load = Load { fields, ..Load::bench(tool, subject.entry, concurrency, settings.seconds) };
         let counts_before = self.service.settled_counts()?;
         let service_before = self.service.child.cpu_seconds()?;
         let before = self.cpu_seconds(&subject.counted)?;

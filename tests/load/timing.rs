@@ -75,8 +75,7 @@ pub(crate) fn measure(settings: &Settings, field: &Field, directory: &Path, repo
 
 fn redis(settings: &Settings, admitted: &Admitted, directory: &Path, report: &mut Report) -> anyhow::Result<()> {
     let fields = admitted.fields()?;
-    let load =
-        Load { tool: Tool::Wrk, entry: admitted.address, concurrency: 16, seconds: settings.seconds.max(5), fields };
+    let load = Load { fields, ..Load::bench(Tool::Wrk, admitted.address, 16, settings.seconds.max(5)) };
     let before = admitted.commands()?;
     let outcome = load.run(settings, directory)?;
     Admitted::report(admitted.commands()? - before, outcome.requests, report);
