@@ -5,7 +5,7 @@ mod failures;
 #[cfg(test)]
 mod security;
 #[cfg(test)]
-mod shop;
+pub(crate) mod shop;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
