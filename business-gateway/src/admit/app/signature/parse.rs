@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use http::HeaderMap;
 use sfv::visitor::{DictionaryVisitor, EntryVisitor, Ignored, InnerListVisitor, ItemVisitor, ParameterVisitor};
 use sfv::{BareItemFromInput, KeyRef, Parser, StringRef};
@@ -157,6 +157,11 @@ impl<'h> Headers<'h> {
         let parsed = Parser::new(&*self.signature).parse_dictionary_with_visitor(&mut found);
         parsed.map_err(|_error| Malformed("Signature is not one byte sequence under the label of Signature-Input"))?;
         let bytes = found.bytes.ok_or(Malformed("Signature has no member"))?;
+        // There are bits in the last letter that say nothing; who sets them has changed the header all the same.
+        let canonical = STANDARD_NO_PAD.encode(&bytes);
+        if !self.signature.windows(canonical.len().max(1)).any(|part| part == canonical.as_bytes()) {
+            return Err(Malformed("a signature is not written in the base64 of its bytes"));
+        }
         Ok((input, bytes))
     }
 }
@@ -164,29 +169,33 @@ impl<'h> Headers<'h> {
 /// Reads `Signature-Input` where it is written as RFC 9651 serialises it; `None` where it is not, or holds anything that has to be
 /// refused.
 fn plain(text: &str) -> Option<Input<'_>> {
-    let (label, parameters) = text.split_once('=')?;
+    let (label, parameters) = cut(text, b'=')?;
     let is_key = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-.*".contains(&byte);
     if !label.starts_with(|first: char| first.is_ascii_lowercase() || first == '*') || !label.bytes().all(is_key) {
         return None;
     }
     let components = Vec::with_capacity(USUAL_COMPONENTS);
     let mut input = Input { label, components, parameters: Cow::Borrowed(parameters), ..Input::default() };
-    let (list, mut rest) = parameters.strip_prefix('(')?.split_once(')')?;
-    for quoted in list.split(' ') {
+    let (list, mut rest) = cut(parameters.strip_prefix('(')?, b')')?;
+    let mut list = Some(list);
+    while let Some(left) = list {
+        let (quoted, more) = cut(left, b' ').map_or((left, None), |(quoted, more)| (quoted, Some(more)));
         input.add_component(quoted.strip_prefix('"')?.strip_suffix('"')?).ok()?;
+        list = more;
     }
     while !rest.is_empty() {
-        let (name, value) = rest.strip_prefix(';')?.split_once('=')?;
+        let (name, value) = cut(rest.strip_prefix(';')?, b'=')?;
         input.check_parameter(name).ok()?;
         if let Some(quoted) = value.strip_prefix('"') {
-            let (value, after) = quoted.split_once('"')?;
+            let (value, after) = cut(quoted, b'"')?;
             if !value.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'\\') {
                 return None;
             }
             input.set_text(name, Cow::Borrowed(value)).ok()?;
             rest = after;
         } else {
-            let (digits, after) = value.split_at_checked(value.find(';').unwrap_or(value.len()))?;
+            let (digits, after) =
+                value.split_at_checked(value.bytes().position(|byte| byte == b';').unwrap_or(value.len()))?;
             let is_canonical = digits.bytes().all(|digit| digit.is_ascii_digit()) && !digits.starts_with('0');
             if !is_canonical || digits.len() > LONGEST_INTEGER {
                 return None;
@@ -196,6 +205,12 @@ fn plain(text: &str) -> Option<Input<'_>> {
         }
     }
     Some(input)
+}
+
+/// What stands before and behind the first such byte. For texts as short as these, quicker than a searcher of the library.
+fn cut(text: &str, at: u8) -> Option<(&str, &str)> {
+    let (before, rest) = text.split_at_checked(text.bytes().position(|byte| byte == at)?)?;
+    Some((before, rest.get(1..)?))
 }
 
 /// `Signature-Input` while it is read.

@@ -420,6 +420,20 @@ proptest! {
 }
 
 #[test]
+fn a_letter_whose_last_bits_say_nothing_is_refused() {
+    let parsed = |signature: &str| {
+        let headers = example("a=(\"@method\");created=1", signature);
+        Headers::of(&headers).unwrap().parse().map(|(_, bytes)| bytes)
+    };
+    for same in ["a=:AAA=:", "a=:AAA:", "a=:AAA=:;other"] {
+        assert_eq!(parsed(same).unwrap(), [0, 0], "{same}");
+    }
+    for other in ["a=:AAB=:", "a=:AAD:", "a=:AAC=:;other"] {
+        assert!(parsed(other).is_err(), "{other}");
+    }
+}
+
+#[test]
 fn the_usual_form_is_read_without_the_parser() {
     let message = Message {
         method: "GET",
