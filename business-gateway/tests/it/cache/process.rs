@@ -51,14 +51,16 @@ async fn a_thousand_clients_of_one_cold_key_cause_exactly_one_call() {
     let node = node(dir.path(), &origin, "lifetime = \"1h\", scope = \"shared\"", "").await;
     origin.hold(true);
     let mut clients = tokio::task::JoinSet::new();
-    for number in 0..1_000 {
-        let address = node.address;
-        // A connection each, half of them with the key of an application.
-        clients.spawn(async move {
-            let mut edge = Edge::connect(address, Protocol::Http1).await;
-            let headers: &[(&str, &str)] = if number % 2 == 0 { &[("x-api-key", "one.k3y")] } else { &[] };
-            send(&mut edge, "GET", "/shoes/cold", headers).await
-        });
+    // A stream each; half of them have the key of an application.
+    for _ in 0..10 {
+        let Edge::H2c(sender) = Edge::connect(node.address, Protocol::H2c).await else { panic!() };
+        for number in 0..100 {
+            let mut edge = Edge::H2c(sender.clone());
+            clients.spawn(async move {
+                let headers: &[(&str, &str)] = if number % 2 == 0 { &[("x-api-key", "one.k3y")] } else { &[] };
+                send(&mut edge, "GET", "/shoes/cold", headers).await
+            });
+        }
     }
     until("thousand calls under way", || {
         (node.metric("gatehouse_business_requests_in_flight") == Some(1_000)).then_some(())
