@@ -183,6 +183,16 @@ impl Operator {
         }
     }
 
+    /// Bytes of which every value that matches holds one; `None` when it takes more to tell.
+    pub(crate) fn telling_bytes(&self) -> Option<Vec<u8>> {
+        match &self.comparison {
+            Comparison::ByteRange(range) => Some((0..=u8::MAX).filter(|byte| range.is_left_by(&[*byte])).collect()),
+            Comparison::UrlEncoding => Some(vec![b'%']),
+            Comparison::Utf8 => Some((0x80..=u8::MAX).collect()),
+            _ => None,
+        }
+    }
+
     /// The pattern of `@rx` in the syntax of the `regex` crate, its flags included, so that many of them can be put
     /// into one `regex::bytes::RegexSet`.
     #[must_use]

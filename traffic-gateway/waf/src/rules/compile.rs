@@ -300,7 +300,7 @@ impl<'a> Compiler<'a> {
                 rule.filtered = builder.add(number, rule, &mut self.pipelines, &mut self.marks);
             }
         }
-        let (scanners, units) = builder.build(&self.pipelines).map_err(|error| {
+        let (scanners, units) = builder.build(&self.pipelines, &self.marks).map_err(|error| {
             vec![CompileError { position: Position::default(), text: format!("prefilter: {error}") }]
         })?;
         let mut always = vec![0; rules.len().div_ceil(64)];

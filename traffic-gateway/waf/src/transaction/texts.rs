@@ -251,6 +251,15 @@ impl Texts {
         self.rows.get(start..start + words).unwrap_or(&[])
     }
 
+    /// Notes that a rule does not match a text, though the prefilter said that it may.
+    pub(super) fn strike(&mut self, scanner: &Scanner, id: TextId, word: usize, bit: u64) {
+        let row = self.entry(id).and_then(|entry| entry.row.get(scanner.side()).copied()).unwrap_or(0) as usize;
+        let place = row.checked_sub(1).map(|row| row * scanner.words() + word);
+        if let Some(bits) = place.and_then(|place| self.rows.get_mut(place)) {
+            *bits &= !bit;
+        }
+    }
+
     fn ask(&mut self, scanner: &Scanner, id: TextId, start: usize) {
         if let Some(asked) = self.entry_mut(id).and_then(|entry| entry.asked.get_mut(scanner.side())) {
             *asked = true;

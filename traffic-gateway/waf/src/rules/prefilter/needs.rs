@@ -51,6 +51,11 @@ impl Needs {
         Self { literals: Some(found), sets: Vec::new() }
     }
 
+    /// One of these bytes must occur.
+    pub(crate) fn byte_of(bytes: &[u8]) -> Self {
+        Self { literals: None, sets: telling(ByteSet::of(bytes)).into_iter().collect() }
+    }
+
     /// What a regular expression needs.
     pub(crate) fn of(hir: &Hir) -> Self {
         let mut facts = read(hir);

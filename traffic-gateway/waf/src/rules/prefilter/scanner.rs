@@ -95,6 +95,11 @@ impl Scanner {
         self.askers.iter().zip(rules).any(|(askers, rules)| askers & rules != 0)
     }
 
+    /// Whether a rule that asks a grammar is among these bits of a row: what the grammar said needs no comparison.
+    pub(crate) fn is_certain(&self, word: usize, bits: u64) -> bool {
+        self.askers.get(word).is_some_and(|askers| askers & bits != 0)
+    }
+
     /// Asks each grammar once, whatever number of rules wants to know.
     pub(crate) fn ask(&self, bytes: &[u8], row: &mut [u64], scratch: &mut Scratch) {
         if !self.asking.is_empty() {
