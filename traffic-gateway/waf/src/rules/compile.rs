@@ -15,7 +15,7 @@ use super::prefilter::set_bit;
 use super::rule::{Comparison, Control, Disruption, Exclusion, Link, Rule, RuntimeExclusion, Test};
 use super::selection::Selector;
 use super::settings::Settings;
-use super::targets::TargetNames;
+use super::targets::{TargetNames, resolve_patterns};
 use super::template::Template;
 use super::units::UnitBuilder;
 use super::{CompileError, Options, RuleSet, constant, kept};
@@ -294,6 +294,7 @@ impl<'a> Compiler<'a> {
             self.errors.sort_by_key(|error| error.position);
             return Err(self.errors);
         }
+        resolve_patterns(&mut rules, &self.tx);
         let mut builder = UnitBuilder::new(rules.len());
         for (number, rule) in (0..).zip(rules.iter_mut()) {
             if self.options.prefilter && !rule.dead {

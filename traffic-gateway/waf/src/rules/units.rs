@@ -8,7 +8,7 @@ use crate::seclang::ast::{Variable, XPath};
 use super::marks::MarkTable;
 use super::names::NameId;
 use super::pipeline::{PipelineId, Pipelines};
-use super::prefilter::{Needs, Scanner, ScannerBuilder, set_bit};
+use super::prefilter::{Needs, Scanner, ScannerBuilder, matches_everything, set_bit};
 use super::rule::{Choice, Link, Rule, Side, Target, Test};
 use super::tree::{Branch, grow};
 
@@ -289,7 +289,7 @@ enum Question {
 }
 
 /// The question for the first comparison of a rule; `None` for rules that must run anyway, as those whose comparison is
-/// one of numbers or holds references.
+/// one of numbers, holds references or always holds.
 fn question_of(head: &Link) -> Option<Question> {
     let Test::Operator(operator, None) = &head.test else { return None };
     if head.targets.is_empty() {
@@ -305,7 +305,8 @@ fn question_of(head: &Link) -> Option<Question> {
     if let Some(pattern) = operator.regex_pattern() {
         let mut parser = regex_syntax::ParserBuilder::new();
         let parser = parser.utf8(false).unicode(false).dot_matches_new_line(true).nest_limit(1_000);
-        return parser.build().parse(pattern).ok().map(|hir| Question::Needs(Needs::of(&hir)));
+        let parsed = parser.build().parse(pattern).ok().filter(|hir| !matches_everything(hir));
+        return parsed.map(|hir| Question::Needs(Needs::of(&hir)));
     }
     if let Some(bytes) = operator.telling_bytes() {
         return Some(Question::Needs(Needs::byte_of(&bytes)));

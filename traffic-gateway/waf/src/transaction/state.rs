@@ -288,8 +288,8 @@ impl State {
         if seen.is_some_and(|seen| rules.memo.is_idle(seen)) {
             return;
         }
-        let woke_any =
-            self.wake(rules, value, member.id, member.value) | self.gather_text(rules, name, member.id, member.name);
+        let woke_any = self.gather_text(rules, value, member.id, member.value)
+            | self.gather_text(rules, name, member.id, member.name);
         if let Some(seen) = seen.filter(|_| !woke_any) {
             rules.memo.note_idle(seen, &mut self.recent);
         }

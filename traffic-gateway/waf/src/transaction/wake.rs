@@ -34,18 +34,20 @@ impl State {
         made.push(text);
         let mut woke_any = false;
         let mut at = 0;
+        // Whether it is known of the text itself that no rule is left that may match it.
+        let mut is_clean = false;
         while let Some(branch) = branches.get(at) {
             // What the steps before this one made of the text.
             made.truncate(branch.depth.max(1));
             let before = made.last().copied().unwrap_or(text);
             let marks = self.texts.marks(&rules.marks, before);
             if !marks.wake(branch.triggers) {
-                woke_any |= self.look(rules, scanner, &branch.all, before);
+                woke_any |= !(is_clean && before == text) && self.look(rules, scanner, &branch.all, before);
                 at = branch.end;
                 continue;
             }
             let is_only_case = branch.behind_case.is_some_and(|behind| !marks.wake(behind));
-            if is_only_case && !self.may_match(rules, scanner, &branch.all, before) {
+            if is_only_case && (is_clean && before == text || !self.may_match(rules, scanner, &branch.all, before)) {
                 at = branch.end;
                 continue;
             }
@@ -58,6 +60,7 @@ impl State {
             }
             if let Some(here) = &branch.here {
                 woke_any |= self.look(rules, scanner, here, now);
+                is_clean |= at == 0 && here.ask == branch.all.ask && !self.may_match(rules, scanner, &branch.all, text);
             }
             at += 1;
         }
