@@ -51,6 +51,8 @@ enum Comparison {
     UrlEncoding,
     Utf8,
     Text(text::Relation),
+    /// `@within` a text that is known at load.
+    Within(text::Whole),
     Number(number::Relation),
     Detect(Detector),
 }
@@ -97,7 +99,10 @@ impl Operator {
             OperatorKind::ContainsWord => Comparison::Text(text::Relation::ContainsWord),
             OperatorKind::EndsWith => Comparison::Text(text::Relation::EndsWith),
             OperatorKind::Streq => Comparison::Text(text::Relation::Equals),
-            OperatorKind::Within => Comparison::Text(text::Relation::Within),
+            OperatorKind::Within => match argument.plain() {
+                Some(text) => Comparison::Within(text::Whole::new(text.as_bytes())),
+                None => Comparison::Text(text::Relation::Within),
+            },
             OperatorKind::Eq => Comparison::Number(number::Relation::Equal),
             OperatorKind::Ge => Comparison::Number(number::Relation::GreaterOrEqual),
             OperatorKind::Gt => Comparison::Number(number::Relation::Greater),
@@ -146,6 +151,7 @@ impl Operator {
             Comparison::UrlEncoding => validate::has_broken_escape(value),
             Comparison::Utf8 => std::str::from_utf8(value).is_err(),
             Comparison::Detect(detector) => detector.matches(value, captures),
+            Comparison::Within(whole) => whole.has(value),
             Comparison::Text(relation) => match &self.argument {
                 Argument::Fixed(finder) => relation.holds(value, finder),
                 Argument::Expanded => relation.holds_with(value, argument),
@@ -179,6 +185,16 @@ impl Operator {
             (Comparison::Text(relation), Argument::Fixed(finder)) if relation.is_within_value() => {
                 Some(vec![finder.needle()])
             }
+            _ => None,
+        }
+    }
+
+    /// Bytes of which every value that matches holds one; `None` when it takes more to tell.
+    pub(crate) fn telling_bytes(&self) -> Option<Vec<u8>> {
+        match &self.comparison {
+            Comparison::ByteRange(range) => Some((0..=u8::MAX).filter(|byte| range.is_left_by(&[*byte])).collect()),
+            Comparison::UrlEncoding => Some(vec![b'%']),
+            Comparison::Utf8 => Some((0x80..=u8::MAX).collect()),
             _ => None,
         }
     }

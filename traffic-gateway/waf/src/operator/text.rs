@@ -52,6 +52,43 @@ impl Relation {
     }
 }
 
+/// A text that values may be part of, known at load.
+#[derive(Clone, Debug)]
+pub(super) struct Whole {
+    text: Box<[u8]>,
+    /// Where its endings begin, in the order of their bytes; none of a text that is too long for that.
+    endings: Box<[u32]>,
+}
+
+/// Longest text whose endings are put in order at load.
+const ORDERED: usize = 4096;
+
+impl Whole {
+    pub(super) fn new(text: &[u8]) -> Self {
+        let mut endings: Vec<u32> = (0..u32::try_from(text.len()).unwrap_or(0)).collect();
+        if text.len() > ORDERED {
+            endings.clear();
+        }
+        endings.sort_by_key(|start| ending(text, *start));
+        Self { text: text.into(), endings: endings.into() }
+    }
+
+    /// Whether a value is somewhere in the text: then one of the endings begins with it, and the first that is not before
+    /// the value in their order does.
+    pub(super) fn has(&self, value: &[u8]) -> bool {
+        if self.endings.is_empty() {
+            return is_within(value, &self.text);
+        }
+        let first = self.endings.partition_point(|start| ending(&self.text, *start) < value);
+        let first = self.endings.get(first).map_or(&[][..], |start| ending(&self.text, *start));
+        first.starts_with(value)
+    }
+}
+
+fn ending(text: &[u8], start: u32) -> &[u8] {
+    text.get(start as usize..).unwrap_or(&[])
+}
+
 /// Longest value that is searched for without preparing a search, which costs more than the search itself.
 const SHORT: usize = 32;
 
@@ -85,4 +122,25 @@ fn contains_word(value: &[u8], word: &Finder<'_>) -> bool {
 
 fn is_word_byte(byte: Option<&u8>) -> bool {
     byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{prop, prop_assert_eq, proptest};
+
+    use super::{Whole, is_within};
+
+    proptest! {
+        #[test]
+        fn a_part_is_found_as_by_a_plain_search(
+            text in prop::collection::vec(prop::sample::select(&b"ab/"[..]), 0..30),
+            value in prop::collection::vec(prop::sample::select(&b"ab/"[..]), 0..5),
+        ) {
+            let is_part = value.is_empty() || text.windows(value.len()).any(|part| part == value);
+            prop_assert_eq!(Whole::new(&text).has(&value), is_part);
+            prop_assert_eq!(is_within(&value, &text), is_part);
+            let long = [&text[..], &[b'x'; super::ORDERED]].concat();
+            prop_assert_eq!(Whole::new(&long).has(&value), is_part);
+        }
+    }
 }

@@ -15,7 +15,7 @@ use super::prefilter::set_bit;
 use super::rule::{Comparison, Control, Disruption, Exclusion, Link, Rule, RuntimeExclusion, Test};
 use super::selection::Selector;
 use super::settings::Settings;
-use super::targets::TargetNames;
+use super::targets::{TargetNames, resolve_patterns};
 use super::template::Template;
 use super::units::UnitBuilder;
 use super::{CompileError, Options, RuleSet, constant, kept};
@@ -294,13 +294,14 @@ impl<'a> Compiler<'a> {
             self.errors.sort_by_key(|error| error.position);
             return Err(self.errors);
         }
+        resolve_patterns(&mut rules, &self.tx);
         let mut builder = UnitBuilder::new(rules.len());
         for (number, rule) in (0..).zip(rules.iter_mut()) {
             if self.options.prefilter && !rule.dead {
                 rule.filtered = builder.add(number, rule, &mut self.pipelines, &mut self.marks);
             }
         }
-        let (scanners, units) = builder.build(&self.pipelines).map_err(|error| {
+        let (scanners, units) = builder.build(&self.pipelines, &self.marks).map_err(|error| {
             vec![CompileError { position: Position::default(), text: format!("prefilter: {error}") }]
         })?;
         let mut always = vec![0; rules.len().div_ceil(64)];

@@ -36,7 +36,7 @@ struct State {
 pub(super) struct Constants {
     /// Whether a rule can never run.
     pub(super) dead: Vec<bool>,
-    /// Arguments that have to be known at load and are, though they refer to variables: number of the rule and of its link.
+    /// Arguments that are known at load, though they refer to variables: number of the rule and of its link.
     pub(super) arguments: Vec<(usize, usize, String)>,
 }
 
@@ -202,12 +202,10 @@ impl State {
         Some(self.compare(operator, &value)? != operator.negated)
     }
 
-    /// The arguments of a rule that are compiled once, where they refer to nothing but known variables.
+    /// The arguments of a rule that refer to nothing but known variables.
     fn arguments(&self, rule: &Draft) -> Vec<(usize, String)> {
         let operators = rule.links.iter().enumerate().filter_map(|(link, of)| Some((link, of.operator.as_ref()?)));
-        let referring = operators.filter(|(_, operator)| {
-            matches!(operator.kind, OperatorKind::Rx | OperatorKind::Pm) && operator.argument.plain().is_none()
-        });
+        let referring = operators.filter(|(_, operator)| operator.argument.plain().is_none());
         referring.filter_map(|(link, operator)| Some((link, self.text(&operator.argument)?))).collect()
     }
 

@@ -37,6 +37,11 @@ impl Counted {
         }
     }
 
+    /// Time that a comparison took before it was known whether the rule runs.
+    pub(crate) fn took(&self, times: u64, nanoseconds: u64) {
+        self.nanoseconds.fetch_add(nanoseconds.saturating_mul(times), Ordering::Relaxed);
+    }
+
     /// One match that stands for so many.
     pub(crate) fn hit(&self, times: u64) {
         self.hits.fetch_add(times, Ordering::Relaxed);

@@ -123,9 +123,10 @@ impl ByteSet {
         self.0.iter().map(|word| word.count_ones()).sum()
     }
 
-    /// Whether ordinary words are free of these bytes, so that asking for them tells texts apart.
+    /// Whether ordinary words are free of these bytes, so that asking for them tells texts apart. Such a set has no letters of
+    /// ASCII: whether a text holds one of its bytes does not depend on the case of letters.
     pub(crate) fn is_telling(&self) -> bool {
-        self.len() > 0 && !self.bytes().any(|byte| byte.is_ascii_alphanumeric() || byte >= 0x80) && self.len() <= 40
+        self.len() > 0 && !self.bytes().any(|byte| byte.is_ascii_alphanumeric()) && self.len() <= 40
     }
 }
 

@@ -20,6 +20,7 @@ mod targets;
 mod constant;
 mod kept;
 pub(crate) mod prefilter;
+pub(crate) mod tree;
 pub(crate) mod units;
 pub(crate) mod memo;
 mod cost;

@@ -141,9 +141,17 @@ pub(crate) struct Exclusion {
 pub(crate) enum Choice {
     All,
     Name(NameId, Box<[u8]>),
-    Pattern(Box<Regex>),
+    Pattern(Box<NamePattern>),
     Tx(TxId),
     XPath(XPath),
+}
+
+/// An expression over names.
+#[derive(Clone, Debug)]
+pub(crate) struct NamePattern {
+    pub(crate) regex: Regex,
+    /// The numbered variables of `TX` that it names.
+    pub(crate) tx: Box<[TxId]>,
 }
 
 /// `setvar`.

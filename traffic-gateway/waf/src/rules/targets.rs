@@ -5,7 +5,7 @@ use regex::bytes::{Regex, RegexBuilder};
 use crate::seclang::ast::{self, Selector, TargetKind, Variable};
 
 use super::names::{NameId, Names, TxId};
-use super::rule::{Choice, Exclusion, Target};
+use super::rule::{Choice, Exclusion, NamePattern, Rule, Target};
 
 /// Numbers for the names targets mention.
 pub(super) struct TargetNames<'a> {
@@ -41,10 +41,21 @@ impl TargetNames<'_> {
                 Ok(Choice::Name(NameId(self.members.add(name)), name.to_ascii_lowercase().into_bytes().into()))
             }
             Some(Selector::Regex(pattern)) => match name_regex(pattern) {
-                Ok(regex) => Ok(Choice::Pattern(Box::new(regex))),
+                Ok(regex) => Ok(Choice::Pattern(Box::new(NamePattern { regex, tx: Box::default() }))),
                 Err(error) => Err((target.position, format!("invalid regular expression: {error}"))),
             },
             Some(Selector::XPath(path)) => Ok(Choice::XPath(*path)),
+        }
+    }
+}
+
+/// Looks up the variables of `TX` that expressions name, once all that rules mention have their number.
+pub(super) fn resolve_patterns(rules: &mut [Rule], tx: &Names) {
+    let links = rules.iter_mut().flat_map(|rule| &mut rule.links);
+    for target in links.flat_map(|link| &mut link.targets).filter(|target| target.variable == Variable::Tx) {
+        if let Choice::Pattern(pattern) = &mut target.choice {
+            let named = tx.iter().filter(|(_, name)| pattern.regex.is_match(name.as_bytes()));
+            pattern.tx = named.map(|(id, _)| TxId(id)).collect();
         }
     }
 }

@@ -8,8 +8,9 @@ use crate::seclang::ast::{Variable, XPath};
 use super::marks::MarkTable;
 use super::names::NameId;
 use super::pipeline::{PipelineId, Pipelines};
-use super::prefilter::{Needs, Scanner, ScannerBuilder, set_bit};
+use super::prefilter::{Needs, Scanner, ScannerBuilder, matches_everything, set_bit};
 use super::rule::{Choice, Link, Rule, Side, Target, Test};
+use super::tree::{Branch, grow};
 
 /// Where values come from, each kind told apart as far as targets can.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -97,11 +98,9 @@ fn sources_of(target: &Target) -> Option<&'static [Source]> {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Unit {
     /// By pipeline: the rules that use it, as a row of bits.
-    pub(crate) pipelines: Vec<(PipelineId, Box<[u64]>)>,
-    /// All of these rules.
-    pub(crate) rules: Box<[u64]>,
-    /// All triggers: a text without them is the same for all of these rules.
-    pub(crate) triggers: u32,
+    pipelines: Vec<(PipelineId, Box<[u64]>)>,
+    /// The same as a tree, once all rules are known.
+    pub(crate) branches: Box<[Branch]>,
 }
 
 impl Unit {
@@ -118,17 +117,11 @@ impl Unit {
     }
 
     /// The same without some rules.
-    fn without(&self, rules: &[u64], pipelines: &Pipelines) -> Self {
+    fn without(&self, rules: &[u64]) -> Self {
         let left = |row: &[u64]| -> Box<[u64]> { row.iter().zip(rules).map(|(row, rules)| row & !rules).collect() };
-        let mut unit = Self { rules: left(&self.rules), ..Self::default() };
-        for (pipeline, row) in &self.pipelines {
-            let row = left(row);
-            if row.iter().any(|word| *word != 0) {
-                unit.triggers |= pipelines.get(*pipeline).triggers;
-                unit.pipelines.push((*pipeline, row));
-            }
-        }
-        unit
+        let rows = self.pipelines.iter().map(|(pipeline, row)| (*pipeline, left(row)));
+        let pipelines = rows.filter(|(_, row)| row.iter().any(|word| *word != 0)).collect();
+        Self { pipelines, ..Self::default() }
     }
 }
 
@@ -204,7 +197,7 @@ impl UnitBuilder {
         let compared = if head.multi_match { pipelines.prefixes(head.pipeline)? } else { vec![head.pipeline] };
         for (source, name) in sources {
             for pipeline in &compared {
-                self.place(number, source, name, *pipeline, pipelines);
+                self.place(number, source, name, *pipeline);
             }
         }
         self.leave_out(number, head);
@@ -216,14 +209,7 @@ impl UnitBuilder {
         Some(side)
     }
 
-    fn place(
-        &mut self,
-        number: u32,
-        source: Source,
-        name: Option<NameId>,
-        pipeline: PipelineId,
-        pipelines: &Pipelines,
-    ) {
+    fn place(&mut self, number: u32, source: Source, name: Option<NameId>, pipeline: PipelineId) {
         let words = self.rules.div_ceil(64);
         let Some(units) = self.units.get_mut(source as usize) else { return };
         let unit = match name {
@@ -240,11 +226,6 @@ impl UnitBuilder {
                 unit
             }
         };
-        if unit.rules.is_empty() {
-            unit.rules = vec![0; words].into();
-        }
-        set_bit(&mut unit.rules, number);
-        unit.triggers |= pipelines.get(pipeline).triggers;
         set_bit(unit.using(pipeline, words), number);
     }
 
@@ -274,15 +255,27 @@ impl UnitBuilder {
     /// # Errors
     ///
     /// When an automaton would be too large.
-    pub(super) fn build(mut self, pipelines: &Pipelines) -> Result<([Scanner; 2], Units), aho_corasick::BuildError> {
+    pub(super) fn build(
+        mut self,
+        pipelines: &Pipelines,
+        marks: &MarkTable,
+    ) -> Result<([Scanner; 2], Units), aho_corasick::BuildError> {
         // In the order of the names, as the map is.
         for ((source, name), rules) in &self.left_out {
             let Some(units) = self.units.get_mut(*source as usize) else { continue };
-            let excepted = units.all.as_ref().map(|all| all.without(rules, pipelines));
+            let excepted = units.all.as_ref().map(|all| all.without(rules));
             units.excepted.extend(excepted.map(|unit| (*name, unit)));
         }
         let [request, response] = self.scanners;
         let scanners = [request.build(0, self.rules)?, response.build(1, self.rules)?];
+        let [of_request, of_answer] = &scanners;
+        for (source, units) in self.units.iter_mut().enumerate() {
+            let scanner = if source < Source::AnswerHeaderValue as usize { of_request } else { of_answer };
+            let members = units.excepted.iter_mut().chain(&mut units.named).map(|(_, unit)| unit);
+            for unit in units.all.iter_mut().chain(members) {
+                unit.branches = grow(&unit.pipelines, pipelines, marks, scanner);
+            }
+        }
         let mut units = self.units.into_iter();
         let units = std::array::from_fn(|_| units.next().unwrap_or_default());
         Ok((scanners, Units(units)))
@@ -296,11 +289,15 @@ enum Question {
 }
 
 /// The question for the first comparison of a rule; `None` for rules that must run anyway, as those whose comparison is
-/// negated or holds references.
+/// one of numbers, holds references or always holds.
 fn question_of(head: &Link) -> Option<Question> {
     let Test::Operator(operator, None) = &head.test else { return None };
-    if head.negated || head.targets.is_empty() {
+    if head.targets.is_empty() {
         return None;
+    }
+    if head.negated {
+        // What is not there cannot be looked for; but a value is compared once, not in every request.
+        return Some(Question::Needs(Needs::default()));
     }
     if let Some(detector) = operator.detector() {
         return Some(Question::Grammar(detector));
@@ -308,7 +305,12 @@ fn question_of(head: &Link) -> Option<Question> {
     if let Some(pattern) = operator.regex_pattern() {
         let mut parser = regex_syntax::ParserBuilder::new();
         let parser = parser.utf8(false).unicode(false).dot_matches_new_line(true).nest_limit(1_000);
-        return parser.build().parse(pattern).ok().map(|hir| Question::Needs(Needs::of(&hir)));
+        let parsed = parser.build().parse(pattern).ok().filter(|hir| !matches_everything(hir));
+        return parsed.map(|hir| Question::Needs(Needs::of(&hir)));
     }
-    operator.literals().map(|literals| Question::Needs(Needs::one_of(literals.into_iter())))
+    if let Some(bytes) = operator.telling_bytes() {
+        return Some(Question::Needs(Needs::byte_of(&bytes)));
+    }
+    let needs = operator.literals().map(|literals| Needs::one_of(literals.into_iter()));
+    Some(Question::Needs(needs.unwrap_or_default()))
 }

@@ -97,9 +97,9 @@ impl State {
                 MemberName::Tx(variable) => self.tx.name(rules, variable).eq_ignore_ascii_case(name),
                 MemberName::None => false,
             },
-            Choice::Pattern(regex) => match item.member {
-                MemberName::Text(name) => regex.is_match(self.texts.bytes(name)),
-                MemberName::Tx(variable) => regex.is_match(self.tx.name(rules, variable)),
+            Choice::Pattern(pattern) => match item.member {
+                MemberName::Text(name) => pattern.regex.is_match(self.texts.bytes(name)),
+                MemberName::Tx(variable) => pattern.regex.is_match(self.tx.name(rules, variable)),
                 MemberName::None => false,
             },
             Choice::Tx(id) => matches!(item.member, MemberName::Tx(TxRef::Fixed(other)) if other == *id),
@@ -143,6 +143,12 @@ impl State {
                 items.push(item(variable));
             }
             return;
+        }
+        if let Choice::Pattern(pattern) = choice {
+            let fixed = pattern.tx.iter().map(|id| TxRef::Fixed(*id));
+            items.extend(fixed.filter(|variable| self.tx.is_set(*variable)).map(item));
+            let is_named = |variable: &TxRef| pattern.regex.is_match(self.tx.name(rules, *variable));
+            return items.extend(self.tx.dynamic().filter(is_named).map(item));
         }
         for variable in self.tx.all(rules) {
             self.push_chosen(rules, choice, item(variable), items);

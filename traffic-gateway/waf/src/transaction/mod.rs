@@ -24,6 +24,7 @@ mod tx;
 mod time;
 mod items;
 mod state;
+mod wake;
 mod request;
 mod body;
 mod response;

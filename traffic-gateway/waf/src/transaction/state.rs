@@ -8,7 +8,6 @@ use crate::operator::Captures;
 use crate::rules::RuleSet;
 use crate::rules::memo::Recent;
 use crate::rules::names::NameId;
-use crate::rules::prefilter::{Ask, Scanner};
 use crate::rules::template::write_number;
 use crate::rules::units::Source;
 use crate::seclang::ast::{EngineMode, Variable};
@@ -67,6 +66,10 @@ pub(super) struct State {
     pub(super) matched: Vec<Matched>,
     pub(super) items: Vec<Item>,
     pub(super) captures: Captures,
+    /// For comparisons that only ask whether.
+    pub(super) uncaptured: Captures,
+    /// What the steps of a pipeline made of a value, while it is taken through them.
+    pub(super) made: Vec<TextId>,
     pub(super) buffers: Buffers,
     pub(super) scratch: Vec<u8>,
     pub(super) argument: Vec<u8>,
@@ -130,6 +133,8 @@ impl State {
             matched: Vec::new(),
             items: Vec::new(),
             captures: Captures::wanted(),
+            uncaptured: Captures::unwanted(),
+            made: Vec::new(),
             buffers: Buffers::default(),
             scratch: Vec::new(),
             argument: Vec::new(),
@@ -283,8 +288,8 @@ impl State {
         if seen.is_some_and(|seen| rules.memo.is_idle(seen)) {
             return;
         }
-        let woke_any =
-            self.wake(rules, value, member.id, member.value) | self.gather_text(rules, name, member.id, member.name);
+        let woke_any = self.gather_text(rules, value, member.id, member.value)
+            | self.gather_text(rules, name, member.id, member.name);
         if let Some(seen) = seen.filter(|_| !woke_any) {
             rules.memo.note_idle(seen, &mut self.recent);
         }
@@ -302,26 +307,6 @@ impl State {
         let woke_any = self.wake(rules, source, name, text);
         if let Some(seen) = seen.filter(|_| !woke_any) {
             rules.memo.note_idle(seen, &mut self.recent);
-        }
-        woke_any
-    }
-
-    /// Asks the prefilter which rules one value may match, and says whether there is one.
-    fn wake(&mut self, rules: &RuleSet, source: Source, name: NameId, text: TextId) -> bool {
-        let scanner = rules.scanner(source.side());
-        let mut woke_any = false;
-        for unit in rules.units.of(source, name).into_iter().flatten() {
-            if !self.texts.marks(&rules.marks, text).wake(unit.triggers) {
-                let row = self.texts.row(&rules.marks, scanner, text, ask_for(scanner, &unit.rules));
-                woke_any |= add_masked(&mut self.candidates, row, &unit.rules);
-                continue;
-            }
-            for (pipeline, mask) in &unit.pipelines {
-                let made = self.texts.through(&rules.marks, rules.pipelines.get(*pipeline), text);
-                let row = self.texts.row(&rules.marks, scanner, made, ask_for(scanner, mask));
-                woke_any |= add_masked(&mut self.candidates, row, mask);
-            }
-            self.texts.trim();
         }
         woke_any
     }
@@ -395,18 +380,4 @@ fn write_address(text: &mut Vec<u8>, address: IpAddr) {
             debug_assert!(written.is_ok());
         }
     }
-}
-
-fn ask_for(scanner: &Scanner, rules: &[u64]) -> Ask {
-    if scanner.asks(rules) { Ask::Grammars } else { Ask::Literals }
-}
-
-/// Adds the bits of a row that a mask lets through, and says whether there are any.
-fn add_masked(to: &mut [u64], row: &[u64], mask: &[u64]) -> bool {
-    let mut any = 0;
-    for ((to, row), mask) in to.iter_mut().zip(row).zip(mask) {
-        *to |= row & mask;
-        any |= row & mask;
-    }
-    any != 0
 }

@@ -240,15 +240,23 @@ impl Texts {
     pub(crate) fn row(&mut self, table: &MarkTable, scanner: &Scanner, id: TextId, ask: Ask) -> &[u64] {
         let words = scanner.words();
         let side = scanner.side();
-        let entry = self.entry(id).copied();
-        let row = entry.and_then(|entry| entry.row.get(side).copied()).unwrap_or(0);
+        let known = |entry: &Entry| Some((*entry.row.get(side)?, *entry.asked.get(side)?));
+        let (row, asked) = self.entry(id).and_then(known).unwrap_or((0, true));
         let row = if row == 0 { self.scan(table, scanner, id) } else { row };
         let start = (row as usize - 1) * words;
-        let asked = entry.and_then(|entry| entry.asked.get(side).copied()).unwrap_or(true);
         if ask == Ask::Grammars && !asked {
             self.ask(scanner, id, start);
         }
         self.rows.get(start..start + words).unwrap_or(&[])
+    }
+
+    /// Notes that a rule does not match a text, though the prefilter said that it may.
+    pub(super) fn strike(&mut self, scanner: &Scanner, id: TextId, word: usize, bit: u64) {
+        let row = self.entry(id).and_then(|entry| entry.row.get(scanner.side()).copied()).unwrap_or(0) as usize;
+        let place = row.checked_sub(1).map(|row| row * scanner.words() + word);
+        if let Some(bits) = place.and_then(|place| self.rows.get_mut(place)) {
+            *bits &= !bit;
+        }
     }
 
     fn ask(&mut self, scanner: &Scanner, id: TextId, start: usize) {
@@ -265,6 +273,7 @@ impl Texts {
     fn scan(&mut self, table: &MarkTable, scanner: &Scanner, id: TextId) -> u32 {
         let words = scanner.words().max(1);
         let start = self.rows.len();
+        self.rows.extend_from_slice(scanner.blank());
         self.rows.resize(start + words, 0);
         self.seen_now = self.seen_now.wrapping_add(1);
         if self.seen.len() < scanner.literals() || self.seen_now == 0 {

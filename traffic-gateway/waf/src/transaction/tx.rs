@@ -247,7 +247,12 @@ impl TxVariables {
     /// All variables that are set.
     pub(super) fn all<'a>(&'a self, rules: &'a RuleSet) -> impl Iterator<Item = TxRef> + 'a {
         let fixed = rules.tx.iter().map(|(id, _)| TxRef::Fixed(TxId(id)));
-        let dynamic = (0..).zip(&self.dynamic).map(|(index, _)| TxRef::Dynamic(index));
-        fixed.chain(dynamic).filter(move |variable| self.is_set(*variable))
+        fixed.filter(move |variable| self.is_set(*variable)).chain(self.dynamic())
+    }
+
+    /// Those of them whose names were put together at run time.
+    pub(super) fn dynamic(&self) -> impl Iterator<Item = TxRef> + '_ {
+        let all = (0..).zip(&self.dynamic).map(|(index, _)| TxRef::Dynamic(index));
+        all.filter(move |variable| self.is_set(*variable))
     }
 }

@@ -9,5 +9,5 @@
 pub(crate) mod needs;
 mod scanner;
 
-pub(crate) use needs::Needs;
+pub(crate) use needs::{Needs, matches_everything};
 pub(crate) use scanner::{Ask, Scanner, ScannerBuilder, set_bit};

@@ -3,7 +3,7 @@
 //! Read from the parsed expression, without regard to case: a set of literals of which one must occur, and sets of
 //! bytes of which each must be met. Both are necessary, not sufficient.
 
-use regex_syntax::hir::{Class, Hir, HirKind, Repetition};
+use regex_syntax::hir::{Class, Hir, HirKind, Look, Repetition};
 
 use crate::rules::marks::ByteSet;
 
@@ -51,6 +51,11 @@ impl Needs {
         Self { literals: Some(found), sets: Vec::new() }
     }
 
+    /// One of these bytes must occur.
+    pub(crate) fn byte_of(bytes: &[u8]) -> Self {
+        Self { literals: None, sets: telling(ByteSet::of(bytes)).into_iter().collect() }
+    }
+
     /// What a regular expression needs.
     pub(crate) fn of(hir: &Hir) -> Self {
         let mut facts = read(hir);
@@ -59,6 +64,30 @@ impl Needs {
         facts.sets.truncate(MARKS_PER_RULE);
         Self { literals: facts.literals, sets: facts.sets }
     }
+}
+
+/// Whether an expression matches whatever it is asked about, as far as its form shows: it matches the empty string somewhere,
+/// or everything between the beginning and the end, as `^.*$` does.
+pub(crate) fn matches_everything(hir: &Hir) -> bool {
+    let parts = match hir.kind() {
+        HirKind::Concat(parts) => parts.as_slice(),
+        _ => std::slice::from_ref(hir),
+    };
+    let is = |part: Option<&Hir>, look| {
+        part.is_some_and(|part| matches!(part.kind(), HirKind::Look(known) if *known == look))
+    };
+    let (from_start, to_end) = (is(parts.first(), Look::Start), is(parts.last(), Look::End));
+    let middle = parts.get(usize::from(from_start)..parts.len() - usize::from(to_end)).unwrap_or(&[]);
+    let is_empty = |part: &Hir| part.properties().minimum_len() == Some(0) && part.properties().look_set().is_empty();
+    middle.iter().all(is_empty) && (!(from_start && to_end) || middle.iter().any(takes_everything))
+}
+
+/// Whether a part matches any number of any bytes.
+fn takes_everything(part: &Hir) -> bool {
+    let HirKind::Repetition(repetition) = part.kind() else { return false };
+    let HirKind::Class(Class::Bytes(class)) = repetition.sub.kind() else { return false };
+    let is_any = class.ranges().iter().any(|range| (range.start(), range.end()) == (0, u8::MAX));
+    (repetition.min, repetition.max) == (0, None) && is_any
 }
 
 /// What is known about a part of an expression.
@@ -337,6 +366,21 @@ mod tests {
         assert_eq!(needs("[a-z]<").sets, [ByteSet::of(b"<")]);
         assert_eq!(needs("<a|'b").sets, [ByteSet::of(b"<'")]);
         assert_eq!(needs("[^a]").sets, []);
+    }
+
+    #[test]
+    fn what_matches_everything_is_known_by_its_form() {
+        let matches = |pattern: &str| {
+            let mut parser = regex_syntax::ParserBuilder::new();
+            let parsed = parser.utf8(false).unicode(false).dot_matches_new_line(true).build().parse(pattern).unwrap();
+            super::matches_everything(&parsed)
+        };
+        for pattern in ["^.*$", "", ".*", "a*", "^a?b*", "a?$", "^", "$", "(?:)"] {
+            assert!(matches(pattern), "{pattern}");
+        }
+        for pattern in ["^a*$", "^$", ".", "^.+$", "^(?:.*|a)b$", r"\b", "(?-s)^.*$"] {
+            assert!(!matches(pattern), "{pattern}");
+        }
     }
 
     #[test]

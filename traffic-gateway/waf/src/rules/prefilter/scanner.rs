@@ -37,8 +37,12 @@ pub(crate) struct Scanner {
     /// For each literal, where its postings are.
     ranges: Vec<(u32, u32)>,
     postings: Vec<Posting>,
-    /// Rules without literals, as a row of bits for each combination of marks that some of them need.
-    marked: Vec<(u64, Box<[u64]>)>,
+    /// Rules nothing is known about, as a row of bits.
+    blank: Box<[u64]>,
+    /// Rules without literals, by the marks they need.
+    marked: Vec<(u64, Box<[u32]>)>,
+    /// All marks that some of these need.
+    marks: u64,
     /// Rules that ask one of Gatehouse's own grammars, as a row of bits for each grammar and grade.
     asking: Vec<(Detector, Box<[u64]>)>,
     /// Rules that ask `@detectSQLi`, and those that ask `@detectXSS`; none: nobody asks.
@@ -64,11 +68,18 @@ impl Scanner {
         self.ranges.len()
     }
 
+    /// What a row is before its text is looked at.
+    pub(crate) fn blank(&self) -> &[u64] {
+        &self.blank
+    }
+
     /// Sets the bits of all rules whose needs the text meets. `seen` holds `now` for literals already met in this text.
     pub(crate) fn scan(&self, bytes: &[u8], marks: Marks, row: &mut [u64], seen: &mut [u32], now: u32) {
-        for (needed, rules) in &self.marked {
-            if needed & !marks.holds == 0 {
-                set_bits(row, rules);
+        if marks.holds & self.marks != 0 {
+            for (needed, rules) in &self.marked {
+                if needed & !marks.holds == 0 {
+                    rules.iter().for_each(|rule| set_bit(row, *rule));
+                }
             }
         }
         let Some(automaton) = &self.automaton else { return };
@@ -93,6 +104,11 @@ impl Scanner {
     /// Whether one of these rules asks a grammar.
     pub(crate) fn asks(&self, rules: &[u64]) -> bool {
         self.askers.iter().zip(rules).any(|(askers, rules)| askers & rules != 0)
+    }
+
+    /// Whether a rule that asks a grammar is among these bits of a row: what the grammar said needs no comparison.
+    pub(crate) fn is_certain(&self, word: usize, bits: u64) -> bool {
+        self.askers.get(word).is_some_and(|askers| askers & bits != 0)
     }
 
     /// Asks each grammar once, whatever number of rules wants to know.
@@ -198,7 +214,16 @@ impl ScannerBuilder {
             Some(builder.build(self.literals.keys())?)
         };
         let words = rules.div_ceil(64);
-        let marked = rows(words, self.marked.iter().map(|posting| (posting.marks, posting.rule)));
+        let mut blank = vec![0; words].into_boxed_slice();
+        let mut by_marks: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
+        for posting in &self.marked {
+            match posting.marks {
+                0 => set_bit(&mut blank, posting.rule),
+                marks => by_marks.entry(marks).or_default().push(posting.rule),
+            }
+        }
+        let marks = by_marks.keys().fold(0, |all, marks| all | marks);
+        let marked = by_marks.into_iter().map(|(marks, rules)| (marks, rules.into())).collect();
         let mut asking = rows(words, self.asking.iter().copied());
         let askers = rows(words, self.asking.iter().map(|(_, rule)| ((), *rule)));
         let mut others = |kind| match asking.iter().position(|(detector, _)| detector.kind == kind) {
@@ -207,6 +232,19 @@ impl ScannerBuilder {
         };
         let (asking_sqli, asking_xss) = (others(OperatorKind::DetectSqli), others(OperatorKind::DetectXss));
         let askers = askers.into_iter().next().map(|((), rules)| rules).unwrap_or_default();
-        Ok(Scanner { side, words, automaton, ranges, postings, marked, asking, asking_sqli, asking_xss, askers })
+        Ok(Scanner {
+            side,
+            words,
+            automaton,
+            ranges,
+            postings,
+            blank,
+            marked,
+            marks,
+            asking,
+            asking_sqli,
+            asking_xss,
+            askers,
+        })
     }
 }

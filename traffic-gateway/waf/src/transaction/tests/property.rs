@@ -57,6 +57,11 @@ const STEPS: &[&str] = &[
     "t:cmdLine",
     "t:length",
     "t:normalizePath",
+    "t:jsDecode",
+    "t:uppercase",
+    "t:compressWhitespace",
+    "t:base64Decode",
+    "t:sqlHexDecode",
 ];
 
 const TARGETS: &[&str] = &[
@@ -79,6 +84,17 @@ const TARGETS: &[&str] = &[
     "REQUEST_HEADERS|!REQUEST_HEADERS:x",
     "REQUEST_COOKIES|!REQUEST_COOKIES:s|REQUEST_COOKIES_NAMES",
     "REQUEST_HEADERS|REQUEST_HEADERS:x|!REQUEST_HEADERS:cookie",
+    "REQUEST_HEADERS_NAMES|REQUEST_LINE",
+];
+
+const OTHERS: &[&str] = &[
+    "@validateByteRange 32-38,40-126",
+    "@validateByteRange 97-122",
+    "@validateUrlEncoding",
+    "@validateUtf8Encoding",
+    "@detectSQLi",
+    "@detectXSS",
+    "@rx ^.*$",
 ];
 
 fn operator() -> impl Strategy<Value = String> {
@@ -89,12 +105,13 @@ fn operator() -> impl Strategy<Value = String> {
         prop::sample::select(&["ab", "abc", "a", "<"][..]),
     )
         .prop_map(|(name, text)| format!("@{name} {text}"));
-    let positive = prop_oneof![4 => pattern, 2 => phrases, 1 => text];
-    (positive, prop::bool::weighted(0.1)).prop_map(|(text, negated)| if negated { format!("!{text}") } else { text })
+    let other = prop::sample::select(OTHERS).prop_map(str::to_owned);
+    let positive = prop_oneof![4 => pattern, 2 => phrases, 1 => text, 1 => other];
+    (positive, prop::bool::weighted(0.15)).prop_map(|(text, negated)| if negated { format!("!{text}") } else { text })
 }
 
 fn rule() -> impl Strategy<Value = String> {
-    let steps = prop::collection::vec(prop::sample::select(STEPS), 0..3);
+    let steps = prop::collection::vec(prop::sample::select(STEPS), 0..4);
     let extra = prop_oneof![6 => Just(""), 1 => Just(",multiMatch"), 1 => Just(",capture")];
     let link = prop_oneof![3 => Just(None), 1 => operator().prop_map(Some)];
     (prop::sample::select(TARGETS), operator(), steps, extra, link).prop_map(
@@ -117,8 +134,35 @@ fn rule() -> impl Strategy<Value = String> {
 fn value() -> impl Strategy<Value = String> {
     let piece = prop::sample::select(
         &[
-            "a", "b", "c", "d", "ab", "abc", "ABC", "<", "'", "\"", " ", "%20", "%3c", "%27", "+", "/", "/*x*/", "..",
-            "select", "616263", "&lt;", "x", "1",
+            "a",
+            "b",
+            "c",
+            "d",
+            "ab",
+            "abc",
+            "ABC",
+            "<",
+            "'",
+            "\"",
+            " ",
+            "%20",
+            "%3c",
+            "%27",
+            "+",
+            "/",
+            "/*x*/",
+            "..",
+            "select",
+            "616263",
+            "&lt;",
+            "x",
+            "1",
+            "0X6162",
+            "%00",
+            "%ff",
+            "\\N",
+            "YWJj",
+            "1'or'1'='1",
         ][..],
     );
     prop::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat().replace(['&', ' ', '"'], "%26"))
