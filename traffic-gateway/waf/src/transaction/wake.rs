@@ -5,6 +5,7 @@
 //! found in is known as such when it comes again.
 
 use crate::rules::RuleSet;
+use crate::rules::names::NameId;
 use crate::rules::prefilter::Scanner;
 use crate::rules::rule::Test;
 use crate::rules::tree::{Branch, Readers};
@@ -13,7 +14,6 @@ use crate::rules::units::Source;
 use super::run::COUNTED;
 use super::state::State;
 use super::texts::TextId;
-use crate::rules::names::NameId;
 
 impl State {
     /// Adds the rules one value matches, and says whether there is one.
