@@ -22,7 +22,7 @@ use crate::settings::{FIELDS, Settings};
 
 /// The credential of every call.
 const KEY: &str = "x-api-key: shop.0123456789abcdef0123456789abcdef";
-/// Calls at a time.
+/// Calls of services at a time, and of answers from the cache.
 const CONCURRENCY: usize = 64;
 /// How long a call may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -41,6 +41,13 @@ struct Call {
     target: &'static str,
     body: Option<String>,
     executed: usize,
+}
+
+impl Call {
+    /// As many at a time as have the service work on [`CONCURRENCY`] calls.
+    fn concurrency(&self) -> usize {
+        CONCURRENCY.div_ceil(self.executed.max(1))
+    }
 }
 
 /// Measures all of it.
@@ -152,14 +159,14 @@ fn cost(
         target: call.target.to_owned(),
         body: body.transpose()?,
         fields: vec![KEY.to_owned(), of_edge(node, call)?],
-        ..Load::bench(Tool::H2load, node.address, CONCURRENCY, settings.seconds)
+        ..Load::bench(Tool::H2load, node.address, call.concurrency(), settings.seconds)
     };
     let (before, began) = (service.settled_counts()?.requests, node.child.cpu_seconds()?);
     let outcome = load.run(settings, directory)?;
     let spent = node.child.cpu_seconds()? - began;
     let executed = service.settled_counts()?.requests - before;
     let at_least = outcome.requests * count(call.executed);
-    let at_most = (outcome.requests + count(CONCURRENCY)) * count(call.executed);
+    let at_most = (outcome.requests + count(2 * call.concurrency())) * count(call.executed);
     if outcome.errors > 0.0 || executed < at_least || executed > at_most {
         let (name, requests, complaint) = (call.name, outcome.requests, &outcome.complaint);
         report.fail(format!("{name}: {requests} answered, {executed} executed by the service; {complaint}"));
@@ -344,7 +351,7 @@ endpoints = ["{service}"]
 [[app]]
 key = "shop"
 packages = ["all"]
-secrets = [{{ id = "1", secret = {{ file = "shop.secret" }} }}]
+api_keys = [{{ id = "1", secret = {{ file = "shop.secret" }} }}]
 [[package]]
 name = "all"
 apis = ["*"]

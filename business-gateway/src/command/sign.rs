@@ -190,8 +190,8 @@ fn by_signature(
     };
     let message = Message { method: arguments.method.as_str(), scheme, authority, uri: &arguments.url, headers };
     let (input, signature) = sign(&message, &new, &key)?;
-    insert(headers, HeaderName::from_static(SIGNATURE_INPUT), &input)?;
-    insert(headers, HeaderName::from_static(SIGNATURE), &signature)
+    insert(headers, SIGNATURE_INPUT, &input)?;
+    insert(headers, SIGNATURE, &signature)
 }
 
 /// The URL with the parameters that sign it.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use gatehouse_shared::clock;
 use gatehouse_shared::problem;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response};
 
 use super::{Call, Site, forward};
@@ -20,7 +20,7 @@ use crate::accept::body::{HoldError, Upload};
 use crate::admit::api::Api;
 use crate::admit::caller::Caller;
 use crate::dispatch::cache::answer::{Given, State, Stored};
-use crate::dispatch::cache::config::{OfApi, Scope, StatusHeader};
+use crate::dispatch::cache::config::{OfApi, StatusHeader};
 use crate::dispatch::cache::flight::{Landed, Turn};
 use crate::dispatch::cache::key::{Asked, Key, LONGEST_BODY};
 use crate::dispatch::cache::metrics::{ApiCounters, Outcome};
@@ -122,18 +122,11 @@ pub(super) fn look(way: Way<'_>, call: &Call, record: &mut Record) -> Looked {
 
 /// Whether a call may be given what is kept, and may leave its answer for others.
 fn is_for_the_cache(rules: &OfApi, caller: &Caller, call: &Call) -> bool {
-    let (key, headers) = (&rules.key, &call.parts.headers);
-    // What is answered to these is for this call only. Credentials that are still here were not looked at.
-    let is_of_one = headers.contains_key(header::RANGE)
-        || headers.contains_key(header::IF_MATCH)
-        || headers.contains_key(header::IF_UNMODIFIED_SINCE)
-        || (headers.contains_key(header::AUTHORIZATION) && !key.headers.contains(&header::AUTHORIZATION));
-    let is_of_user = caller.user.is_some() && key.scope != Scope::User && !key.for_users;
     let has_body = match &call.upload {
         Upload::Empty => false,
-        upload => !key.body || upload.length().is_none_or(|length| length > LONGEST_BODY),
+        upload => !rules.key.body || upload.length().is_none_or(|length| length > LONGEST_BODY),
     };
-    rules.takes(&call.parts.method) && !is_of_one && !is_of_user && !has_body
+    rules.is_for(&call.parts, caller) && !has_body
 }
 
 impl Visit {

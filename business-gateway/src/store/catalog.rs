@@ -232,6 +232,9 @@ impl Catalog {
         let credentials = path.as_ref().and_then(|path| errors.collect(Credentials::compile(written, path, at)));
         let permission = errors.collect(self.packages.of_api(written, at, bounds));
         let cache = path.as_ref().and_then(|path| errors.collect(cache::OfApi::of(written, path, at))).flatten();
+        if let (Some(rewrite), Some(cache)) = (&rewrite, &cache) {
+            errors.collect(rewrite.check_cache(&cache.key, at));
+        }
         let rules = self.flow_rules.of_api(&written.name, &written.flow_rules, at, &document.value.flow_rule);
         let rules = errors.collect(rules);
         let shaping = errors.collect(Shaping::compile(written, at, &self.field_policies));

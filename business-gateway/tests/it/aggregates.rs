@@ -5,7 +5,7 @@ mod failures;
 #[cfg(test)]
 mod security;
 #[cfg(test)]
-mod shop;
+pub(crate) mod shop;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -197,6 +197,10 @@ async fn the_answer_is_kept_as_the_strictest_part_says() {
     let answer = get(&site, "/page").await;
     assert_eq!((answer.header("cache-control"), answer.header("vary")), ("max-age=20", "x-tenant"));
     assert_eq!((answer.header("set-cookie"), answer.header("x-own")), ("", ""), "headers of parts are their own");
+    let looks = "query = { \"cache-control\" = \"'max-age=9'\", \"x-in\" = \"request.headers['Accept-Language']\" }";
+    let site = Site::start(&catalog(&shop, &page("/page", &call("part", "headers", looks)))).await;
+    let answer = get(&site, "/page").await;
+    assert_eq!((answer.header("cache-control"), answer.header("vary")), ("max-age=9", "accept-language"));
     let calls = [with("max-age=60", ""), with("max-age=20", "pass_cookies = true")];
     let site = Site::start(&catalog(&shop, &page("/page", &calls.concat()))).await;
     let answer = get(&site, "/page").await;

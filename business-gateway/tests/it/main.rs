@@ -53,6 +53,8 @@ mod shaping;
 #[cfg(test)]
 mod splits;
 #[cfg(test)]
+mod together;
+#[cfg(test)]
 mod traffic_groups;
 #[cfg(test)]
 mod traffic_groups_shed;

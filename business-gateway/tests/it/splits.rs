@@ -136,6 +136,28 @@ async fn a_canary_grows_by_command_on_every_node_and_moves_nobody_else() {
     assert!(second.audited().contains(&"catalog.put".to_owned()));
 }
 
+/// Where a uid has its place, as docs/CANARY.md says that anybody can compute it.
+fn place(uid: &str) -> u64 {
+    let hash = ring::digest::digest(&ring::digest::SHA256, format!("canary/canary/{uid}").as_bytes());
+    u64::from_be_bytes(hash.as_ref()[..8].try_into().unwrap()) % 1_000_000
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_percent_of_a_hundred_thousand_uids_go_to_the_canary_always_the_same_ones() {
+    const CALLED: usize = 2_000;
+    let is_in = |uid: &usize| place(&format!("u{uid}")) < 50_000;
+    let share = (0..100_000).filter(is_in).count();
+    assert!((4_700..=5_300).contains(&share), "{share} of 100,000");
+    // What the gate does is what was computed, uid by uid; so it need not be called a hundred thousand times.
+    let (old, new) = (Service::start().await, Service::start().await);
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = Process::start(dir.path(), "a", &catalog(old.address, new.address, FIVE), "").await;
+    let computed: Vec<usize> = (0..CALLED).filter(is_in).collect();
+    assert_eq!(who(node.address, CALLED).await, computed);
+    node.restart().await;
+    assert_eq!(who(node.address, CALLED).await, computed, "and stays so while the rule stands");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn changing_a_split_under_load_fails_no_call_and_nobody_jumps_back_and_forth() {
     let (old, new) = (Service::start().await, Service::start().await);

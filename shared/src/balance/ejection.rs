@@ -22,7 +22,8 @@ pub struct Ejection {
     /// The time over which that share is taken; between half of it and all of it counts.
     #[schemars(example = "10s")]
     pub failure_window: HumanDuration,
-    /// Requests within that time, below which the share says nothing. At least 1.
+    /// Requests within that time, below which the share says nothing; so many in a row that all fail eject, however many went
+    /// well before. At least 1.
     #[schemars(example = 20)]
     pub failure_requests_min: u32,
     /// How long the first ejection lasts; each one that follows soon lasts twice as long.

@@ -32,6 +32,8 @@ pub(super) struct Endpoint {
     probe_down: AtomicBool,
     consecutive_failures: AtomicU32,
     consecutive_connect_failures: AtomicU32,
+    /// Failures and errors of its own since the last good answer, within the window of the share of failures.
+    ill_in_a_row: AtomicU32,
     pub(super) in_flight: AtomicUsize,
     pub(super) requests_total: AtomicU64,
     returned_at: AtomicU64,
@@ -107,6 +109,7 @@ impl Endpoint {
             returned_at: AtomicU64::new(0),
             consecutive_failures: AtomicU32::new(0),
             consecutive_connect_failures: AtomicU32::new(0),
+            ill_in_a_row: AtomicU32::new(0),
             recent: FailureWindow::default(),
             latency: Latency::default(),
             current_weight: AtomicI64::new(0),
@@ -200,11 +203,21 @@ impl Endpoint {
     /// Counts a request for the share of failures.
     pub(super) fn note_success(&self, window: Duration, now: Instant) {
         self.recent.succeeded(self.millis(now), millis(window));
+        if self.ill_in_a_row.load(Ordering::Relaxed) != 0 {
+            self.ill_in_a_row.store(0, Ordering::Relaxed);
+        }
     }
 
-    /// Counts a failed request for the share of failures, and tells about the recent ones.
-    pub(super) fn note_failure(&self, window: Duration, now: Instant) -> Recent {
-        self.recent.failed(self.millis(now), millis(window))
+    /// Counts a failed request for the share of failures, and tells about the recent ones: of the window, or only of those since
+    /// the last good one, whichever looks worse. So one that answers nothing but errors is not spared for what it did before.
+    pub(super) fn note_failure(&self, window: Duration, now: Instant) -> [Recent; 2] {
+        let recent = self.recent.failed(self.millis(now), millis(window));
+        // The only one that the window knows: whatever went before is forgotten.
+        let before = if recent.requests == 1 { 0 } else { self.ill_in_a_row.load(Ordering::Relaxed) };
+        // Two that count at the same moment may count once.
+        let run = before.saturating_add(1);
+        self.ill_in_a_row.store(run, Ordering::Relaxed);
+        [recent, Recent { requests: run.into(), failed: run.into() }]
     }
 
     /// Leaves it alone for a while. The caller holds the lock of the pool.
@@ -224,6 +237,7 @@ impl Endpoint {
         self.good_probes.store(0, Ordering::Relaxed);
         self.answered();
         self.recent.clear();
+        self.ill_in_a_row.store(0, Ordering::Relaxed);
         self.ejections_total.fetch_add(1, Ordering::Relaxed);
         self.standing.store(RETURNING, Ordering::Release);
     }

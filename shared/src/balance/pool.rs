@@ -302,7 +302,7 @@ impl Inner {
             endpoint.failures_total.fetch_add(1, Ordering::Relaxed);
             if self.config.ejection.failure_percent > 0 {
                 let recent = endpoint.note_failure(window, now);
-                if self.config.ejection.is_too_often(recent.failed, recent.requests) {
+                if recent.iter().any(|recent| self.config.ejection.is_too_often(recent.failed, recent.requests)) {
                     self.eject(endpoint, Cause::Requests, now);
                 }
             }
@@ -322,7 +322,7 @@ impl Inner {
         let in_a_row = endpoint.failed(outcome);
         let is_too_often = config.failure_percent > 0 && {
             let recent = endpoint.note_failure(config.failure_window.get(), now);
-            config.is_too_often(recent.failed, recent.requests)
+            recent.iter().any(|recent| config.is_too_often(recent.failed, recent.requests))
         };
         if kind == Kind::Trial
             || in_a_row.failures >= config.consecutive_failures

@@ -57,6 +57,21 @@ pub fn write_field(out: &mut impl Write, name: &str, remaining: u64, reset_secon
     write_number(out, reset_seconds)
 }
 
+/// Writes the member of the field `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10 section 3): `"name";q=100;w=60`, with
+/// the quota and the seconds of its window.
+///
+/// # Errors
+/// Those of writing; there are none into memory that is large enough.
+#[inline]
+pub fn write_policy_field(out: &mut impl Write, name: &str, quota: u64, window_s: u64) -> io::Result<()> {
+    out.write_all(b"\"")?;
+    out.write_all(name.as_bytes())?;
+    out.write_all(b"\";q=")?;
+    write_number(out, quota)?;
+    out.write_all(b";w=")?;
+    write_number(out, window_s)
+}
+
 /// Writes a number in decimal.
 #[inline]
 fn write_number(out: &mut impl Write, mut number: u64) -> io::Result<()> {
@@ -73,10 +88,11 @@ fn write_number(out: &mut impl Write, mut number: u64) -> io::Result<()> {
     out.write_all(digits.get(digits.len() - count..).unwrap_or_default())
 }
 
-/// The member of the field `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10 section 3): `"name";q=100;w=60`,
-/// with the quota and the seconds of its window, rounded up.
+/// What [`write_policy_field`] writes, with the seconds of the window rounded up.
 pub(super) fn policy_field(name: &str, quota: u64, window: Duration) -> Box<str> {
-    format!("\"{name}\";q={quota};w={}", whole_seconds(window)).into()
+    let mut field = Vec::new();
+    let written = write_policy_field(&mut field, name, quota, whole_seconds(window));
+    written.ok().and_then(|()| String::from_utf8(field).ok()).unwrap_or_default().into()
 }
 
 fn whole_seconds(time: Duration) -> u64 {

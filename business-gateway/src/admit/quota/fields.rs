@@ -4,9 +4,7 @@
 //! `RateLimit: "app-day";r=99998;t=31622`, a member for each limit. `"classic"` is what came before it, in seconds, about the limit of
 //! which the smallest part is left.
 
-use std::fmt::Write as _;
-
-use gatehouse_shared::limit::write_field;
+use gatehouse_shared::limit::{write_field, write_policy_field};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::charge::Standing;
@@ -17,6 +15,9 @@ const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 const CLASSIC_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const CLASSIC_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 const CLASSIC_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+
+/// Bytes that three limits with names of usual length take.
+const USUAL_LENGTH: usize = 128;
 
 /// Header fields, ready to be added to an answer.
 #[derive(Debug, Clone)]
@@ -61,18 +62,21 @@ impl Fields {
 }
 
 fn draft(standings: impl Iterator<Item = Standing>) -> Option<Fields> {
-    let (mut field, mut policy) = (Vec::with_capacity(64), String::with_capacity(64));
+    let (mut field, mut policy) = (Vec::with_capacity(USUAL_LENGTH), Vec::with_capacity(USUAL_LENGTH));
     for standing in standings {
         if !field.is_empty() {
             field.extend_from_slice(b", ");
-            policy.push_str(", ");
+            policy.extend_from_slice(b", ");
         }
         let Standing { limit, most, remaining, reset, window } = standing;
         write_field(&mut field, &limit.name, remaining, reset).ok()?;
-        write!(policy, "\"{}\";q={most};w={window}", limit.name).ok()?;
+        write_policy_field(&mut policy, &limit.name, most, window).ok()?;
     }
     if field.is_empty() {
         return None;
     }
-    Some(Fields::Draft(HeaderValue::try_from(field).ok()?, HeaderValue::try_from(policy).ok()?))
+    let mut field = HeaderValue::try_from(field).ok()?;
+    // It differs from answer to answer, so HTTP/2 need not keep it in its table; the policy stays the same.
+    field.set_sensitive(true);
+    Some(Fields::Draft(field, HeaderValue::try_from(policy).ok()?))
 }

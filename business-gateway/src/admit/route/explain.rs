@@ -17,6 +17,7 @@ use super::{Notes, When};
 use crate::admit::api::{self, Api, plain_host};
 use crate::admit::caller::Caller;
 use crate::admit::matcher::{Candidate, Fit, Miss};
+use crate::dispatch::cache::config as cache;
 use crate::dispatch::request::{self, TargetError};
 use crate::dispatch::split::source::Seen;
 use crate::policy::Policy;
@@ -278,6 +279,15 @@ fn to_service(api: &Api, call: Prepared, explanation: &mut Explanation) -> Resul
         held: false,
     };
     let caller = Caller { app: call.app.map(|key| Arc::new(stand_in(&key))), ..Caller::anonymous() };
+    // A service whose answers are kept is told what is in their key, and a split sees no more than that.
+    let is_kept = |cache: &&Arc<cache::OfApi>| {
+        cache.is_for(&parts, &caller) && parts.method != Method::HEAD && (call.body.is_empty() || cache.key.body)
+    };
+    let kept = api.cache.as_ref().filter(is_kept);
+    let introduced = kept.map(|cache| cache.key.introduced(&caller));
+    if let Some(cache) = kept {
+        cache.key.cut(&mut parts, &caller);
+    }
     let seen = Seen { caller: &caller, client: call.client, request_id: hop.request_id.as_str(), parts: &parts };
     let choice = api.split.as_ref().and_then(|split| split.choose(&seen));
     let branch = choice.map(|choice| choice.branch);
@@ -291,7 +301,7 @@ fn to_service(api: &Api, call: Prepared, explanation: &mut Explanation) -> Resul
     let notes = request::Notes {
         authority: &call.authority,
         hop: &hop,
-        caller: &caller,
+        caller: introduced.as_deref().unwrap_or(&caller),
         path_to_service: api.path_to_service,
         rewrite: api.rewrite.as_deref(),
         traceparent: traceparent.as_str(),

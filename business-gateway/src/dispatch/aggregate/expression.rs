@@ -43,7 +43,7 @@ impl Expression {
         language::check(source)?;
         let compiled =
             LANGUAGE.compile_expression_owned(source.to_owned()).map_err(|error| language::describe(&error))?;
-        let names = Names::new(compiled.undeclared_variables(true));
+        let names = Names::new(compiled.undeclared_variables(true), source);
         Ok(Self { compiled, source: source.into(), names })
     }
 
@@ -64,7 +64,11 @@ impl Expression {
 
 /// The names that an expression or a template looks at, with what is looked at of each: `user.body.id`.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Names(BTreeSet<String>);
+pub(super) struct Names {
+    all: BTreeSet<String>,
+    /// Header fields of the request that are looked at as `request.headers['x']`; `None` where nobody can tell which they are.
+    headers: Option<BTreeSet<String>>,
+}
 
 /// What names may mean.
 #[derive(Debug, Clone, Copy)]
@@ -104,8 +108,9 @@ impl Meaning {
 }
 
 impl Names {
-    pub(super) fn new(names: impl IntoIterator<Item = String>) -> Self {
-        Self(names.into_iter().collect())
+    /// `names` are those that the language has found in `source`.
+    pub(super) fn new(names: impl IntoIterator<Item = String>, source: &str) -> Self {
+        Self { all: names.into_iter().collect(), headers: headers_in_brackets(source) }
     }
 
     /// What they mean.
@@ -114,11 +119,11 @@ impl Names {
     /// The first that means nothing.
     pub(super) fn resolve(&self, known: Known<'_>) -> Result<Meaning, String> {
         let mut meaning = Meaning::default();
-        for name in &self.0 {
+        for name in &self.all {
             let mut parts = name.split('.');
             let (root, member, below) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
             match root {
-                "request" => meaning.add_of_request(member, below)?,
+                "request" => meaning.add_of_request(member, below, self.headers.as_ref())?,
                 "caller" => {
                     check_member(root, member, &OF_CALLER)?;
                     meaning.reads_caller = true;
@@ -141,7 +146,12 @@ impl Names {
 }
 
 impl Meaning {
-    fn add_of_request(&mut self, member: Option<&str>, below: Option<&str>) -> Result<(), String> {
+    fn add_of_request(
+        &mut self,
+        member: Option<&str>,
+        below: Option<&str>,
+        in_brackets: Option<&BTreeSet<String>>,
+    ) -> Result<(), String> {
         check_member("request", member, &OF_REQUEST)?;
         match (member, below) {
             (Some("params"), Some(param)) => {
@@ -151,16 +161,45 @@ impl Meaning {
             (Some("headers"), Some(header)) => {
                 self.headers.insert(header.to_owned());
             }
-            // Which of them, the expression finds out when it runs.
-            (Some("headers"), None) => {
-                self.headers.insert("*".to_owned());
-            }
+            (Some("headers"), None) => match in_brackets.filter(|names| !names.is_empty()) {
+                Some(names) => self.headers.extend(names.iter().cloned()),
+                // Which of them, the expression finds out when it runs.
+                None => drop(self.headers.insert("*".to_owned())),
+            },
             (Some("body"), _) => self.reads_body = true,
             (None, _) => return Err(format!("`request` is not a value; name one of: {}", OF_REQUEST.join(", "))),
             _ => {}
         }
         Ok(())
     }
+}
+
+/// The names in `request.headers['x']`, which the language does not tell. `None` as soon as `request` stands where it may mean
+/// anything else than one member of it, or a header is not named by a plain text.
+fn headers_in_brackets(source: &str) -> Option<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    let mut rest = source;
+    while let Some((before, after)) = rest.split_once("request") {
+        rest = after;
+        // The end of another name, or a member of something else.
+        if before.ends_with(|before: char| before.is_alphanumeric() || matches!(before, '_' | '.')) {
+            continue;
+        }
+        let member = after.trim_start().strip_prefix('.')?.trim_start();
+        let Some(of_headers) = member.strip_prefix("headers") else { continue };
+        let of_headers = of_headers.trim_start();
+        if of_headers.starts_with('.') {
+            continue;
+        }
+        let inside = of_headers.strip_prefix('[')?.trim_start();
+        let quote = inside.chars().next().filter(|first| matches!(first, '\'' | '"'))?;
+        let (name, end) = inside.strip_prefix(quote)?.split_once(quote)?;
+        if name.contains('\\') || !end.trim_start().starts_with(']') {
+            return None;
+        }
+        names.insert(name.to_owned());
+    }
+    Some(names)
 }
 
 fn check_member(root: &str, member: Option<&str>, known: &[&str]) -> Result<(), String> {
@@ -198,10 +237,34 @@ mod tests {
         let meaning = resolve("user.body.id ~ orders.status ~ request.params.id ~ request.headers['x-a']").unwrap();
         assert_eq!(meaning.calls, [0, 1].into());
         assert_eq!(meaning.bodies, [0].into());
-        assert_eq!((meaning.params, meaning.headers), (["id".to_owned()].into(), ["*".to_owned()].into()));
+        assert_eq!((meaning.params, meaning.headers), (["id".to_owned()].into(), ["x-a".to_owned()].into()));
         assert!(!meaning.reads_body && resolve("request.body.a[0]").unwrap().reads_body);
         assert_eq!(resolve("user").unwrap().bodies, [0].into(), "all of it");
         assert_eq!(resolve("request.headers.accept").unwrap().headers, ["accept".to_owned()].into());
+    }
+
+    #[test]
+    fn headers_that_are_named_are_told_and_others_may_be_any() {
+        for (source, expected) in [
+            ("request.headers['accept-language']", "accept-language"),
+            ("request.headers[ \"X-A\" ] ~ request . headers ['x-b'] ~ request.headers.accept", "X-A x-b accept"),
+            ("request.headers['a'] ~ user.headers['b'] ~ request.query.headers", "a"),
+            ("user.body.request.headers[1] ~ request.headers['a']", "a"),
+            ("request.headers[request.query.name]", "*"),
+            ("request.headers['a' ~ request.query.name]", "*"),
+            ("request.headers['a'] ~ request.headers[caller.app]", "*"),
+            ("request.headers['a'] ~ (request).headers[caller.app]", "*"),
+            ("request.headers | length", "*"),
+            ("request.headers['a\\x62']", "*"),
+            ("request.headers['a'] ~ ('request.headers' | length)", "*"),
+        ] {
+            let expected: BTreeSet<String> = expected.split(' ').map(str::to_owned).collect();
+            assert_eq!(
+                resolve(source).unwrap_or_else(|error| panic!("{source}: {error}")).headers,
+                expected,
+                "{source}"
+            );
+        }
     }
 
     #[test]

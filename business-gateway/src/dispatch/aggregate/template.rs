@@ -73,7 +73,7 @@ impl Template {
         };
         language.add_template_owned(NAME, source.to_owned()).map_err(|error| at(&error))?;
         let names = language.get_template(NAME).map_err(|error| at(&error))?.undeclared_variables(true);
-        Ok(Self { language, names: Names::new(names), answer_max })
+        Ok(Self { language, names: Names::new(names, source), answer_max })
     }
 
     /// What it makes of what `scope` knows.

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use gatehouse_shared::config::{ByteSize, ConfigErrors, HumanDuration};
 use http::header::{self, HeaderName};
+use http::request::Parts;
 use http::{Method, StatusCode};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -13,6 +14,7 @@ use super::key::{KeyRules, PathKey, Place, QueryKey};
 use super::metrics::ApiCounters;
 use super::tag::{LONGEST_TAG, TagTemplate};
 use crate::admit::api;
+use crate::admit::caller::Caller;
 use crate::admit::path::{PathTemplate, Segment};
 use crate::store::catalog::At;
 
@@ -246,6 +248,19 @@ impl OfApi {
         }
         let compiled = errors.collect(Self::compile(config, path, api.raw_path, at));
         errors.into_result(compiled)
+    }
+
+    /// Whether a call may be given what is kept, and may leave its answer for others, as far as its head can say.
+    #[must_use]
+    pub fn is_for(&self, head: &Parts, caller: &Caller) -> bool {
+        let (key, headers) = (&self.key, &head.headers);
+        // What is answered to these is for this call only. Credentials that are still here were not looked at.
+        let is_of_one = headers.contains_key(header::RANGE)
+            || headers.contains_key(header::IF_MATCH)
+            || headers.contains_key(header::IF_UNMODIFIED_SINCE)
+            || (headers.contains_key(header::AUTHORIZATION) && !key.headers.contains(&header::AUTHORIZATION));
+        let is_of_user = caller.user.is_some() && key.scope != Scope::User && !key.for_users;
+        self.takes(&head.method) && !is_of_one && !is_of_user
     }
 
     /// Whether answers to calls of this method are looked for.

@@ -21,12 +21,11 @@ pub const LONGEST_BODY: u64 = 64 * 1024;
 
 /// By these a client negotiates; an answer that depends on one has it in `Vary`.
 const NEGOTIATED: [HeaderName; 3] = [header::ACCEPT, header::ACCEPT_CHARSET, header::ACCEPT_LANGUAGE];
-/// These describe the body of the request, or are the gateway's own.
-const CARRIED: [HeaderName; 9] = [
+/// These say what the body of the request means: they count where it counts.
+const OF_BODY: [HeaderName; 3] = [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::CONTENT_LANGUAGE];
+/// These frame the request, or are the gateway's own.
+const CARRIED: [HeaderName; 6] = [
     header::HOST,
-    header::CONTENT_TYPE,
-    header::CONTENT_ENCODING,
-    header::CONTENT_LANGUAGE,
     header::CONTENT_LENGTH,
     header::TRANSFER_ENCODING,
     HeaderName::from_static("traceparent"),
@@ -134,7 +133,7 @@ pub struct KeyRules {
     pub field_level: bool,
     /// The scopes of the call.
     pub scopes: bool,
-    /// The request's body.
+    /// The request's body, with what says how to read it.
     pub body: bool,
 }
 
@@ -202,6 +201,7 @@ impl KeyRules {
         }
         if self.body {
             labelled(put, b"body", body);
+            OF_BODY.iter().for_each(|name| values(put, &head.headers, name));
         }
     }
 
@@ -247,7 +247,11 @@ impl KeyRules {
     /// Whether the service gets a header of the request.
     #[must_use]
     pub fn lets_through(&self, name: &HeaderName) -> bool {
-        NEGOTIATED.contains(name) || CARRIED.contains(name) || self.headers.contains(name) || self.pass.contains(name)
+        NEGOTIATED.contains(name)
+            || CARRIED.contains(name)
+            || (self.body && OF_BODY.contains(name))
+            || self.headers.contains(name)
+            || self.pass.contains(name)
     }
 
     /// The headers of a `Vary` by which answers under one key still differ; `None` when nobody can tell.

@@ -4,6 +4,7 @@
 //! belongs to the tiers, to a connection or to the framing of a message is out of reach, and is refused when the catalog is
 //! loaded. A path that turns out not to be one (a group cut a `%2F` in two, say) refuses the call.
 
+mod kept;
 pub mod template;
 
 use std::collections::BTreeMap;

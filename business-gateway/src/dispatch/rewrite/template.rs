@@ -21,7 +21,7 @@ const FILLED_MAX: usize = 16 * 1024;
 
 /// A value of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Value {
+pub(super) enum Value {
     /// A parameter of the API's path, by its position among them.
     Parameter(usize),
     /// A group of the expression.
@@ -153,6 +153,14 @@ impl Template {
         self.pieces.iter().filter_map(|piece| match piece {
             Piece::Text(text) => Some(&**text),
             Piece::Value(_) => None,
+        })
+    }
+
+    /// The values between the texts.
+    pub(super) fn values(&self) -> impl Iterator<Item = &Value> {
+        self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Text(_) => None,
+            Piece::Value(value) => Some(value),
         })
     }
 

@@ -305,6 +305,21 @@ async fn an_answer_to_a_body_is_kept_where_the_body_is_in_the_key() {
     assert_eq!(edge.exchange(post(&"x".repeat(65 * 1024))).await.text(), "3");
     assert_eq!(edge.exchange(post(&"x".repeat(65 * 1024))).await.text(), "4");
     assert_eq!(outcomes(&site, 5).await, ["miss", "miss", "hit", "bypass", "bypass"]);
+    // The same bytes mean something else as something else.
+    let form = request("POST", "/a/b").header("content-type", "text/plain").body(full("{\"q\": 1}")).unwrap();
+    assert_eq!(edge.exchange(form).await.text(), "5");
+    assert_eq!(edge.exchange(post("{\"q\": 1}")).await.text(), "1");
+}
+
+#[tokio::test]
+async fn what_describes_a_body_does_not_reach_the_service_without_one() {
+    let origin = Origin::start(&[]).await;
+    let (_site, mut edge) = start(&origin, FRESH, "").await;
+    let headers = [("content-type", "text/xml"), ("content-language", "de"), ("content-encoding", "gzip")];
+    assert_eq!(send(&mut edge, "GET", "/a/b", &headers).await.text(), "1");
+    for (name, _) in headers {
+        assert!(!origin.seen()[0].headers.contains_key(name), "{name}");
+    }
 }
 
 #[tokio::test]

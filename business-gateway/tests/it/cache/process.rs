@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::support::process::Process;
+use crate::support::{began_ms, took_ms};
 
 /// A node with applications `one` and `two`, whose API keys are `one.k3y` and `two.k3y`.
 async fn node(dir: &std::path::Path, origin: &Origin, cache: &str, more: &str) -> Process {
@@ -47,25 +48,70 @@ async fn two_applications_never_see_each_others_answers_unless_that_is_declared(
 async fn a_thousand_clients_of_one_cold_key_cause_exactly_one_call() {
     let origin = Origin::start(&[]).await;
     let dir = tempfile::tempdir().unwrap();
-    let node = node(dir.path(), &origin, "lifetime = \"1h\"", "").await;
+    let node = node(dir.path(), &origin, "lifetime = \"1h\", scope = \"shared\"", "").await;
     origin.hold(true);
     let mut clients = tokio::task::JoinSet::new();
-    for number in 0..1_000 {
-        let address = node.address;
-        clients.spawn(async move {
-            let mut edge = Edge::connect(address, Protocol::Http1).await;
-            let app = if number % 2 == 0 { "one.k3y" } else { "" };
-            let headers: &[(&str, &str)] = if app.is_empty() { &[] } else { &[("x-api-key", app)] };
-            send(&mut edge, "GET", "/shoes/cold", headers).await
-        });
+    // A stream each; half of them have the key of an application.
+    for _ in 0..10 {
+        let Edge::H2c(sender) = Edge::connect(node.address, Protocol::H2c).await else { panic!() };
+        for number in 0..100 {
+            let mut edge = Edge::H2c(sender.clone());
+            clients.spawn(async move {
+                let headers: &[(&str, &str)] = if number % 2 == 0 { &[("x-api-key", "one.k3y")] } else { &[] };
+                send(&mut edge, "GET", "/shoes/cold", headers).await
+            });
+        }
     }
-    // One for the application, and one for those without.
-    origin.until_asked(2).await;
+    until("thousand calls under way", || {
+        (node.metric("gatehouse_business_requests_in_flight") == Some(1_000)).then_some(())
+    })
+    .await;
+    assert_eq!(origin.count(), 1, "while all of them wait");
     origin.hold(false);
     for answer in clients.join_all().await {
-        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!((answer.status, answer.text()), (200, "1".to_owned()));
     }
-    assert_eq!(origin.count(), 2);
+    assert_eq!(origin.count(), 1);
+    let calls = |outcome: &str| {
+        node.metric(&format!("gatehouse_business_cache_calls_total{{api=\"all\",outcome=\"{outcome}\"}}")).unwrap_or(0)
+    };
+    assert_eq!((calls("miss"), calls("collapsed") + calls("hit")), (1, 999));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_the_service_down_stale_answers_flow_for_the_declared_time_and_no_longer() {
+    let origin = Origin::start(&[]).await;
+    let dir = tempfile::tempdir().unwrap();
+    let node = node(dir.path(), &origin, "lifetime = \"0s\", stale_if_error = \"3s\"", "").await;
+    let mut edge = Edge::connect(node.address, Protocol::Http1).await;
+    assert_eq!(send(&mut edge, "GET", "/shoes/7", &[]).await.text(), "1");
+    origin.say(|script| script.breaks = true);
+    // Both times are the gate's own, so that a slow client makes no difference.
+    let deadline = tokio::time::Instant::now() + crate::support::SOON;
+    while send(&mut edge, "GET", "/shoes/7", &[]).await.status == 200 {
+        assert!(tokio::time::Instant::now() < deadline, "stale answers flow for ever");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let over = node.line(|line| line["reason"] == "service_reset").await;
+    let lines = node.lines();
+    let stored = began_ms(&lines[0]) + took_ms(&lines[0]);
+    // Of those the service was asked for one a second, and the others were spared that (`hold_off`).
+    let is_stale = |line: &&serde_json::Value| line["cache"] == "stale_error" || line["cache"] == "stale";
+    let stale: Vec<f64> = lines.iter().filter(is_stale).map(began_ms).collect();
+    assert!(
+        lines.iter().any(|line| line["cache"] == "stale_error") && stale.len() == lines.len() - 2,
+        "{}",
+        stale.len()
+    );
+    assert!(stale.iter().all(|began| *began <= stored + 3_000.0), "given after its time: {stored} {stale:?}");
+    // It was decided when the service had failed, which is at the end of the call. The clock of the log counts milliseconds.
+    let decided = began_ms(&over) + took_ms(&over);
+    assert!(decided + 2.0 >= began_ms(&lines[0]) + 3_000.0, "refused within its time: {decided} {stored}");
+    origin.say(|script| script.breaks = false);
+    let deadline = tokio::time::Instant::now() + crate::support::SOON;
+    while send(&mut edge, "GET", "/shoes/7", &[]).await.status != 200 {
+        assert!(tokio::time::Instant::now() < deadline, "the service is not asked again");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -133,4 +179,37 @@ fn what_does_not_fit_a_node_is_found_by_check() {
     assert!(large.0 == Some(64) && large.1.contains("larger than a sixteenth of cache.memory_max"), "{large:?}");
     let fleet = check("fleet = true");
     assert!(fleet.0 == Some(64) && fleet.1.contains("there is no store that the fleet shares"), "{fleet:?}");
+}
+
+#[test]
+fn a_rewrite_that_tells_callers_apart_who_share_answers_is_found_by_check() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = "[[service]]\nname = \"s\"\nendpoints = [\"127.0.0.1:9\"]\n\
+                   [[api]]\nname = \"prices\"\nservice = \"s\"\npath = \"/prices\"\n\
+                   cache = { lifetime = \"1m\", scope = \"shared\", key = { query = [\"page\"] } }\n\
+                   [api.rewrite]\nquery.set.page = \"{query.page}\"\nheaders.set.x-shop = \"{app.key}\"\n\
+                   headers.set.x-from = \"{client.address}\"\nheaders.add.x-session = \"{cookie.session}\"\n";
+    std::fs::write(dir.path().join("catalog.toml"), catalog).unwrap();
+    std::fs::write(dir.path().join("hop.key"), crate::support::client::HOP_SECRET).unwrap();
+    let business = "[hop]\nkeys = [{ id = \"a\", secret = { file = \"hop.key\" } }]\n";
+    std::fs::write(dir.path().join("business.toml"), business).unwrap();
+    let check = || {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_business-gateway"));
+        let output = command.args(["check", "--config"]).arg(dir.path()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, errors) = check();
+    let found: Vec<&str> = errors.lines().filter(|line| line.contains("catalog.toml:")).map(str::trim_start).collect();
+    let expected = [
+        "catalog.toml:11:22: {app.key} is not in the key of the cache: an answer for one application would be given to others \
+         (choose cache.scope = \"app\", or leave the value out)",
+        "catalog.toml:12:22: {client.address} is not in the key of the cache: an answer for one client would be given to others \
+         (remove the cache, or leave the value out)",
+        "catalog.toml:13:25: {cookie.session} is not in the key of the cache: an answer for one caller would be given to others \
+         (name \"session\" in cache.key.cookies, or leave the value out)",
+    ];
+    assert_eq!((code, found), (Some(64), expected.to_vec()), "{errors}");
+    let right = catalog.replace("\"shared\"", "\"app\"").replace("{client.address}", "gate");
+    std::fs::write(dir.path().join("catalog.toml"), right.replace("{cookie.session}", "{request.id}")).unwrap();
+    assert_eq!(check().0, Some(0));
 }

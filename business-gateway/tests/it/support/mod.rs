@@ -122,6 +122,17 @@ fn read_lines(path: &Path) -> Vec<Value> {
     whole.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
 }
 
+/// When a call began by the gate's own clock, in milliseconds.
+pub(crate) fn began_ms(line: &Value) -> f64 {
+    let time: jiff::Timestamp = line["time"].as_str().unwrap().parse().unwrap();
+    time.as_millisecond() as f64
+}
+
+/// How long it took by the same, in milliseconds.
+pub(crate) fn took_ms(line: &Value) -> f64 {
+    line["duration_ms"].as_f64().unwrap()
+}
+
 /// Polls `look` until it finds something.
 pub(crate) async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = tokio::time::Instant::now() + SOON;

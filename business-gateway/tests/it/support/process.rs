@@ -4,10 +4,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use gatehouse_shared::admin::Role;
+use gatehouse_shared::admin::client::{Call, Node};
 use gatehouse_shared::process::Ports;
+use serde_json::Value;
 
 use super::client::HOP_SECRET;
-use super::until;
+use super::{read_lines, until};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_business-gateway");
 
@@ -35,8 +38,9 @@ impl Process {
         std::fs::write(config.join("catalog.toml"), catalog).unwrap();
         let text = format!(
             "[process]\nnode = {node:?}\nstate_dir = {:?}\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nthreads = 1\n\
-             [hop]\nkeys = [{{ id = \"a\", secret = {{ file = \"hop.key\" }} }}]\n[access_log]\nsink = \"off\"\n{settings}\n",
-            dir.join("state").display().to_string()
+             [hop]\nkeys = [{{ id = \"a\", secret = {{ file = \"hop.key\" }} }}]\n[access_log]\nsink = {:?}\n{settings}\n",
+            dir.join("state").display().to_string(),
+            dir.join("access.log").display().to_string(),
         );
         std::fs::write(config.join("business.toml"), text).unwrap();
         let (child, address) = Self::spawn(dir).await;
@@ -73,6 +77,36 @@ impl Process {
             Command::new(BINARY).args(arguments).arg("--config").arg(self.dir.join("config")).output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Outcome { code: output.status.code(), out: text(&output.stdout), error: text(&output.stderr) }
+    }
+
+    /// The access log so far.
+    pub(crate) fn lines(&self) -> Vec<Value> {
+        read_lines(&self.dir.join("access.log"))
+    }
+
+    /// Waits for a line.
+    pub(crate) async fn line(&self, matches: impl Fn(&Value) -> bool) -> Value {
+        until("a line of the access log", || self.lines().into_iter().find(|line| matches(line))).await
+    }
+
+    /// Where its admin listener is.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        Ports::read(&self.dir.join("state")).unwrap().admin
+    }
+
+    /// The value of a metric, with its labels.
+    pub(crate) fn metric(&self, name: &str) -> Option<u64> {
+        let node = Node::find(&self.dir.join("state"), None, Role::Read).unwrap();
+        let answer = node.call(&Call { method: "GET", path: "/metrics".into(), ..Call::default() }).unwrap();
+        let line = answer.body.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+        line.parse().ok()
+    }
+
+    /// The most memory that it ever had resident, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     }
 
     /// The actions in the audit log so far.

@@ -64,7 +64,27 @@ fn failures_that_are_long_past_are_forgotten() {
 }
 
 #[test]
-fn errors_of_its_own_never_eject_by_their_number_in_a_row() {
+fn one_that_answers_nothing_but_errors_is_out_soon_however_well_it_did_before() {
+    // A hundred a second for a minute, so that the window is full of good ones.
+    let (pool, now) = pool(Strategy::RoundRobin, 4);
+    let at = |request: u64| now + Duration::from_millis(request * 10);
+    (0..6_000).for_each(|request| end(&pool, 0, Outcome::Ok, at(request)));
+    for request in 6_000..6_019 {
+        end(&pool, 0, Outcome::ServerError, at(request));
+    }
+    assert_eq!(state(&pool, 0, at(6_019)), EndpointState::Up, "19 in a row say nothing yet");
+    end(&pool, 0, Outcome::ServerError, at(6_019));
+    assert_eq!(state(&pool, 0, at(6_019)), EndpointState::Ejected, "a fifth of a second, and not half of the window");
+    // A good one in between, and the share of the window decides.
+    (0..6_000).for_each(|request| end(&pool, 1, Outcome::Ok, at(request)));
+    for request in 6_000..6_100 {
+        end(&pool, 1, if request % 10 == 9 { Outcome::Ok } else { Outcome::ServerError }, at(request));
+    }
+    assert_eq!(state(&pool, 1, at(6_100)), EndpointState::Up, "90 of more than 500");
+}
+
+#[test]
+fn errors_of_its_own_never_eject_by_their_number_in_a_row_where_their_share_does_not() {
     let (pool, now) = pool_with(Ejection { failure_percent: 0, ..Ejection::default() }, 2);
     (0..1_000).for_each(|_| end(&pool, 0, Outcome::ServerError, now));
     assert_eq!(state(&pool, 0, now), EndpointState::Up);

@@ -13,7 +13,7 @@ pub(super) fn write(input: &Input<'_>, message: &Message<'_>) -> Result<Vec<u8>,
         match name.strip_prefix('@') {
             Some(derived) => write_derived(derived, message, &mut base)?,
             None => {
-                let value = joined(message.headers, name).ok_or(Malformed("a covered header is not there"))?;
+                let value = joined(message.headers, *name).ok_or(Malformed("a covered header is not there"))?;
                 base.extend_from_slice(&value);
             }
         }

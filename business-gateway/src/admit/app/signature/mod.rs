@@ -14,7 +14,8 @@ mod sign;
 use std::borrow::Cow;
 
 use gatehouse_shared::hop::Scheme;
-use http::{HeaderMap, Uri};
+use http::header::AsHeaderName;
+use http::{HeaderMap, HeaderName, Uri};
 
 pub use parse::{Headers, Input};
 pub use sign::{NewSignature, SigningKey, sign};
@@ -22,9 +23,9 @@ pub use sign::{NewSignature, SigningKey, sign};
 use super::Malformed;
 
 /// The header with what is covered.
-pub const SIGNATURE_INPUT: &str = "signature-input";
+pub const SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");
 /// The header with the signature itself.
-pub const SIGNATURE: &str = "signature";
+pub const SIGNATURE: HeaderName = HeaderName::from_static("signature");
 
 /// What the algorithm is called in `alg` and in records.
 pub const HMAC_SHA256: &str = "hmac-sha256";
@@ -101,7 +102,7 @@ impl Input<'_> {
 }
 
 /// The values of a header field as one, which is how they are signed and parsed (RFC 9421, section 2.1); `None` without one.
-pub(super) fn joined<'h>(headers: &'h HeaderMap, name: &str) -> Option<Cow<'h, [u8]>> {
+pub(super) fn joined(headers: &HeaderMap, name: impl AsHeaderName) -> Option<Cow<'_, [u8]>> {
     let mut values = headers.get_all(name).iter();
     let first = values.next()?.as_bytes().trim_ascii();
     let Some(second) = values.next() else { return Some(Cow::Borrowed(first)) };

@@ -1,8 +1,13 @@
 //! `Signature-Input` and `Signature` taken apart: strictly one signature, whose parameters are written down again as they will
 //! be signed (RFC 9421, section 2.3) while they are read.
+//!
+//! Nearly every client writes both headers as the serialisation of RFC 9651 would. Then they are read by [`plain`], and what was
+//! written is what is signed; whatever else there may be is left to the parser of structured fields.
 
 use std::borrow::Cow;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use http::HeaderMap;
 use sfv::visitor::{DictionaryVisitor, EntryVisitor, Ignored, InnerListVisitor, ItemVisitor, ParameterVisitor};
 use sfv::{BareItemFromInput, KeyRef, Parser, StringRef};
@@ -13,6 +18,12 @@ use super::{Malformed, SIGNATURE, SIGNATURE_INPUT, joined};
 const MOST_COMPONENTS: usize = 32;
 /// Bytes of `nonce` and of `keyid`; both become part of keys in the store.
 const LONGEST_NAME: usize = 256;
+/// Digits of an integer (RFC 9651, section 3.3.1).
+const LONGEST_INTEGER: usize = 15;
+/// Said of a text where a number belongs, and the other way round.
+const WRONG_TYPE: Malformed = Malformed("a parameter has the wrong type");
+/// Components that most signatures have no more of.
+const USUAL_COMPONENTS: usize = 8;
 /// Derived components that are known (RFC 9421, section 2.2), without what needs parameters.
 const DERIVED: [&str; 6] = ["@method", "@authority", "@scheme", "@path", "@query", "@target-uri"];
 
@@ -34,7 +45,67 @@ pub struct Input<'a> {
     /// What the caller thinks the algorithm is.
     pub algorithm: Option<Cow<'a, str>>,
     /// Components and parameters as they are signed.
-    pub parameters: String,
+    pub parameters: Cow<'a, str>,
+    /// Whether it says what it is for.
+    pub has_tag: bool,
+}
+
+impl<'a> Input<'a> {
+    fn add_component(&mut self, name: &'a str) -> Result<(), Malformed> {
+        let is_known = match name.starts_with('@') {
+            true => DERIVED.contains(&name),
+            false => !name.is_empty() && name.bytes().all(is_in_header_names),
+        };
+        if !is_known {
+            return Err(Malformed("a component that is not known, or not in lower case"));
+        }
+        if self.components.contains(&name) {
+            return Err(Malformed("a component is covered twice"));
+        }
+        if self.components.len() >= MOST_COMPONENTS {
+            return Err(Malformed("more than 32 components"));
+        }
+        self.components.push(name);
+        Ok(())
+    }
+
+    fn check_parameter(&self, name: &str) -> Result<(), Malformed> {
+        let seen_before = match name {
+            "created" => self.created.is_some(),
+            "nonce" => !self.nonce.is_empty(),
+            "keyid" => !self.key_id.is_empty(),
+            "tag" => self.has_tag,
+            "expires" => self.expires.is_some(),
+            "alg" => self.algorithm.is_some(),
+            _ => return Err(Malformed("a parameter that is not known")),
+        };
+        if seen_before { Err(Malformed("a parameter is there twice")) } else { Ok(()) }
+    }
+
+    fn set_time(&mut self, name: &str, time: u64) -> Result<(), Malformed> {
+        match name {
+            "created" => self.created = Some(time),
+            "expires" => self.expires = Some(time),
+            _ => return Err(WRONG_TYPE),
+        }
+        Ok(())
+    }
+
+    fn set_text(&mut self, name: &str, value: Cow<'a, str>) -> Result<(), Malformed> {
+        if !matches!(name, "nonce" | "keyid" | "alg" | "tag") {
+            return Err(WRONG_TYPE);
+        }
+        if value.is_empty() || value.len() > LONGEST_NAME {
+            return Err(Malformed("a parameter is empty or longer than 256 bytes"));
+        }
+        match name {
+            "nonce" => self.nonce = value,
+            "keyid" => self.key_id = value,
+            "alg" => self.algorithm = Some(value),
+            _ => self.has_tag = true,
+        }
+        Ok(())
+    }
 }
 
 /// The two headers of a request, as one text each.
@@ -60,6 +131,22 @@ impl<'h> Headers<'h> {
     /// # Errors
     /// When the headers are not one signature with all parameters that are needed.
     pub fn parse(&self) -> Result<(Input<'_>, Vec<u8>), Malformed> {
+        match self.parse_plain() {
+            Some(parsed) => Ok(parsed),
+            None => self.parse_any(),
+        }
+    }
+
+    /// What is covered, and the signature, where both are written in the usual way; `None` says nothing else.
+    pub(super) fn parse_plain(&self) -> Option<(Input<'_>, Vec<u8>)> {
+        let input = plain(std::str::from_utf8(&self.input).ok()?)?;
+        let signature = std::str::from_utf8(&self.signature).ok()?.strip_prefix(input.label)?;
+        let bytes = STANDARD.decode(signature.strip_prefix("=:")?.strip_suffix(':')?).ok()?;
+        Some((input, bytes))
+    }
+
+    /// The same of headers in whatever form.
+    pub(super) fn parse_any(&self) -> Result<(Input<'_>, Vec<u8>), Malformed> {
         let mut reading = Reading::default();
         let parsed = Parser::new(&*self.input).parse_dictionary_with_visitor(&mut reading);
         if let Err(_error) = parsed {
@@ -70,8 +157,60 @@ impl<'h> Headers<'h> {
         let parsed = Parser::new(&*self.signature).parse_dictionary_with_visitor(&mut found);
         parsed.map_err(|_error| Malformed("Signature is not one byte sequence under the label of Signature-Input"))?;
         let bytes = found.bytes.ok_or(Malformed("Signature has no member"))?;
+        // There are bits in the last letter that say nothing; who sets them has changed the header all the same.
+        let canonical = STANDARD_NO_PAD.encode(&bytes);
+        if !self.signature.windows(canonical.len().max(1)).any(|part| part == canonical.as_bytes()) {
+            return Err(Malformed("a signature is not written in the base64 of its bytes"));
+        }
         Ok((input, bytes))
     }
+}
+
+/// Reads `Signature-Input` where it is written as RFC 9651 serialises it; `None` where it is not, or holds anything that has to be
+/// refused.
+fn plain(text: &str) -> Option<Input<'_>> {
+    let (label, parameters) = cut(text, b'=')?;
+    let is_key = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-.*".contains(&byte);
+    if !label.starts_with(|first: char| first.is_ascii_lowercase() || first == '*') || !label.bytes().all(is_key) {
+        return None;
+    }
+    let components = Vec::with_capacity(USUAL_COMPONENTS);
+    let mut input = Input { label, components, parameters: Cow::Borrowed(parameters), ..Input::default() };
+    let (list, mut rest) = cut(parameters.strip_prefix('(')?, b')')?;
+    let mut list = Some(list);
+    while let Some(left) = list {
+        let (quoted, more) = cut(left, b' ').map_or((left, None), |(quoted, more)| (quoted, Some(more)));
+        input.add_component(quoted.strip_prefix('"')?.strip_suffix('"')?).ok()?;
+        list = more;
+    }
+    while !rest.is_empty() {
+        let (name, value) = cut(rest.strip_prefix(';')?, b'=')?;
+        input.check_parameter(name).ok()?;
+        if let Some(quoted) = value.strip_prefix('"') {
+            let (value, after) = cut(quoted, b'"')?;
+            if !value.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'\\') {
+                return None;
+            }
+            input.set_text(name, Cow::Borrowed(value)).ok()?;
+            rest = after;
+        } else {
+            let (digits, after) =
+                value.split_at_checked(value.bytes().position(|byte| byte == b';').unwrap_or(value.len()))?;
+            let is_canonical = digits.bytes().all(|digit| digit.is_ascii_digit()) && !digits.starts_with('0');
+            if !is_canonical || digits.len() > LONGEST_INTEGER {
+                return None;
+            }
+            input.set_time(name, digits.parse().ok()?).ok()?;
+            rest = after;
+        }
+    }
+    Some(input)
+}
+
+/// What stands before and behind the first such byte. For texts as short as these, quicker than a searcher of the library.
+fn cut(text: &str, at: u8) -> Option<(&str, &str)> {
+    let (before, rest) = text.split_at_checked(text.bytes().position(|byte| byte == at)?)?;
+    Some((before, rest.get(1..)?))
 }
 
 /// `Signature-Input` while it is read.
@@ -79,19 +218,27 @@ impl<'h> Headers<'h> {
 struct Reading<'de> {
     label: Option<&'de str>,
     input: Input<'de>,
-    has_tag: bool,
+    /// The parameters as they are written down again.
+    parameters: String,
     wrong: Option<Malformed>,
 }
 
 impl<'de> Reading<'de> {
     fn refuse<T>(&mut self, message: &'static str) -> Result<T, Malformed> {
-        self.wrong = Some(Malformed(message));
-        Err(Malformed(message))
+        self.noted(Err(Malformed(message)))
+    }
+
+    /// Keeps what is wrong: the parser has an error of its own for it.
+    fn noted<T>(&mut self, result: Result<T, Malformed>) -> Result<T, Malformed> {
+        if let Err(wrong) = &result {
+            self.wrong = Some(*wrong);
+        }
+        result
     }
 
     fn finish(self) -> Result<Input<'de>, Malformed> {
         let Some(label) = self.label else { return Err(Malformed("Signature-Input has no member")) };
-        Ok(Input { label, ..self.input })
+        Ok(Input { label, parameters: Cow::Owned(self.parameters), ..self.input })
     }
 
     fn component(&mut self, item: &BareItemFromInput<'de>) -> Result<(), Malformed> {
@@ -99,67 +246,36 @@ impl<'de> Reading<'de> {
             return self.refuse("a component is not a plain string");
         };
         let name = name.as_str();
-        let is_known = match name.starts_with('@') {
-            true => DERIVED.contains(&name),
-            false => !name.is_empty() && name.bytes().all(is_in_header_names),
-        };
-        if !is_known {
-            return self.refuse("a component that is not known, or not in lower case");
-        }
-        if self.input.components.contains(&name) {
-            return self.refuse("a component is covered twice");
-        }
-        if self.input.components.len() >= MOST_COMPONENTS {
-            return self.refuse("more than 32 components");
-        }
         if !self.input.components.is_empty() {
-            self.input.parameters.push(' ');
+            self.parameters.push(' ');
         }
-        self.input.components.push(name);
-        push_string(&mut self.input.parameters, name);
+        let added = self.input.add_component(name);
+        self.noted(added)?;
+        push_string(&mut self.parameters, name);
         Ok(())
     }
 
     fn parameter(&mut self, key: &KeyRef, value: BareItemFromInput<'de>) -> Result<(), Malformed> {
         let name = key.as_str();
-        let seen_before = match name {
-            "created" => self.input.created.is_some(),
-            "nonce" => !self.input.nonce.is_empty(),
-            "keyid" => !self.input.key_id.is_empty(),
-            "tag" => std::mem::replace(&mut self.has_tag, true),
-            "expires" => self.input.expires.is_some(),
-            "alg" => self.input.algorithm.is_some(),
-            _ => return self.refuse("a parameter that is not known"),
-        };
-        if seen_before {
-            return self.refuse("a parameter is there twice");
-        }
-        self.input.parameters.push(';');
-        self.input.parameters.push_str(name);
-        self.input.parameters.push('=');
-        match (name, value) {
-            ("created" | "expires", BareItemFromInput::Integer(value)) => {
+        let checked = self.input.check_parameter(name);
+        self.noted(checked)?;
+        self.parameters.push(';');
+        self.parameters.push_str(name);
+        self.parameters.push('=');
+        let set = match value {
+            BareItemFromInput::Integer(value) => {
                 let Ok(time) = u64::try_from(i64::from(value)) else { return self.refuse("a time before 1970") };
-                self.input.parameters.push_str(&time.to_string());
-                let slot = if name == "created" { &mut self.input.created } else { &mut self.input.expires };
-                *slot = Some(time);
+                self.parameters.push_str(&time.to_string());
+                self.input.set_time(name, time)
             }
-            ("nonce" | "keyid" | "alg" | "tag", BareItemFromInput::String(value)) => {
+            BareItemFromInput::String(value) => {
                 let value = text(value);
-                push_string(&mut self.input.parameters, &value);
-                if value.is_empty() || value.len() > LONGEST_NAME {
-                    return self.refuse("a parameter is empty or longer than 256 bytes");
-                }
-                match name {
-                    "nonce" => self.input.nonce = value,
-                    "keyid" => self.input.key_id = value,
-                    "alg" => self.input.algorithm = Some(value),
-                    _ => {}
-                }
+                push_string(&mut self.parameters, &value);
+                self.input.set_text(name, value)
             }
-            _ => return self.refuse("a parameter has the wrong type"),
-        }
-        Ok(())
+            _ => Err(WRONG_TYPE),
+        };
+        self.noted(set)
     }
 }
 
@@ -213,7 +329,7 @@ impl<'de> EntryVisitor<'de> for Member<'_, 'de> {
     }
 
     fn inner_list(self) -> Result<impl InnerListVisitor<'de>, Malformed> {
-        self.0.input.parameters.push('(');
+        self.0.parameters.push('(');
         Ok(self)
     }
 }
@@ -226,7 +342,7 @@ impl<'de> InnerListVisitor<'de> for Member<'_, 'de> {
     }
 
     fn finish(self) -> Result<impl ParameterVisitor<'de>, Malformed> {
-        self.0.input.parameters.push(')');
+        self.0.parameters.push(')');
         Ok(Parameters(self.0))
     }
 }

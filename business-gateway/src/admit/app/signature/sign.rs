@@ -84,7 +84,7 @@ pub fn sign(message: &Message<'_>, new: &NewSignature<'_>, key: &SigningKey) -> 
         parameters.push_str(&format!(";{name}="));
         push_string(&mut parameters, value);
     }
-    let input = Input { components, parameters, ..Input::default() };
+    let input = Input { components, parameters: parameters.into(), ..Input::default() };
     let signature = STANDARD.encode(key.sign(&input.base(message)?));
     Ok((format!("sig1={}", input.parameters), format!("sig1=:{signature}:")))
 }

@@ -34,6 +34,12 @@ path = "/orders/{id}"
 when = { priority = 1, body = [{ json = "/bulk", equals = "true" }] }
 
 [[api]]
+name = "kept"
+service = "one"
+path = "/kept"
+cache = { lifetime = "1m", scope = "shared", key = { headers = ["x-lane"], query = ["page"] } }
+
+[[api]]
 name = "night"
 service = "one"
 path = "/{*rest}"
@@ -87,6 +93,29 @@ fn every_api_is_shown_in_the_order_in_which_it_is_asked() {
     assert_eq!((request.target.as_str(), request.version.as_str()), ("http://shop.example/v2/17?x=1", "HTTP/2.0"));
     let value = |name: &str| request.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
     assert_eq!((value("x-app"), value("x-forwarded-proto")), (Some("app-1"), Some("https")));
+}
+
+#[test]
+fn a_service_whose_answers_are_kept_is_shown_what_is_in_their_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let policy = policy(dir.path());
+    let headers = [("x-lane", "fast"), ("x-version", "2"), ("cookie", "session=1"), ("content-type", "text/xml")];
+    let call = |method: &str, headers: &[(&str, &str)]| {
+        let call = sample(method, "https://shop.example/kept?page=2&utm=x", headers);
+        explain(&policy, &Sample { app: Some("shop".to_owned()), ..call }).unwrap().request.unwrap()
+    };
+    let request = call("GET", &headers);
+    assert_eq!(request.target, "/kept?page=2");
+    let has = |request: &Head, name: &str| request.headers.iter().any(|(known, _)| known == name);
+    assert!(has(&request, "x-lane") && has(&request, "traceparent"));
+    for gone in ["x-version", "cookie", "content-type", "x-gatehouse-app"] {
+        assert!(!has(&request, gone), "{gone}");
+    }
+    // What the cache has no part in goes as it is.
+    for request in [call("HEAD", &headers), call("GET", &[("range", "bytes=0-1"), ("x-version", "2")])] {
+        assert!(request.target.ends_with("utm=x") && has(&request, "x-version"), "{request:?}");
+        assert!(has(&request, "x-gatehouse-app"));
+    }
 }
 
 #[test]

@@ -292,6 +292,25 @@ fn the_service_gets_what_is_in_the_key_and_what_is_negotiated() {
 }
 
 #[test]
+fn what_says_how_to_read_a_body_counts_with_it_and_goes_without_it() {
+    let headers = [("content-type", "text/plain"), ("content-encoding", "gzip"), ("content-language", "de")];
+    let bodies = KeyRules { body: true, ..rules(Scope::App) };
+    let key = |rules: &KeyRules, headers: &[(&str, &str)]| key_of(rules, "/a", headers, &Caller::anonymous());
+    for header in headers {
+        assert_ne!(key(&bodies, &[header]), key(&bodies, &[]), "{header:?}");
+        assert_eq!(key(&rules(Scope::App), &[header]), key(&rules(Scope::App), &[]));
+        assert_ne!(key(&bodies, &[header]), key(&bodies, &[(header.0, "")]), "{header:?}");
+    }
+    let left = |rules: &KeyRules| {
+        let mut cut = head("/a", &headers);
+        rules.cut(&mut cut, &Caller::anonymous());
+        cut.headers.len()
+    };
+    // Besides them only what the cache says of codings.
+    assert_eq!((left(&bodies), left(&rules(Scope::App))), (4, 1));
+}
+
+#[test]
 fn the_service_is_told_as_much_of_the_caller_as_is_in_the_key() {
     let caller = Caller { scopes: Some(vec!["read".into()]), ..caller("shop", Some("ann")) };
     let told = |scope, scopes| {
