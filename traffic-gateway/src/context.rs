@@ -18,7 +18,7 @@ use gatehouse_shared::{
     problem::Reason,
     shutdown::InFlightGuard,
 };
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use pingora::{Error, http::ResponseHeader, proxy::Session};
 
 use crate::{
@@ -33,9 +33,9 @@ use crate::{
     observe::{Observer, Recorded},
 };
 
-/// Fields that tell clients where they stand (draft-ietf-httpapi-ratelimit-headers-10); of a text Pingora makes no copy.
-const RATE_LIMIT: &str = "ratelimit";
-const RATE_LIMIT_POLICY: &str = "ratelimit-policy";
+/// Fields that tell clients where they stand (draft-ietf-httpapi-ratelimit-headers-10).
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// The longest that a request is held back by a limit that delays.
 pub const LONGEST_DELAY: Duration = Duration::from_secs(10);
@@ -72,7 +72,6 @@ pub struct Context {
     /// What became of it.
     pub outcome: Outcome,
     observer: Arc<Observer>,
-    id_value: Option<HeaderValue>,
     continue_sent: bool,
     in_flight: Option<InFlightGuard>,
 }
@@ -139,7 +138,6 @@ impl Context {
             attempt: Attempt::default(),
             outcome: Outcome::default(),
             observer: Arc::clone(observer),
-            id_value: None,
             continue_sent: false,
             in_flight: None,
         }
@@ -159,21 +157,24 @@ impl Context {
         self.arrival.as_deref().map(|arrival| &*arrival.connection)
     }
 
-    /// The request id as a header value; made once, shared afterwards.
-    pub fn id_value(&mut self) -> HeaderValue {
-        let id = &self.request_id;
-        self.id_value
-            .get_or_insert_with(|| {
-                unindexed(HeaderValue::from_str(id.as_str()).unwrap_or(HeaderValue::from_static("unknown")))
-            })
-            .clone()
+    /// The request id as a header value.
+    #[must_use]
+    pub fn id_value(&self) -> HeaderValue {
+        let id = HeaderValue::from_bytes(self.request_id.as_bytes());
+        unindexed(id.unwrap_or(HeaderValue::from_static("unknown")))
+    }
+
+    /// Where the client stands by the limits that it is told about, as fields of an answer.
+    #[must_use]
+    pub fn limit_fields(&self) -> Option<[(HeaderName, HeaderValue); 2]> {
+        let limits = self.arrival.as_deref()?.policy.value.admission.limits()?;
+        let (standing, policy) = limits.fields(&self.receipt)?;
+        Some([(RATE_LIMIT, standing), (RATE_LIMIT_POLICY, policy)])
     }
 
     /// Adds to an answer where the client stands by the limits that it is told about.
     pub fn tell_limits(&self, head: &mut ResponseHeader) {
-        let limits = self.arrival.as_deref().and_then(|arrival| arrival.policy.value.admission.limits());
-        let Some((standing, policy)) = limits.and_then(|limits| limits.fields(&self.receipt)) else { return };
-        for (name, value) in [(RATE_LIMIT, standing), (RATE_LIMIT_POLICY, policy)] {
+        for (name, value) in self.limit_fields().into_iter().flatten() {
             if let Err(error) = head.append_header(name, value) {
                 tracing::debug!(%error, "an answer has no room for its limits");
             }

@@ -296,7 +296,7 @@ impl Gateway {
     fn begin(&self, session: &Session, context: &mut Context) -> Result<(), Denial> {
         let headers = &session.req_header().headers;
         context.now = clock::now();
-        context.trace = only(headers, &TRACEPARENT).and_then(|value| TraceContext::continue_from(value).ok());
+        context.trace = parent_of(headers).and_then(|value| TraceContext::continue_from(value).ok());
         let Some(arrival) = context.arrival.as_deref() else {
             return Err(Denial::from(&problem::INTERNAL_ERROR));
         };
@@ -306,7 +306,7 @@ impl Gateway {
         let (client, route) = (context.client, context.route.as_deref());
         let view = RequestView::new(message, headers, &arrival.connection, client, route, context.started_unix_ms);
         let admitted = policy.admission.check(&view, context.now, self.observer.metrics().verdicts());
-        let (inspection, judged) = policy.admission.inspect(&view, &admitted, context.request_id.as_str());
+        let (inspection, judged) = policy.admission.inspect(&view, &admitted, &context.request_id);
         context.inspection = inspection;
         context.receipt = view.take_receipt();
         context.outcome.observed = view.into_observed();
@@ -315,9 +315,11 @@ impl Gateway {
     }
 }
 
-/// The value of a header that occurs exactly once.
-fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
-    let mut values = headers.get_all(name).iter();
-    let first = values.next()?;
+/// What a client says of the trace that it has begun, if it does so exactly once. To hash a name and look for it costs more
+/// than to look at all names, of which few are as long as this one.
+fn parent_of(headers: &HeaderMap) -> Option<&[u8]> {
+    let is_parent = |name: &HeaderName| name.as_str().len() == TRACEPARENT.as_str().len() && *name == TRACEPARENT;
+    let mut values = headers.iter().filter(|(name, _)| is_parent(name));
+    let (_, first) = values.next()?;
     values.next().is_none().then(|| first.as_bytes())
 }

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::Hop;
-use crate::telemetry::access_log::{push_address, push_number};
+use crate::telemetry::access_log::{are_plain, push_address, push_number};
 
 /// The largest number RFC 9651 allows.
 const MAX_NUMBER: u64 = 999_999_999_999_999;
@@ -51,7 +51,7 @@ pub(super) fn write_signature(out: &mut String, signature: &[u8]) {
 fn push_optional_string(out: &mut String, start: &str, value: Option<&str>) {
     let Some(value) = value else { return };
     out.push_str(start);
-    if value.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
+    if are_plain(value.as_bytes()) {
         out.push_str(value);
     } else {
         for byte in value.bytes() {

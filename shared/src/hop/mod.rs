@@ -128,6 +128,7 @@ pub fn is_internal(name: &str) -> bool {
         byte => byte.to_ascii_lowercase() == *expected,
     };
     name.len() >= FAMILY.len()
+        && matches!(name.first(), Some(b'x' | b'X'))
         && name.iter().zip(FAMILY).all(same)
         && name.get(FAMILY.len()).is_none_or(|byte| matches!(byte, b'-' | b'_'))
 }

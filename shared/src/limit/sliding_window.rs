@@ -117,8 +117,14 @@ impl SlidingWindow {
     fn add(&mut self, rule: &Rule, events: u64) {
         let (unit, [present, ..]) = (u64::from(rule.unit), self.recent.to_le_bytes());
         let events = events.saturating_add(u64::from(self.odd));
-        let units = (events / unit).saturating_add(present.into()).min(MOST_UNITS);
-        self.odd = if units == MOST_UNITS { 0 } else { u32::try_from(events % unit).unwrap_or_default() };
+        // Most requests do not fill a unit, or are one; to divide takes as long as everything else here.
+        let (units, odd) = match unit {
+            1 => (events, 0),
+            unit if events < unit => (0, events),
+            unit => (events / unit, events % unit),
+        };
+        let units = units.saturating_add(present.into()).min(MOST_UNITS);
+        self.odd = if units == MOST_UNITS { 0 } else { u32::try_from(odd).unwrap_or_default() };
         self.recent = self.recent & !0xff | u128::from(units);
     }
 
@@ -251,11 +257,11 @@ impl Meter for SlidingWindow {
 
     #[inline]
     fn take(&mut self, rule: &Rule, cost: u32, now: u64) -> bool {
-        let slice = now / rule.slice;
-        if slice <= self.slice {
+        // Most requests come in the latest slice, or before its end by another thread's clock.
+        if now < self.slice.saturating_add(1).saturating_mul(rule.slice) {
             return self.take_in_latest(rule, cost.into(), now);
         }
-        let mut later = self.moved_to(slice);
+        let mut later = self.moved_to(now / rule.slice);
         let is_allowed = later.take_in_latest(rule, cost.into(), now);
         if is_allowed {
             *self = later;

@@ -154,7 +154,7 @@ impl Arrival {
     /// The client of this request: the connection's source, or whom trusted proxies name.
     #[must_use]
     pub fn client(&self, headers: &HeaderMap) -> SocketAddr {
-        let forwarded_for = headers.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
+        let forwarded_for = || headers.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
         self.policy.value.accept.trusted_proxies.client(self.connection.source, forwarded_for)
     }
 }

@@ -30,6 +30,7 @@ use std::{net::IpAddr, sync::Arc, time::Instant};
 use gatehouse_shared::{
     clock,
     config::{ConfigErrors, Positions, Sources},
+    id::RequestId,
 };
 
 use access::Access;
@@ -185,11 +186,11 @@ impl Admission {
         &self,
         request: &RequestView<'_>,
         admitted: &Result<Admitted, Denial>,
-        request_id: &str,
+        request_id: &RequestId,
     ) -> (Option<Box<Inspection>>, Result<(), Denial>) {
         match (&self.waf, admitted) {
             (Some(waf), Ok(admitted)) if !admitted.is_trusted && !admitted.skips_waf => {
-                waf.inspect(request, request_id)
+                waf.inspect(request, request_id.as_str())
             }
             _ => (None, Ok(())),
         }

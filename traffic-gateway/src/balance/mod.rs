@@ -17,7 +17,7 @@ pub use connections::Ticket;
 pub use route::Route;
 
 use gatehouse_shared::{balance::Call, clock, problem};
-use pingora::{Error, ErrorType, OkOrErr, Result, upstreams::peer::HttpPeer};
+use pingora::{Error, ErrorType, Result, upstreams::peer::HttpPeer};
 
 use crate::{admit::Denial, context::Context, forward::failure::unavailable};
 use connections::Refused;
@@ -30,9 +30,10 @@ use connections::Refused;
 /// answer with is noted in the context.
 pub async fn choose(context: &mut Context) -> Result<Box<HttpPeer>> {
     context.attempt.leave();
-    let route = context.route.clone().or_err(ErrorType::InternalError, "request without a route")?;
+    let (Some(route), Some(arrival)) = (context.route.clone(), context.arrival.as_deref()) else {
+        return Error::e_explain(ErrorType::InternalError, "request without arrival or route");
+    };
     let cluster = &route.cluster;
-    let arrival = context.arrival.as_deref().or_err(ErrorType::InternalError, "request without arrival")?;
     let call = Call { client: context.client.ip(), authority: arrival.message.authority() };
     loop {
         // The first attempt follows the judgement of the head without a wait.

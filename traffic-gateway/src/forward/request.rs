@@ -12,10 +12,11 @@ use bytes::Bytes;
 use gatehouse_shared::{
     clock,
     hop::{self, Hop, Scheme},
+    id::TraceContext,
     message::forwarding::is_forwarding,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use pingora::{Error, ErrorType, OkOrErr, OrErr, Result, http::RequestHeader};
+use pingora::{Error, ErrorType, OrErr, Result, http::RequestHeader};
 
 use super::REFUSED;
 use crate::{accept::Message, admit::waf::Inspection, context::Context, policy::Policy};
@@ -24,9 +25,6 @@ const HOP: HeaderName = HeaderName::from_static("x-gatehouse-hop");
 /// The W3C trace context.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-
-/// Headers put on by [`prepare`].
-const OWN_HEADERS: usize = 3;
 
 /// Turns the copy of the client's head into the head of the hand-off.
 ///
@@ -37,7 +35,9 @@ pub fn prepare(context: &mut Context, head: &mut RequestHeader) -> Result<()> {
     if let Some(inspection) = context.inspection.as_deref_mut().filter(|_| !context.attempt.is_fresh()) {
         inspection.restart();
     }
-    let arrival = context.arrival.as_deref().or_err(ErrorType::InternalError, "request without arrival")?;
+    let Some(arrival) = context.arrival.as_deref() else {
+        return Error::e_explain(ErrorType::InternalError, "request without arrival");
+    };
     // A reading of the clock costs as much as a header.
     let (now, unix_ms) = match context.attempt.is_fresh() {
         true => (context.now, context.started_unix_ms),
@@ -55,13 +55,12 @@ pub fn prepare(context: &mut Context, head: &mut RequestHeader) -> Result<()> {
     let blank = RequestHeader::from(http::Request::new(()).into_parts().0);
     let mut parts: http::request::Parts = std::mem::replace(head, blank).into();
     let headers = &mut parts.headers;
-    strip(headers);
+    let has_host = strip(headers, message.authority(), context.trace.as_ref());
     if context.drops_cookies {
         headers.remove(header::COOKIE);
     }
-    headers.reserve(OWN_HEADERS);
     headers.insert(HOP, hop);
-    if headers.get(header::HOST).is_none_or(|host| host.as_bytes() != message.authority().as_bytes()) {
+    if !has_host {
         headers.insert(header::HOST, value_of(message.authority())?);
     }
     if policy.admission.waf().is_some_and(|waf| waf.looks_at_answers()) {
@@ -70,9 +69,6 @@ pub fn prepare(context: &mut Context, head: &mut RequestHeader) -> Result<()> {
     }
     if let Some(trace) = &context.trace {
         headers.insert(TRACEPARENT, unindexed(value_of(trace.to_header().as_str())?));
-    } else {
-        headers.remove(TRACEPARENT);
-        headers.remove(TRACESTATE);
     }
     *head = RequestHeader::from(parts);
     Ok(())
@@ -132,21 +128,33 @@ fn target_of(message: &Message) -> Cow<'_, str> {
     }
 }
 
-/// Removes what a client must not be able to say to tier two, and what belongs to its connection.
-fn strip(headers: &mut HeaderMap) {
-    let unwelcome: Vec<HeaderName> = headers.keys().filter(|name| is_unwelcome(name)).cloned().collect();
+/// Removes what a client must not be able to say to tier two, and what belongs to its connection, in one look at each name.
+/// Returns whether there is a Host, and none that says anything but `authority`.
+fn strip(headers: &mut HeaderMap, authority: &str, trace: Option<&TraceContext>) -> bool {
+    let (mut has_host, mut has_another) = (false, false);
+    let mut unwelcome: Vec<HeaderName> = Vec::new();
+    for (name, value) in &*headers {
+        if is_unwelcome(name, trace) {
+            unwelcome.push(name.clone());
+        } else if *name == header::HOST {
+            has_host = true;
+            has_another |= value.as_bytes() != authority.as_bytes();
+        }
+    }
     for name in unwelcome {
         headers.remove(name);
     }
+    has_host && !has_another
 }
 
-/// Most names are settled by their first letter.
-fn is_unwelcome(name: &HeaderName) -> bool {
+/// Most names are settled by their first letter. A trace that is not continued must not be taken for one that is.
+fn is_unwelcome(name: &HeaderName, trace: Option<&TraceContext>) -> bool {
     let text = name.as_str();
     match text.as_bytes().first() {
         Some(b'x') => hop::is_internal(text) || is_forwarding(text),
         Some(b'c') => *name == header::CONNECTION || is_forwarding(text),
-        Some(b'f' | b't') => is_forwarding(text),
+        Some(b'f') => is_forwarding(text),
+        Some(b't') => is_forwarding(text) || (trace.is_none() && (*name == TRACEPARENT || *name == TRACESTATE)),
         Some(b'e') => *name == header::EXPECT,
         Some(b'u') => *name == header::UPGRADE,
         _ => false,
@@ -175,7 +183,23 @@ mod tests {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static("spoofed"));
         }
         headers.insert("x-gate", HeaderValue::from_static("kept"));
-        strip(&mut headers);
+        strip(&mut headers, "a.example", None);
         assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-gate"]);
+    }
+
+    #[test]
+    fn a_trace_is_kept_only_where_it_is_continued() {
+        let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let trace = TraceContext::continue_from(parent.as_bytes()).unwrap();
+        for (trace, left) in [(None, 1), (Some(&trace), 4)] {
+            let mut headers = HeaderMap::new();
+            headers.insert(TRACEPARENT, parent.parse().unwrap());
+            headers.append(TRACESTATE, HeaderValue::from_static("a=1"));
+            headers.append(TRACESTATE, HeaderValue::from_static("b=2"));
+            headers.insert("host", HeaderValue::from_static("a.example"));
+            assert!(strip(&mut headers, "a.example", trace));
+            assert_eq!(headers.len(), left);
+            assert!(!strip(&mut headers, "b.example", trace));
+        }
     }
 }

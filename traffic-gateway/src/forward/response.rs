@@ -11,7 +11,7 @@ use gatehouse_shared::{
 };
 use http::{HeaderMap, HeaderName, Version, header};
 use pingora::{
-    Error, Result,
+    Error, ErrorType, Result,
     http::ResponseHeader,
     modules::http::{HttpModule, HttpModuleBuilder, Module},
 };
@@ -33,7 +33,10 @@ pub fn receive(context: &mut Context, head: &mut ResponseHeader) -> Result<()> {
     if head.status.is_informational() {
         return Ok(());
     }
-    let result = head.headers.get(RESULT).and_then(|value| HopResult::parse(value.as_bytes()));
+    let internal = internal_names(&head.headers);
+    // To look for it where there is none costs more than to look at all names.
+    let result = internal.contains(&RESULT).then(|| head.headers.get(RESULT)).flatten();
+    let result = result.and_then(|value| HopResult::parse(value.as_bytes()));
     let node_is_at_fault = result.as_ref().is_some_and(|result| {
         result.node && result.origin == Origin::Gateway && matches!(head.status.as_u16(), 502..=504)
     });
@@ -41,11 +44,30 @@ pub fn receive(context: &mut Context, head: &mut ResponseHeader) -> Result<()> {
     context.attempt.answered(if node_is_at_fault { Outcome::GatewayFailed } else { Outcome::Ok }, now);
     context.outcome.upstream_head = Some(now);
     context.outcome.result = result;
-    for name in internal_names(&head.headers) {
-        head.remove_header(&name);
+    if head.has_case() {
+        for name in internal {
+            head.remove_header(&name);
+        }
+        context.tell_limits(head);
+        return head.insert_header(REQUEST_ID, context.id_value());
     }
-    context.tell_limits(head);
-    head.insert_header(REQUEST_ID, context.id_value())
+    // Pingora would parse every name that is put on, for a map of spellings that answers over HTTP/2 do not have.
+    let blank = ResponseHeader::from(http::Response::new(()).into_parts().0);
+    let mut parts: http::response::Parts = std::mem::replace(head, blank).into();
+    for name in internal {
+        parts.headers.remove(name);
+    }
+    for (name, value) in context.limit_fields().into_iter().flatten() {
+        if let Err(error) = parts.headers.try_append(name, value) {
+            tracing::debug!(%error, "an answer has no room for its limits");
+        }
+    }
+    let is_full = parts.headers.try_insert(REQUEST_ID, context.id_value()).err();
+    *head = ResponseHeader::from(parts);
+    match is_full {
+        None => Ok(()),
+        Some(error) => Error::e_because(ErrorType::InternalError, "an answer has no room for its request id", error),
+    }
 }
 
 /// Prepares the head of an answer that was kept.

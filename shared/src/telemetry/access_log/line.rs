@@ -44,12 +44,14 @@ impl Line {
     }
 
     /// Appends what is known to be UTF-8, which is quicker.
+    #[inline(always)]
     pub fn utf8(&mut self, key: &'static str, value: &str) {
         self.key(key);
         push_json_text(&mut self.0, value);
     }
 
     /// Appends what is known to need no escaping: names and numbers that this product made itself, tokens that were checked.
+    #[inline(always)]
     pub fn plain(&mut self, key: &'static str, value: &str) {
         debug_assert!(are_plain(value.as_bytes()), "{value:?}");
         self.key(key);
@@ -59,6 +61,7 @@ impl Line {
     }
 
     /// Appends what is known to need no escaping when there is any.
+    #[inline(always)]
     pub fn optional_plain(&mut self, key: &'static str, value: Option<&str>) {
         if let Some(value) = value {
             self.plain(key, value);
@@ -66,6 +69,7 @@ impl Line {
     }
 
     /// Appends what is known to be UTF-8 when there is any.
+    #[inline(always)]
     pub fn optional_utf8(&mut self, key: &'static str, value: Option<&str>) {
         if let Some(value) = value {
             self.utf8(key, value);
@@ -73,6 +77,7 @@ impl Line {
     }
 
     /// Appends a whole number.
+    #[inline(always)]
     pub fn number(&mut self, key: &'static str, value: u64) {
         self.key(key);
         push_number(&mut self.0, value);
@@ -85,12 +90,10 @@ impl Line {
     }
 
     /// Appends a duration in milliseconds with three decimals.
+    #[inline(always)]
     pub fn millis(&mut self, key: &'static str, value: Duration) {
         self.key(key);
-        let micros = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
-        push_number(&mut self.0, micros / 1_000);
-        self.0.push('.');
-        push_three_digits(&mut self.0, micros % 1_000);
+        push_millis(&mut self.0, value);
     }
 
     /// Appends a wall-clock time in UTC with milliseconds.
@@ -160,6 +163,7 @@ impl Line {
     }
 
     /// Appends an address with port.
+    #[inline(always)]
     pub fn address(&mut self, key: &'static str, value: SocketAddr) {
         self.key(key);
         self.0.push('"');
@@ -177,6 +181,8 @@ impl Line {
         self.0
     }
 
+    /// Inlined into every field, so that the length of the key is known where it is written.
+    #[inline(always)]
     fn key(&mut self, key: &'static str) {
         self.0.push_str(",\"");
         self.0.push_str(key);
@@ -202,89 +208,67 @@ fn push_time(out: &mut String, unix_ms: u64) {
     out.push('Z');
 }
 
+/// All numbers of two digits.
+const PAIRS: &str = "0001020304050607080910111213141516171819\
+                     2021222324252627282930313233343536373839\
+                     4041424344454647484950515253545556575859\
+                     6061626364656667686970717273747576777879\
+                     8081828384858687888990919293949596979899";
+
+/// Appends the last two digits of a number.
+#[inline]
+fn push_pair(out: &mut String, number: u64) {
+    let start = usize::try_from(number % 100 * 2).unwrap_or_default();
+    // There always is one.
+    if let Some(pair) = PAIRS.get(start..start + 2) {
+        out.push_str(pair);
+    }
+}
+
+/// Appends the last digit of a number.
+#[inline]
+fn push_digit(out: &mut String, number: u64) {
+    out.push(char::from(b'0' + u8::try_from(number % 10).unwrap_or_default()));
+}
+
 fn push_three_digits(out: &mut String, number: u64) {
-    for place in [100, 10, 1] {
-        out.push(char::from(b'0' + u8::try_from(number / place % 10).unwrap_or(0)));
-    }
+    push_digit(out, number / 100);
+    push_pair(out, number);
 }
 
-/// Short ASCII text that is put together on the stack and appended at once.
-struct Scratch<const N: usize> {
-    bytes: [u8; N],
-    length: usize,
-}
-
-impl<const N: usize> Scratch<N> {
-    fn new() -> Self {
-        Self { bytes: [0; N], length: 0 }
-    }
-
-    fn push(&mut self, byte: u8) {
-        if let Some(place) = self.bytes.get_mut(self.length) {
-            *place = byte;
-            self.length += 1;
-        }
-    }
-
-    fn octet(&mut self, octet: u8) {
-        if octet >= 100 {
-            self.push(b'0' + octet / 100);
-        }
-        if octet >= 10 {
-            self.push(b'0' + octet / 10 % 10);
-        }
-        self.push(b'0' + octet % 10);
-    }
-
-    fn four(&mut self, [first, second, third, fourth]: [u8; 4]) {
-        self.octet(first);
-        for octet in [second, third, fourth] {
-            self.push(b'.');
-            self.octet(octet);
-        }
-    }
-
-    fn port(&mut self, port: u16) {
-        self.push(b':');
-        let mut is_leading = true;
-        for place in [10_000, 1_000, 100, 10, 1] {
-            let digit = port / place % 10;
-            is_leading &= digit == 0 && place > 1;
-            if !is_leading {
-                self.push(b'0' + u8::try_from(digit).unwrap_or(0));
-            }
-        }
-    }
-
-    fn append_to(&self, out: &mut String) {
-        out.push_str(
-            self.bytes.get(..self.length).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default(),
-        );
-    }
+fn push_millis(out: &mut String, value: Duration) {
+    let micros = u64::from(value.subsec_micros());
+    push_number(out, value.as_secs().saturating_mul(1_000).saturating_add(micros / 1_000));
+    out.push('.');
+    push_three_digits(out, micros % 1_000);
 }
 
 /// Appends a whole number without the formatting machinery.
 pub(crate) fn push_number(out: &mut String, number: u64) {
-    let mut digits = [0_u8; 20];
-    let mut rest = number;
-    let mut start = digits.len();
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
-        rest /= 10;
-        start -= 1;
-        if rest == 0 {
-            break;
+    match number {
+        0..10 => push_digit(out, number),
+        10..100 => push_pair(out, number),
+        _ => {
+            push_number(out, number / 100);
+            push_pair(out, number);
         }
     }
-    out.push_str(digits.get(start..).and_then(|digits| std::str::from_utf8(digits).ok()).unwrap_or_default());
+}
+
+fn push_four(out: &mut String, [first, second, third, fourth]: [u8; 4]) {
+    push_number(out, first.into());
+    for octet in [second, third, fourth] {
+        out.push('.');
+        push_number(out, octet.into());
+    }
 }
 
 /// Appends an address as `Display` does, quicker for IPv4.
 pub fn push_ip(out: &mut String, address: IpAddr) {
-    let IpAddr::V4(four) = address else { return out.push_str(&address.to_string()) };
-    let mut text = Scratch::<15>::new();
-    text.four(four.octets());
-    text.append_to(out);
+    match address {
+        IpAddr::V4(four) => push_four(out, four.octets()),
+        IpAddr::V6(_) => out.push_str(&address.to_string()),
+    }
 }
 
 /// Appends an address with its port as `Display` does, but without flow label and zone.
@@ -292,10 +276,9 @@ pub(crate) fn push_address(out: &mut String, address: SocketAddr) {
     let IpAddr::V4(four) = address.ip() else {
         return out.push_str(&SocketAddr::new(address.ip(), address.port()).to_string());
     };
-    let mut text = Scratch::<21>::new();
-    text.four(four.octets());
-    text.port(address.port());
-    text.append_to(out);
+    push_four(out, four.octets());
+    out.push(':');
+    push_number(out, address.port().into());
 }
 
 /// Appends a JSON string with its quotes.
@@ -320,10 +303,29 @@ pub(crate) fn push_json_text(out: &mut String, text: &str) {
     out.push('"');
 }
 
-/// Whether nothing needs escaping. Looks at every byte without stopping, which the compiler turns into wide steps.
-fn are_plain(bytes: &[u8]) -> bool {
+/// Whether nothing needs escaping, in JSON and in a string of a structured field: visible ASCII and spaces without quotes and
+/// backslashes. Looks at eight bytes at a time; at the last eight, some of them twice, instead of at what is left over.
+pub(crate) fn are_plain(bytes: &[u8]) -> bool {
     let is_special = |byte: u8| !matches!(byte, b' '..=b'~') | (byte == b'"') | (byte == b'\\');
-    !bytes.iter().fold(false, |found, byte| found | is_special(*byte))
+    let (words, _) = bytes.as_chunks::<8>();
+    let Some(last) = bytes.last_chunk::<8>() else {
+        return !bytes.iter().fold(false, |found, byte| found | is_special(*byte));
+    };
+    words.iter().fold(special(*last), |found, word| found | special(*word)) == 0
+}
+
+/// The high bits of those of eight bytes that need escaping; may also have some above the first of these.
+#[inline]
+fn special(bytes: [u8; 8]) -> u64 {
+    const EACH: u64 = u64::MAX / 255;
+    let word = u64::from_le_bytes(bytes);
+    let below = |word: u64, byte: u8| word.wrapping_sub(EACH * u64::from(byte)) & !word;
+    let is_zero = |word: u64| below(word, 1);
+    // Above `~` one more is above 127; below that nothing is carried into the next byte.
+    let above = word | word.wrapping_add(EACH);
+    let found =
+        below(word, b' ') | above | is_zero(word ^ EACH * u64::from(b'"')) | is_zero(word ^ EACH * u64::from(b'\\'));
+    found & EACH * 128
 }
 
 /// Also escapes what some readers take for a line end: C1 controls, U+2028 and U+2029.
@@ -395,6 +397,21 @@ mod tests {
             push_time(&mut text, unix_ms);
             assert_eq!(text, clock::rfc3339(unix_ms));
         }
+    }
+
+    #[test]
+    fn what_needs_escaping_is_found_wherever_it_is() {
+        for byte in 0..=u8::MAX {
+            let expected = matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+            for length in 1..20 {
+                for place in 0..length {
+                    let mut bytes = vec![b'~'; length];
+                    bytes[place] = byte;
+                    assert_eq!(are_plain(&bytes), expected, "{byte} at {place} of {length}");
+                }
+            }
+        }
+        assert!(are_plain(b""));
     }
 
     proptest! {

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock;
 pub use line::Line;
 pub use line::push_ip;
-pub(crate) use line::{push_address, push_json_string, push_number};
+pub(crate) use line::{are_plain, push_address, push_json_string, push_number};
 use sink::Sink;
 
 /// The access log as configured.

@@ -50,7 +50,7 @@ pub use upkeep::Upkeep;
 
 use super::{Denial, Ended, Evidence, Mode, RequestView, Source, Stage, Verdict};
 use config::{Count, Only};
-use counter::Moment;
+use counter::{Counted, Moment};
 use keys::{Digests, Keys};
 use receipt::{FIELD_MAX, Met, TOLD_MAX};
 use rule::{Answer, Breach, Rule, Totals};
@@ -212,16 +212,19 @@ impl Limits {
         request.judge(rule.mode, rule.denial(spec, decision, request))
     }
 
-    /// Has the limits before forget a request that goes no further.
+    /// Has the limits before the one at a position forget a request that goes no further: those in the receipt, and all
+    /// others that cover it, which it has passed without a note.
     #[cold]
-    fn give_back(&self, request: &RequestView<'_>, walk: &mut Walk) {
-        for met in &mut walk.receipt.met {
-            let Some(rule) = self.rules.get(usize::from(met.limit)).filter(|rule| !rule.counts_refused()) else {
-                continue;
-            };
-            if let Some(counted) = met.counted.take() {
-                rule.counter.give_back(met.key, request.client(), counted, walk.at);
-                met.remaining = met.remaining.saturating_add(1);
+    fn give_back(&self, refused_by: u16, asking: &mut Asking<'_>, walk: &mut Walk) {
+        for (limit, rule) in (0..refused_by).zip(&self.rules).filter(|(_, rule)| !rule.counts_refused()) {
+            let noted = walk.receipt.met.binary_search_by_key(&limit, |met| met.limit);
+            if let Some(met) = noted.ok().and_then(|at| walk.receipt.met.get_mut(at)) {
+                if let Some(counted) = met.counted.take() {
+                    rule.counter.give_back(met.key, asking.client, counted, walk.at);
+                    met.remaining = met.remaining.saturating_add(1);
+                }
+            } else if let Some((key, _)) = asking.of(rule) {
+                rule.counter.give_back(key, asking.client, Counted::Own, walk.at);
             }
         }
     }
@@ -300,18 +303,14 @@ impl Stage for Limits {
         };
         for (limit, rule) in (0_u16..).zip(&self.rules) {
             let Some((key, is_tried)) = asking.of(rule) else { continue };
-            if walk.receipt.met.capacity() == 0 {
-                walk.receipt.met.reserve_exact(self.rules.len());
-            }
             let is_told = rule.is_told && walk.receipt.told < TOLD_MAX;
             let is_plain = !is_told && !is_tried && rule.count == Count::Requests;
             if is_plain && rule.counter.pass(key, at) {
                 Rule::tally(&rule.totals.admitted);
-                walk.receipt.met.push(Met::passed(limit, key));
                 continue;
             }
             if let Some(denial) = self.ask((limit, rule), key, is_tried, &asking, &mut walk) {
-                self.give_back(request, &mut walk);
+                self.give_back(limit, &mut asking, &mut walk);
                 request.keep_receipt(walk.receipt);
                 return Verdict::Deny(denial);
             }

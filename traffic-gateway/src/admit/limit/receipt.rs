@@ -12,7 +12,8 @@ pub(super) const TOLD_MAX: usize = 8;
 /// The longest that `RateLimit` can be about so many: a name is at most 64 bytes, and there are commas between.
 pub(super) const FIELD_MAX: usize = TOLD_MAX * 94;
 
-/// The limits that a request has met, in the order of looking. Without limits it allocates nothing.
+/// The limits that a request has met, in the order of looking, apart from those that it has passed and of which nobody is
+/// told: nothing is left to be done about these. Without others it allocates nothing.
 #[derive(Debug, Default)]
 pub struct Receipt {
     pub(super) met: Vec<Met>,
@@ -49,20 +50,6 @@ impl Receipt {
 }
 
 impl Met {
-    /// What was counted under its key; nobody is told, and there is nothing left to count.
-    pub(super) fn passed(limit: u16, key: Key) -> Self {
-        Self {
-            limit,
-            key,
-            counted: Some(Counted::Own),
-            is_tried: false,
-            counts_later: false,
-            is_told: false,
-            remaining: 0,
-            reset_seconds: 0,
-        }
-    }
-
     /// Writes the member of `RateLimit` for the limit of this name, as [`gatehouse_shared::limit::Decision::field`] does.
     pub(super) fn write_field(&self, out: &mut impl io::Write, name: &str) -> io::Result<()> {
         write_field(out, name, self.remaining.into(), self.reset_seconds.into())
