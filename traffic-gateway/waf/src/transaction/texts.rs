@@ -250,13 +250,21 @@ impl Texts {
         self.rows.get(start..start + words).unwrap_or(&[])
     }
 
+    /// A word of the row of a text that was scanned.
+    pub(super) fn word(&self, scanner: &Scanner, id: TextId, word: usize) -> u64 {
+        self.place(scanner, id, word).and_then(|place| self.rows.get(place)).copied().unwrap_or(0)
+    }
+
     /// Notes that a rule does not match a text, though the prefilter said that it may.
     pub(super) fn strike(&mut self, scanner: &Scanner, id: TextId, word: usize, bit: u64) {
-        let row = self.entry(id).and_then(|entry| entry.row.get(scanner.side()).copied()).unwrap_or(0) as usize;
-        let place = row.checked_sub(1).map(|row| row * scanner.words() + word);
-        if let Some(bits) = place.and_then(|place| self.rows.get_mut(place)) {
+        if let Some(bits) = self.place(scanner, id, word).and_then(|place| self.rows.get_mut(place)) {
             *bits &= !bit;
         }
+    }
+
+    fn place(&self, scanner: &Scanner, id: TextId, word: usize) -> Option<usize> {
+        let row = self.entry(id).and_then(|entry| entry.row.get(scanner.side()).copied()).unwrap_or(0) as usize;
+        row.checked_sub(1).map(|row| row * scanner.words() + word)
     }
 
     fn ask(&mut self, scanner: &Scanner, id: TextId, start: usize) {

@@ -5,6 +5,7 @@
 //! found in is known as such when it comes again.
 
 use crate::rules::RuleSet;
+use crate::rules::names::NameId;
 use crate::rules::prefilter::Scanner;
 use crate::rules::rule::Test;
 use crate::rules::tree::{Branch, Readers};
@@ -13,7 +14,6 @@ use crate::rules::units::Source;
 use super::run::COUNTED;
 use super::state::State;
 use super::texts::TextId;
-use crate::rules::names::NameId;
 
 impl State {
     /// Adds the rules one value matches, and says whether there is one.
@@ -42,7 +42,10 @@ impl State {
             let before = made.last().copied().unwrap_or(text);
             let marks = self.texts.marks(&rules.marks, before);
             if !marks.wake(branch.triggers) {
-                woke_any |= !(is_clean && before == text) && self.look(rules, scanner, &branch.all, before);
+                if !(is_clean && before == text) && self.may_match(rules, scanner, &branch.all, before) {
+                    woke_any |= self.compare_all(rules, scanner, &branch.all, before);
+                    is_clean |= before == text && self.is_clean(rules, scanner, branches, text);
+                }
                 at = branch.end;
                 continue;
             }
@@ -59,8 +62,10 @@ impl State {
                 made.push(now);
             }
             if let Some(here) = &branch.here {
-                woke_any |= self.look(rules, scanner, here, now);
-                is_clean |= at == 0 && here.ask == branch.all.ask && !self.may_match(rules, scanner, &branch.all, text);
+                if self.may_match(rules, scanner, here, now) {
+                    woke_any |= self.compare_all(rules, scanner, here, now);
+                }
+                is_clean |= at == 0 && self.is_clean(rules, scanner, branches, text);
             }
             at += 1;
         }
@@ -74,16 +79,24 @@ impl State {
         row.iter().zip(&readers.rules).fold(0, |any, (row, rules)| any | (row & rules)) != 0
     }
 
+    /// Whether no rule of a tree is left that the value itself may match.
+    fn is_clean(&mut self, rules: &RuleSet, scanner: &Scanner, branches: &[Branch], text: TextId) -> bool {
+        branches.first().is_some_and(|root| {
+            // A grammar that only what a step makes of the value is shown to need not be asked about the value.
+            let is_known = root.here.as_ref().is_some_and(|here| here.ask == root.all.ask);
+            is_known && !self.may_match(rules, scanner, &root.all, text)
+        })
+    }
+
     /// Compares a text with the rules it may match, and says whether it matches one.
-    fn look(&mut self, rules: &RuleSet, scanner: &Scanner, readers: &Readers, text: TextId) -> bool {
-        if !self.may_match(rules, scanner, readers, text) {
-            return false;
-        }
+    fn compare_all(&mut self, rules: &RuleSet, scanner: &Scanner, readers: &Readers, text: TextId) -> bool {
         let mut woke_any = false;
         for (word, mask) in readers.rules.iter().enumerate() {
-            let row = self.texts.row(&rules.marks, scanner, text, readers.ask);
+            if *mask == 0 {
+                continue;
+            }
             let known = self.candidates.get(word).copied().unwrap_or(0);
-            let may = row.get(word).copied().unwrap_or(0) & mask;
+            let may = self.texts.word(scanner, text, word) & mask;
             woke_any |= may & known != 0;
             let mut new = may & !known;
             while new != 0 {

@@ -25,7 +25,8 @@ const CLASS_MEMBERS: usize = 12;
 /// Necessary conditions for a match.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Needs {
-    /// One of these occurs, in lower case, each of two bytes at least. `None`: nothing is known.
+    /// One of these occurs, in lower case, each of two bytes at least or of one that ordinary words are free of. `None`:
+    /// nothing is known.
     pub(crate) literals: Option<Vec<Vec<u8>>>,
     /// A byte of each of these sets occurs.
     pub(crate) sets: Vec<ByteSet>,
@@ -62,6 +63,13 @@ impl Needs {
         facts.settle();
         facts.sets.sort_by_key(ByteSet::len);
         facts.sets.truncate(MARKS_PER_RULE);
+        // Whether a text holds one of some bytes is known without a search.
+        if facts.literals.as_ref().is_some_and(|literals| literals.iter().all(|literal| literal.len() == 1)) {
+            let bytes = facts.literals.take().unwrap_or_default().concat();
+            if facts.sets.is_empty() {
+                facts.sets.push(ByteSet::of(&bytes));
+            }
+        }
         Self { literals: facts.literals, sets: facts.sets }
     }
 }
@@ -118,7 +126,9 @@ impl Facts {
             return;
         }
         self.sets.extend(common_sets(strings));
-        if strings.iter().all(|string| string.len() >= 2) && better(strings, self.literals.as_deref()) {
+        if strings.iter().all(|string| string.len() >= 2 || is_telling(string))
+            && better(strings, self.literals.as_deref())
+        {
             self.literals = Some(strings.to_vec());
         }
     }
@@ -132,6 +142,11 @@ impl Facts {
             self.literals = Some(literals);
         }
     }
+}
+
+/// Whether a literal of one byte tells texts apart.
+fn is_telling(literal: &[u8]) -> bool {
+    ByteSet::of(literal).is_telling()
 }
 
 /// Whether literals select better than those so far: longer first, then fewer.
@@ -299,14 +314,17 @@ fn of_alternation(parts: &[Hir]) -> Facts {
     let mut shared: Option<ByteSet> = Some(ByteSet::default());
     for mut branch in branches {
         branch.settle();
-        literals = match (literals, branch.literals) {
+        let smallest = branch.sets.iter().min_by_key(|set| set.len());
+        // A branch that needs one of a few telling bytes needs a literal of one byte.
+        let bytes = smallest.filter(|set| set.len() as usize <= CLASS_MEMBERS);
+        let bytes = || bytes.map(|set| set.bytes().map(|byte| vec![byte]).collect());
+        literals = match (literals, branch.literals.or_else(bytes)) {
             (Some(mut all), Some(more)) if all.len() + more.len() <= LITERALS => {
                 all.extend(more);
                 Some(all)
             }
             _ => None,
         };
-        let smallest = branch.sets.iter().min_by_key(|set| set.len());
         shared = match (shared, smallest) {
             (Some(all), Some(set)) => Some(all.union(set)),
             _ => None,
@@ -353,6 +371,9 @@ mod tests {
             ("abc|.*", None),
             ("a", None),
             (".*", None),
+            ("['`]x*|ab.cd", Some(vec!["'", "`", "ab"])),
+            ("(?:/|0x2f)x*", Some(vec!["/", "0x2f"])),
+            ("['`]", None),
         ] {
             let expected = expected.map(|list| list.into_iter().map(str::to_owned).collect());
             assert_eq!(literals(pattern), expected, "{pattern}");
