@@ -323,9 +323,9 @@ fn special(bytes: [u8; 8]) -> u64 {
     let is_zero = |word: u64| below(word, 1);
     // Above `~` one more is above 127; below that nothing is carried into the next byte.
     let above = word | word.wrapping_add(EACH);
-    let found =
-        below(word, b' ') | above | is_zero(word ^ EACH * u64::from(b'"')) | is_zero(word ^ EACH * u64::from(b'\\'));
-    found & EACH * 128
+    let is = |byte: u8| is_zero(word ^ (EACH * u64::from(byte)));
+    let found = below(word, b' ') | above | is(b'"') | is(b'\\');
+    found & (EACH * 128)
 }
 
 /// Also escapes what some readers take for a line end: C1 controls, U+2028 and U+2029.
