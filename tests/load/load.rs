@@ -81,6 +81,10 @@ impl Load {
             Tool::Wrk | Tool::WrkShort => read_wrk(&self.run_wrk(settings)?),
             Tool::H2load => {
                 let log = directory.join("h2load.tsv");
+                // h2load appends to it.
+                if log.exists() {
+                    std::fs::remove_file(&log)?;
+                }
                 let words = self.run_h2load(settings, &log)?;
                 read_h2load(&words, &std::fs::read_to_string(&log)?)
             }
