@@ -64,6 +64,7 @@ fn measure() -> anyhow::Result<Report> {
     let directory = tempfile::Builder::new().prefix("gatehouse-bench-").tempdir().context("no temporary directory")?;
     let mut report = Report::default();
     report::heading(&settings);
+    let before = settings::machine_ticks()?;
     let field = Field::start(&settings, directory.path())?;
     if field.is_wanted(&settings) {
         let table = rounds::measure(&settings, &field, directory.path(), &mut report)?;
@@ -80,6 +81,7 @@ fn measure() -> anyhow::Result<Report> {
     if let Err(error) = waf::measure(&settings, directory.path(), &mut report) {
         report.fail(format!("rules: {error:#}"));
     }
+    report.figure("stolen_share", settings::stolen_share(before, settings::machine_ticks()?));
     report.figures();
     Ok(report)
 }

@@ -128,9 +128,44 @@ pub(crate) fn raise_descriptor_limit() -> anyhow::Result<()> {
         .context("cannot raise the descriptor limit")
 }
 
+/// Ticks of all processors since the machine started: those in which they worked for it, and those in which they would have but
+/// were taken by others on the same host.
+///
+/// # Errors
+///
+/// `/proc/stat` is not as it is on Linux.
+pub(crate) fn machine_ticks() -> anyhow::Result<(u64, u64)> {
+    let text = std::fs::read_to_string("/proc/stat")?;
+    let line =
+        text.lines().find_map(|line| line.strip_prefix("cpu ")).context("no line of all processors in /proc/stat")?;
+    let ticks: Vec<u64> = line.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+    let [user, nice, system, _idle, _wait, interrupts, soft_interrupts, stolen, ..] = *ticks else {
+        bail!("/proc/stat says nothing of stolen time");
+    };
+    Ok((user + nice + system + interrupts + soft_interrupts, stolen))
+}
+
+/// The share of the time in which processors had work that was taken by others, between two readings of [`machine_ticks`].
+pub(crate) fn stolen_share(before: (u64, u64), after: (u64, u64)) -> f64 {
+    let ticks = |before: u64, after: u64| u32::try_from(after.saturating_sub(before)).map_or(f64::MAX, f64::from);
+    let (worked, stolen) = (ticks(before.0, after.0), ticks(before.1, after.1));
+    stolen / (worked + stolen).max(1.0)
+}
+
 fn number<N: FromStr>(variable: &str, default: N) -> anyhow::Result<N> {
     match std::env::var(variable) {
         Err(_) => Ok(default),
         Ok(text) => text.parse().ok().with_context(|| format!("{variable}={text} is not a number")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::stolen_share;
+
+    #[test]
+    fn what_others_took_is_a_part_of_the_time_there_was_work() {
+        assert!((stolen_share((100, 10), (400, 110)) - 0.25).abs() < 1e-9);
+        assert!(stolen_share((100, 10), (100, 10)).abs() < 1e-9);
     }
 }
