@@ -4,14 +4,14 @@
 //! CPU is measured in interleaved rounds as everywhere; time and bytes by one client that makes one call after another.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use gatehouse_shared::clock;
 
+use crate::client::{Answer, Client, count};
 use crate::gatehouse::{self, AccessLog, DEFAULT_HAND_OFF, Next, Place, hop};
 use crate::load::{Load, Tool};
 use crate::proxies::Server;
@@ -87,15 +87,15 @@ pub(crate) fn measure(settings: &Settings, directory: &Path, report: &mut Report
 
 /// Each call must be answered with what it is about, and refused without a credential.
 fn check(node: &Server, service: &Service, calls: &[Call]) -> anyhow::Result<()> {
-    let mut client = Client::connect(node.address)?;
+    let mut client = Client::connect(node.address, PATIENCE)?;
     for call in calls {
         let method = if call.body.is_some() { "POST" } else { "GET" };
         let credential = |key: &str| Ok::<_, anyhow::Error>(vec![key.to_owned(), of_edge(node, call)?]);
-        let refused = client.call(method, call.target, &credential("x-no-key: 1")?, call.body.as_deref())?;
+        let refused = ask(&mut client, method, call.target, &credential("x-no-key: 1")?, call.body.as_deref())?;
         ensure!(refused.status == 401, "{} without a credential: {}", call.name, refused.status);
-        client.call(method, call.target, &credential(KEY)?, call.body.as_deref())?;
+        ask(&mut client, method, call.target, &credential(KEY)?, call.body.as_deref())?;
         let before = service.settled_counts()?.requests;
-        let answer = client.call(method, call.target, &credential(KEY)?, call.body.as_deref())?;
+        let answer = ask(&mut client, method, call.target, &credential(KEY)?, call.body.as_deref())?;
         let executed = service.settled_counts()?.requests - before;
         ensure!(answer.status == 200, "{}: {} {}", call.name, answer.status, answer.body);
         ensure!((executed - count(call.executed)).abs() < 0.5, "{}: {executed} executed", call.name);
@@ -186,7 +186,7 @@ fn times(node: &Server, service: &Service, report: &mut Report) -> anyhow::Resul
             executed: SLOW_ITEMS,
         },
     ];
-    let mut client = Client::connect(node.address)?;
+    let mut client = Client::connect(node.address, PATIENCE)?;
     let mut middles = Vec::new();
     for call in &calls {
         note(&format!("time of {}", call.name));
@@ -196,7 +196,7 @@ fn times(node: &Server, service: &Service, report: &mut Report) -> anyhow::Resul
         for _turn in 0..TIMED {
             let fields = [KEY.to_owned(), of_edge(node, call)?];
             let began = clock::now();
-            let answer = client.call(method, call.target, &fields, call.body.as_deref())?;
+            let answer = ask(&mut client, method, call.target, &fields, call.body.as_deref())?;
             times.push(began.elapsed().as_secs_f64() * 1e3);
             ensure!(answer.status == 200, "{}: {} {}", call.name, answer.status, answer.body);
             let parts = answer.body.matches("\"waited_ms\":20").count();
@@ -217,17 +217,17 @@ fn times(node: &Server, service: &Service, report: &mut Report) -> anyhow::Resul
 
 /// What a client sends and receives for twenty reads of its own and for a batch of the same, and how often it waits.
 fn bytes(edge: &Server, report: &mut Report) -> anyhow::Result<()> {
-    let mut client = Client::connect(edge.address)?;
+    let mut client = Client::connect(edge.address, PATIENCE)?;
     let fields = [KEY.to_owned()];
     let mut single = Vec::new();
     for item in 0..ITEMS {
-        let answer = client.call("GET", &format!("/bench?item={item}"), &fields, None)?;
+        let answer = ask(&mut client, "GET", &format!("/bench?item={item}"), &fields, None)?;
         ensure!(answer.status == 200, "a call through both tiers: {} {}", answer.status, answer.body);
         single.push(answer.body);
     }
     let (calls_bytes, calls_turns) = (client.bytes, client.turns);
-    let mut client = Client::connect(edge.address)?;
-    let answer = client.call("POST", "/batch", &fields, Some(&batch("/bench?item=", ITEMS)))?;
+    let mut client = Client::connect(edge.address, PATIENCE)?;
+    let answer = ask(&mut client, "POST", "/batch", &fields, Some(&batch("/bench?item=", ITEMS)))?;
     ensure!(answer.status == 200, "a batch through both tiers: {} {}", answer.status, answer.body);
     let items: Vec<serde_json::Value> = serde_json::from_str(&answer.body)?;
     ensure!(items.len() == single.len(), "{} items", items.len());
@@ -256,90 +256,23 @@ fn batch(target: &str, items: usize) -> String {
     serde_json::Value::Array(items).to_string()
 }
 
-fn count(number: usize) -> f64 {
-    u32::try_from(number).map_or(f64::MAX, f64::from)
-}
-
-/// A client with one HTTP/1.1 connection, which counts its bytes in both directions and how often it waits for an answer.
-struct Client {
-    connection: BufReader<TcpStream>,
-    address: SocketAddr,
-    bytes: f64,
-    turns: f64,
-}
-
-struct Answer {
-    status: u16,
-    body: String,
-}
-
-impl Client {
-    fn connect(address: SocketAddr) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_nodelay(true)?;
-        Ok(Self { connection: BufReader::new(stream), address, bytes: 0.0, turns: 0.0 })
+/// The answer to one call of a client.
+fn ask(
+    client: &mut Client,
+    method: &str,
+    target: &str,
+    fields: &[String],
+    body: Option<&str>,
+) -> anyhow::Result<Answer> {
+    let own: Vec<&str> = FIELDS.into_iter().chain(fields.iter().map(String::as_str)).collect();
+    let mut request = format!("{method} {target} HTTP/1.1\r\nHost: {}\r\n{}\r\n", client.address, own.join("\r\n"));
+    if let Some(body) = body {
+        request.push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len()));
     }
-
-    fn call(&mut self, method: &str, target: &str, fields: &[String], body: Option<&str>) -> anyhow::Result<Answer> {
-        let own: Vec<&str> = FIELDS.into_iter().chain(fields.iter().map(String::as_str)).collect();
-        let mut request = format!("{method} {target} HTTP/1.1\r\nHost: {}\r\n{}\r\n", self.address, own.join("\r\n"));
-        if let Some(body) = body {
-            request
-                .push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
-        } else {
-            request.push_str("\r\n");
-        }
-        self.connection.get_mut().write_all(request.as_bytes())?;
-        self.bytes += count(request.len());
-        self.turns += 1.0;
-        self.answer()
-    }
-
-    fn answer(&mut self) -> anyhow::Result<Answer> {
-        let status = self.line()?.split(' ').nth(1).and_then(|status| status.parse().ok()).context("no status")?;
-        let (mut length, mut is_chunked) = (0, false);
-        loop {
-            let line = self.line()?.to_ascii_lowercase();
-            if line.is_empty() {
-                break;
-            }
-            if let Some(value) = line.strip_prefix("content-length:") {
-                length = value.trim().parse().context("a length")?;
-            }
-            is_chunked |= line.starts_with("transfer-encoding:") && line.ends_with("chunked");
-        }
-        let mut body = Vec::new();
-        if is_chunked {
-            loop {
-                let length = usize::from_str_radix(&self.line()?, 16).context("a chunk")?;
-                self.read(length, &mut body)?;
-                ensure!(self.line()?.is_empty(), "a chunk without an end");
-                if length == 0 {
-                    break;
-                }
-            }
-        } else {
-            self.read(length, &mut body)?;
-        }
-        Ok(Answer { status, body: String::from_utf8(body)? })
-    }
-
-    fn line(&mut self) -> anyhow::Result<String> {
-        let mut line = String::new();
-        let length = self.connection.read_line(&mut line)?;
-        ensure!(length > 0, "the connection was closed");
-        self.bytes += count(length);
-        Ok(line.trim_end().to_owned())
-    }
-
-    fn read(&mut self, length: usize, body: &mut Vec<u8>) -> anyhow::Result<()> {
-        let start = body.len();
-        body.resize(start + length, 0);
-        self.connection.read_exact(body.get_mut(start..).unwrap_or_default())?;
-        self.bytes += count(length);
-        Ok(())
-    }
+    request.push_str("\r\n");
+    request.push_str(body.unwrap_or_default());
+    client.send(&request)?;
+    client.answer()
 }
 
 fn catalog(service: SocketAddr) -> String {

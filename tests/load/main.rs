@@ -5,12 +5,13 @@
 //! spread is shown. Servers under test share one core, load and sample service the other. A figure with errors behind it is not a
 //! figure: the run then fails.
 //!
-//! Files in reading order: [`settings`], the tools that make load ([`load`]), the processes ([`child`], [`service`], [`proxies`],
+//! Files in reading order: [`settings`], the tools that make load ([`load`], [`client`]), the processes ([`child`], [`service`], [`proxies`],
 //! [`gatehouse`], [`guarded`], [`admitted`]), what is measured ([`subject`], [`rounds`], [`idle`], [`short`], [`sweep`], [`timing`],
 //! [`overload`], [`composed`], [`lists`], [`waf`]) and what is printed ([`report`]).
 
 mod settings;
 mod load;
+mod client;
 mod child;
 mod service;
 mod proxies;

@@ -21,6 +21,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+use crate::client::count;
 use crate::gatehouse::{AccessLog, Place, hop};
 use crate::proxies::Server;
 use crate::report::{Report, note, print};
@@ -129,10 +130,6 @@ impl Outcome {
         let place = (count(times.len()) * part) as usize;
         times.get(place).copied().unwrap_or_default()
     }
-}
-
-fn count(number: usize) -> f64 {
-    u32::try_from(number).map_or(f64::MAX, f64::from)
 }
 
 /// Lets calls of each group arrive for a while, at rates in times of the capacity.

@@ -4,15 +4,14 @@
 //! Were there no difference, one of a pair would be the slower one in half of all pairs; chance moves that by 0.35 % (one standard
 //! deviation of 20,000 pairs).
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use gatehouse_shared::clock;
 
 use crate::admitted::Admitted;
+use crate::client::Client;
 use crate::load::{Load, Tool};
 use crate::report::{Report, note};
 use crate::rounds::{median, sorted};
@@ -37,10 +36,7 @@ pub(crate) fn measure(settings: &Settings, field: &Field, directory: &Path, repo
     let Some(admitted) = &field.admitted else { return Ok(()) };
     redis(settings, admitted, directory, report)?;
     note("refusals of unknown applications and of wrong secrets");
-    let stream = TcpStream::connect(admitted.address)?;
-    stream.set_read_timeout(Some(ANSWER_DEADLINE))?;
-    stream.set_nodelay(true)?;
-    let mut connection = BufReader::new(stream);
+    let mut client = Client::connect(admitted.address, ANSWER_DEADLINE)?;
     let (mut unknown, mut wrong, mut slower) = (Vec::new(), Vec::new(), 0_u32);
     let mut requests = (String::new(), String::new());
     let mut dice = fastrand::Rng::new();
@@ -52,11 +48,11 @@ pub(crate) fn measure(settings: &Settings, field: &Field, directory: &Path, repo
             requests = (request(admitted, &other), request(admitted, &known));
         }
         let (of_unknown, of_wrong) = if dice.bool() {
-            let first = refusal(&mut connection, &requests.0)?;
-            (first, refusal(&mut connection, &requests.1)?)
+            let first = refusal(&mut client, &requests.0)?;
+            (first, refusal(&mut client, &requests.1)?)
         } else {
-            let first = refusal(&mut connection, &requests.1)?;
-            (refusal(&mut connection, &requests.0)?, first)
+            let first = refusal(&mut client, &requests.1)?;
+            (refusal(&mut client, &requests.0)?, first)
         };
         slower += u32::from(of_unknown > of_wrong);
         unknown.push(of_unknown);
@@ -100,24 +96,11 @@ fn other_signature(field: &str) -> String {
 }
 
 /// Microseconds from the last byte of the request to the end of the refusal.
-fn refusal(connection: &mut BufReader<TcpStream>, request: &str) -> anyhow::Result<f64> {
-    connection.get_mut().write_all(request.as_bytes())?;
+fn refusal(client: &mut Client, request: &str) -> anyhow::Result<f64> {
+    client.send(request)?;
     let began = clock::now();
-    let (mut line, mut length, mut is_first) = (String::new(), 0_usize, true);
-    loop {
-        line.clear();
-        connection.read_line(&mut line)?;
-        if std::mem::take(&mut is_first) {
-            ensure!(line.starts_with("HTTP/1.1 401"), "not refused: {line}");
-        }
-        if line.trim().is_empty() {
-            break;
-        }
-        if let Some(value) = line.strip_prefix("content-length:") {
-            length = value.trim().parse().context("a length")?;
-        }
-    }
-    let mut body = vec![0; length];
-    connection.read_exact(&mut body)?;
-    Ok(began.elapsed().as_secs_f64() * 1e6)
+    let answer = client.answer()?;
+    let took = began.elapsed();
+    ensure!(answer.status == 401, "not refused: {} {}", answer.status, answer.body);
+    Ok(took.as_secs_f64() * 1e6)
 }
