@@ -160,6 +160,23 @@ fn what_a_later_limit_refuses_is_given_back_by_the_earlier_ones() {
 }
 
 #[test]
+fn what_was_not_counted_is_not_given_back() {
+    let gate = Gate::new(
+        "[[limit]]\nname = \"quiet\"\nrate = \"2/60s\"\nheaders = false\n\
+         [[limit]]\nname = \"watched\"\nrate = \"1/60s\"\nmode = \"observe\"\n\
+         [[limit]]\nname = \"clients\"\nkey = [\"client\"]\nrate = \"1/60s\"\n",
+    );
+    assert!(gate.get(A).observed.is_empty());
+    for _ in 0..100 {
+        let refused = gate.get(A);
+        assert_eq!(refused.refused(), ("rate_limit_exceeded", "clients"));
+        assert_eq!(refused.observed.len(), 1, "what is above a limit that only observes stays above it");
+    }
+    assert!(gate.get(B).passed(), "nobody is told of the first limit, and the flood of one has used up nothing");
+    assert_eq!(gate.get("192.0.2.3").refused().1, "quiet");
+}
+
+#[test]
 fn limits_that_ban_count_what_others_refuse_and_come_first() {
     let mut gate = Gate::new(
         "[[limit]]\nname = \"clients\"\nkey = [\"client\"]\nrate = \"2/60s\"\n\
