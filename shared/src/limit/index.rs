@@ -1,7 +1,7 @@
 //! A hash map from keys to states that packs densely: open addressing with one tag byte a slot.
 //!
-//! Slots come in groups of eight, whose tags fill one word. A key is looked for in its home group and the ones after it,
-//! up to the first group with an empty slot; among eight tags an equal one points at the right slot in 31 of 32 cases,
+//! Slots come in groups of eight, behind a word with their tags. A key is looked for in its home group and the ones after
+//! it, up to the first group with an empty slot; among eight tags an equal one points at the right slot in 31 of 32 cases,
 //! so that a look-up usually touches one word of tags and one slot. Nothing is ever taken out singly, hence there are no
 //! tombstones: a state that is no longer needed is replaced in place, or left behind when the map is rebuilt.
 
@@ -10,7 +10,7 @@ use super::key::Key;
 /// Slots in a group.
 const LANES: usize = 8;
 /// A group is full to 7 of 8 before the map is rebuilt, and 6 of 8 after: 64-byte slots then cost 74 to 87 bytes a key,
-/// and a rebuild moves six keys for each that came.
+/// 40-byte ones 47 to 55, and a rebuild moves six keys for each that came.
 const MOST_OF_A_GROUP: usize = 7;
 const FRESH_OF_A_GROUP: usize = 6;
 
@@ -24,43 +24,44 @@ struct Slot<S> {
     state: S,
 }
 
+/// Eight slots and their tags: in a map with few keys both are in one cache line.
+#[derive(Clone, Copy, Debug, Default)]
+struct Group<S> {
+    tags: u64,
+    slots: [Slot<S>; LANES],
+}
+
 #[derive(Debug)]
 pub(super) struct Index<S> {
-    tags: Box<[u64]>,
-    slots: Box<[Slot<S>]>,
+    groups: Box<[Group<S>]>,
     len: usize,
 }
 
 impl<S: Copy + Default> Index<S> {
     /// An empty map that takes this many keys without being rebuilt.
     pub(super) fn with_room(keys: usize) -> Self {
-        let groups = keys.div_ceil(FRESH_OF_A_GROUP);
-        Self {
-            tags: vec![0; groups].into_boxed_slice(),
-            slots: vec![Slot::default(); groups * LANES].into_boxed_slice(),
-            len: 0,
-        }
+        Self { groups: vec![Group::default(); keys.div_ceil(FRESH_OF_A_GROUP)].into_boxed_slice(), len: 0 }
     }
 
     /// Whether another key fits in.
     pub(super) fn has_room(&self) -> bool {
-        self.len < self.tags.len() * MOST_OF_A_GROUP
+        self.len < self.groups.len() * MOST_OF_A_GROUP
     }
 
     /// What it occupies beyond itself.
     pub(super) fn bytes(&self) -> usize {
-        size_of_val(&*self.tags) + size_of_val(&*self.slots)
+        size_of_val(&*self.groups)
     }
 
     pub(super) fn get(&self, key: Key) -> Option<&S> {
-        let at = self.position(key)?;
-        self.slots.get(at).map(|slot| &slot.state)
+        let (group, lane) = self.position(key)?;
+        self.groups.get(group)?.slots.get(lane).map(|slot| &slot.state)
     }
 
     #[inline]
     pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut S> {
-        let at = self.position(key)?;
-        self.slots.get_mut(at).map(|slot| &mut slot.state)
+        let (group, lane) = self.position(key)?;
+        self.groups.get_mut(group)?.slots.get_mut(lane).map(|slot| &mut slot.state)
     }
 
     /// Adds a key that is not there. Without room it is not added.
@@ -68,25 +69,25 @@ impl<S: Copy + Default> Index<S> {
         if !self.has_room() {
             return;
         }
-        let empty = self.groups_from_home(key).find_map(|(group, tags)| Some((group, first_lane(tags, EMPTY)?)));
-        let Some((group, lane)) = empty else { return };
-        self.set(group, lane, key, state);
+        let empty = self.groups_from_home(key).find_map(|(at, group)| Some((at, first_lane(group.tags, EMPTY)?)));
+        let Some((at, lane)) = empty else { return };
+        self.set(at, lane, key, state);
         self.len += 1;
     }
 
     /// Puts a key that is not there in the place of one that may go, if one is near enough to be found there.
     pub(super) fn replace(&mut self, key: Key, state: S, may_go: impl Fn(&S) -> bool) -> bool {
         let mut found = None;
-        for (group, tags) in self.groups_from_home(key) {
-            let taken = lanes(!matching(tags, EMPTY) & !LOW_BITS);
-            let mut idle = taken.filter(|lane| self.slots.get(group * LANES + lane).is_some_and(|s| may_go(&s.state)));
-            found = idle.next().map(|lane| (group, lane));
-            if found.is_some() || first_lane(tags, EMPTY).is_some() {
+        for (at, group) in self.groups_from_home(key) {
+            let taken = lanes(!matching(group.tags, EMPTY) & !LOW_BITS);
+            let mut idle = taken.filter(|lane| group.slots.get(*lane).is_some_and(|slot| may_go(&slot.state)));
+            found = idle.next().map(|lane| (at, lane));
+            if found.is_some() || first_lane(group.tags, EMPTY).is_some() {
                 break;
             }
         }
-        let Some((group, lane)) = found else { return false };
-        self.set(group, lane, key, state);
+        let Some((at, lane)) = found else { return false };
+        self.set(at, lane, key, state);
         true
     }
 
@@ -106,49 +107,47 @@ impl<S: Copy + Default> Index<S> {
 
     /// Every state, and the default ones of empty slots too.
     pub(super) fn states_mut(&mut self) -> impl Iterator<Item = &mut S> {
-        self.slots.iter_mut().map(|slot| &mut slot.state)
+        self.groups.iter_mut().flat_map(|group| &mut group.slots).map(|slot| &mut slot.state)
     }
 
     fn occupied(&self) -> impl Iterator<Item = &Slot<S>> {
-        self.tags.iter().zip(self.slots.chunks_exact(LANES)).flat_map(|(tags, slots)| {
-            let tags = tags.to_le_bytes().into_iter();
-            tags.zip(slots).filter(|(tag, _)| *tag != EMPTY).map(|(_, slot)| slot)
+        self.groups.iter().flat_map(|group| {
+            let tags = group.tags.to_le_bytes().into_iter();
+            tags.zip(&group.slots).filter(|(tag, _)| *tag != EMPTY).map(|(_, slot)| slot)
         })
     }
 
+    /// The group and the lane of a key.
     #[inline]
-    fn position(&self, key: Key) -> Option<usize> {
-        let (home, tag) = (key.home(self.tags.len()), key.tag());
-        let mut group = home;
+    fn position(&self, key: Key) -> Option<(usize, usize)> {
+        let (home, tag) = (key.home(self.groups.len()), key.tag());
+        let mut at = home;
         loop {
-            let tags = *self.tags.get(group)?;
-            for lane in lanes(matching(tags, tag)) {
-                let at = group * LANES + lane;
-                if self.slots.get(at).is_some_and(|slot| slot.key == key) {
-                    return Some(at);
+            let group = self.groups.get(at)?;
+            for lane in lanes(matching(group.tags, tag)) {
+                if group.slots.get(lane).is_some_and(|slot| slot.key == key) {
+                    return Some((at, lane));
                 }
             }
-            group = if group + 1 == self.tags.len() { 0 } else { group + 1 };
-            if matching(tags, EMPTY) != 0 || group == home {
+            at = if at + 1 == self.groups.len() { 0 } else { at + 1 };
+            if matching(group.tags, EMPTY) != 0 || at == home {
                 return None;
             }
         }
     }
 
-    /// Groups and their tags in the order in which the key is looked for.
-    fn groups_from_home(&self, key: Key) -> impl Iterator<Item = (usize, u64)> {
-        let home = key.home(self.tags.len());
-        let from = move |start: usize, end: usize| {
-            self.tags.get(start..end).unwrap_or_default().iter().enumerate().map(move |(i, tags)| (start + i, *tags))
-        };
-        from(home, self.tags.len()).chain(from(0, home))
+    /// Groups in the order in which the key is looked for.
+    fn groups_from_home(&self, key: Key) -> impl Iterator<Item = (usize, &Group<S>)> {
+        let home = key.home(self.groups.len());
+        let (before, from) = self.groups.split_at_checked(home).unwrap_or_default();
+        from.iter().enumerate().map(move |(at, group)| (home + at, group)).chain(before.iter().enumerate())
     }
 
-    fn set(&mut self, group: usize, lane: usize, key: Key, state: S) {
-        if let Some(tags) = self.tags.get_mut(group)
-            && let Some(slot) = self.slots.get_mut(group * LANES + lane)
+    fn set(&mut self, at: usize, lane: usize, key: Key, state: S) {
+        if let Some(group) = self.groups.get_mut(at)
+            && let Some(slot) = group.slots.get_mut(lane)
         {
-            *tags = *tags & !(0xff << (lane * 8)) | u64::from(key.tag()) << (lane * 8);
+            group.tags = group.tags & !(0xff << (lane * 8)) | u64::from(key.tag()) << (lane * 8);
             *slot = Slot { key, state };
         }
     }

@@ -83,7 +83,7 @@ pub(super) struct Reading {
 }
 
 /// The state of an algorithm that counts events.
-pub(super) trait Meter: State {
+pub(super) trait Meter: State<Rule: Copy> {
     /// Asks for `cost`, and counts it as the mode says. A breach by anything but asking begins the ban of the rule.
     fn apply(&mut self, rule: &Self::Rule, cost: u32, mode: Mode, now: u64) -> Reading;
 
@@ -96,6 +96,34 @@ pub(super) trait Meter: State {
 
     /// Bans the key until then, or for longer if it is already.
     fn ban(&mut self, until: u64);
+}
+
+/// A number of 128 bits that is aligned like one of 64, so that states lie closer together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Wide {
+    low: u64,
+    high: u64,
+}
+
+impl Wide {
+    #[inline]
+    pub(super) fn number(self) -> u128 {
+        u128::from(self.low) | u128::from(self.high) << 64
+    }
+
+    /// Its halves, the low one first.
+    #[inline]
+    pub(super) fn halves(self) -> [u64; 2] {
+        [self.low, self.high]
+    }
+}
+
+impl From<u128> for Wide {
+    #[inline]
+    fn from(number: u128) -> Self {
+        let half = |shift| u64::try_from(number >> shift & u128::from(u64::MAX)).unwrap_or_default();
+        Self { low: half(0), high: half(64) }
+    }
 }
 
 /// The end of a ban, in steps of 2²⁶ ns (67 ms) since the epoch, rounded up; 0 for none. The steps last nine years: a

@@ -36,7 +36,7 @@
 //!
 //! | | admits | of one who asks for more all the time | a key costs |
 //! |---|---|---|---|
-//! | token bucket | in any time *t* at most rate × *t* + burst | exactly that | 65 bytes at most |
+//! | token bucket | in any time *t* at most rate × *t* + burst | exactly that | 55 bytes at most |
 //! | sliding window | in any span of the window's length at most the limit | the limit in each span of 32/31 windows | 87 bytes at most |
 //!
 //! Neither ever refuses who stays within that; `token_bucket.rs` and `sliding_window.rs` say why, and test it.
@@ -65,6 +65,7 @@ mod token_bucket;
 mod sliding_window;
 mod config;
 mod decision;
+mod turnstile;
 mod rate_limit;
 mod fleet;
 
@@ -75,6 +76,7 @@ pub use key::{Key, KeyBuilder, KeyHasher};
 pub use meter::Ticks;
 pub use rate_limit::RateLimit;
 pub use table::{Full, Usage};
+pub use turnstile::Turnstile;
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! A limit on how many events a key may cause in a time.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicU64};
 use std::time::{Duration, Instant};
 
 use crate::config::{ConfigErrors, Positions};
@@ -12,6 +12,7 @@ use super::meter::{Epoch, Meter, Mode, Reading, Ticks, nanos};
 use super::sliding_window::{self, SlidingWindow};
 use super::table::{Full, Generation, Table, Usage};
 use super::token_bucket::{self, TokenBucket};
+use super::turnstile::{Passage, Passing, Turnstile};
 
 /// A limit on how many events (requests, items, answers of a kind) each key may cause in a time.
 ///
@@ -120,13 +121,13 @@ impl RateLimit {
         with_meters!(&self.meters, meters => meters.apply(key, cost, Mode::Take, now.into()))
     }
 
-    /// Counts `cost` if it may pass and the key is in use already, and says whether it has: all there is to know of most
-    /// requests whose clients are told nothing, at less than half of what [`Self::admit`] costs. If it has not, nothing
-    /// has changed, and [`Self::admit`] is to be asked.
-    #[inline]
+    /// What most requests need of this limit, in little memory.
     #[must_use]
-    pub fn pass(&self, key: Key, cost: u32, now: impl Into<Ticks>) -> bool {
-        with_meters!(&self.meters, meters => meters.pass(key, cost, now.into()))
+    pub fn turnstile(&self) -> Turnstile {
+        Turnstile(match &self.meters {
+            Meters::TokenBucket(meters) => Passing::TokenBucket(meters.passage()),
+            Meters::SlidingWindow(meters) => Passing::SlidingWindow(meters.passage()),
+        })
     }
 
     /// Counts `cost` whether it may pass or not, for what is known only afterwards: the items of a batch, the status of
@@ -177,6 +178,18 @@ impl RateLimit {
         with_meters!(&self.meters, meters => meters.table.usage())
     }
 
+    /// How many have passed its turnstiles, in this generation and those whose counts it took over. Locks one shard after the
+    /// other.
+    #[must_use]
+    pub fn passed(&self) -> u64 {
+        with_meters!(&self.meters, meters => meters.table.passed())
+    }
+
+    /// Has `total` told what [`Self::passed`] is, once no generation has these counts any more.
+    pub fn tell_passed(&self, total: &Arc<AtomicU64>) {
+        with_meters!(&self.meters, meters => meters.table.tell_passed(total));
+    }
+
     /// The name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -209,11 +222,9 @@ impl<M: Meter> Metered<M> {
         Ok(self.decision(self.table.update(key, &self.generation, now, apply)?, now))
     }
 
-    #[inline]
-    fn pass(&self, key: Key, cost: u32, now: Ticks) -> bool {
-        let now = self.epoch.nanos(now);
-        let take = |meter: &mut M, rule: &M::Rule| meter.take(rule, cost, now);
-        self.table.update_known(key, &self.generation, now, take).unwrap_or_default()
+    fn passage(&self) -> Passage<M> {
+        let Generation { number, rule, .. } = &*self.generation;
+        Passage { shards: self.table.shards(), epoch: self.epoch, generation: *number, rule: *rule }
     }
 
     fn peek(&self, key: Key, cost: u32, now: Ticks) -> Decision {

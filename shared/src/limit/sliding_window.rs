@@ -16,7 +16,7 @@
 //! not fill a unit are kept apart and move on to the present slice, until they do: the sum is always exact, and less
 //! than one unit (0.4 % of the limit, rounded up) leaves the window later than its slice.
 
-use super::meter::{Ban, Meter, Mode, Reading};
+use super::meter::{Ban, Meter, Mode, Reading, Wide};
 use super::table::State;
 
 /// Slices that count at a time: the present one and 31 before it, which cover a window.
@@ -28,8 +28,8 @@ const MOST_UNITS: u64 = 255;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct SlidingWindow {
     /// Units by slice, a byte each, the latest in the lowest: the latest 16 slices, and the 16 before.
-    recent: u128,
-    earlier: u128,
+    recent: Wide,
+    earlier: Wide,
     /// The latest slice: the number of slices since the epoch.
     slice: u64,
     /// Events of the latest slice, or before, that do not fill a unit.
@@ -80,16 +80,17 @@ impl SlidingWindow {
     fn moved_to(&self, slice: u64) -> Self {
         let by = slice.saturating_sub(self.slice);
         let bits = u32::try_from(by.min(SLICES) * 8).unwrap_or_default();
+        let (recent, earlier) = (self.recent.number(), self.earlier.number());
         let (recent, earlier) = match by {
-            ..16 => (self.recent << bits, self.earlier << bits | self.recent >> (128 - bits)),
-            16..SLICES => (0, self.recent << (bits - 128)),
+            ..16 => (recent << bits, earlier << bits | recent >> (128 - bits)),
+            16..SLICES => (0, recent << (bits - 128)),
             _ => return Self { slice, ban: self.ban, ..Self::default() },
         };
-        Self { recent, earlier, slice, ..*self }
+        Self { recent: recent.into(), earlier: earlier.into(), slice, ..*self }
     }
 
     fn is_empty(&self) -> bool {
-        self.recent == 0 && self.earlier == 0 && self.odd == 0
+        self.words().all(|word| word == 0) && self.odd == 0
     }
 
     /// Events that count.
@@ -103,8 +104,8 @@ impl SlidingWindow {
     /// Units by slice, eight to a word: the earliest word first, and in each the earliest slice in the highest byte.
     #[inline]
     fn words(&self) -> impl Iterator<Item = u64> {
-        let half = |word: u128, shift| u64::try_from(word >> shift & u128::from(u64::MAX)).unwrap_or_default();
-        [half(self.earlier, 64), half(self.earlier, 0), half(self.recent, 64), half(self.recent, 0)].into_iter()
+        let ([third, fourth], [first, second]) = (self.earlier.halves(), self.recent.halves());
+        [fourth, third, second, first].into_iter()
     }
 
     /// Units by slice, the earliest first.
@@ -115,7 +116,8 @@ impl SlidingWindow {
     /// Counts events in the latest slice.
     #[inline]
     fn add(&mut self, rule: &Rule, events: u64) {
-        let (unit, [present, ..]) = (u64::from(rule.unit), self.recent.to_le_bytes());
+        let (unit, recent) = (u64::from(rule.unit), self.recent.number());
+        let [present, ..] = recent.to_le_bytes();
         let events = events.saturating_add(u64::from(self.odd));
         // Most requests do not fill a unit, or are one; to divide takes as long as everything else here.
         let (units, odd) = match unit {
@@ -125,7 +127,7 @@ impl SlidingWindow {
         };
         let units = units.saturating_add(present.into()).min(MOST_UNITS);
         self.odd = if units == MOST_UNITS { 0 } else { u32::try_from(odd).unwrap_or_default() };
-        self.recent = self.recent & !0xff | u128::from(units);
+        self.recent = (recent & !0xff | u128::from(units)).into();
     }
 
     /// Counts events in the latest slice, if there may be so many more.
@@ -144,12 +146,14 @@ impl SlidingWindow {
         let mut missing = u128::from(events.saturating_sub(self.odd.into()).div_ceil(unit));
         let mut opened = 0;
         for half in [&mut self.recent, &mut self.earlier] {
+            let mut units = half.number();
             for bits in (0..u128::BITS).step_by(8) {
-                let gone = missing.min(*half >> bits & 0xff);
-                *half -= gone << bits;
+                let gone = missing.min(units >> bits & 0xff);
+                units -= gone << bits;
                 missing -= gone;
                 opened += u64::try_from(gone).unwrap_or_default() * unit;
             }
+            *half = units.into();
         }
         let odd = (u64::from(self.odd) + opened).saturating_sub(events);
         self.odd = u32::try_from(odd).unwrap_or_default();

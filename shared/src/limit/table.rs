@@ -10,7 +10,7 @@
 
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::index::Index;
 use super::key::Key;
@@ -39,7 +39,7 @@ pub(super) trait State: Copy + Debug + Default {
 /// What one generation of the configuration says about a table. The newest one that touches a shard converts it.
 #[derive(Debug)]
 pub(super) struct Generation<R> {
-    number: u64,
+    pub(super) number: u64,
     pub(super) rule: R,
     pub(super) max_keys: usize,
     /// The least time between two sweeps of a shard.
@@ -75,7 +75,7 @@ pub struct Usage {
 
 #[derive(Debug)]
 pub(super) struct Table<S: State> {
-    shards: Box<[Line<Mutex<Shard<S>>>]>,
+    shards: Shards<S>,
     keys: AtomicUsize,
     /// Which shard a full table looks through next, besides that of the key.
     hand: AtomicUsize,
@@ -83,33 +83,66 @@ pub(super) struct Table<S: State> {
     barren_until: AtomicU64,
     reclaimed_total: AtomicU64,
     full_total: AtomicU64,
+    /// What is told how many have passed when the table is gone.
+    passed_before: OnceLock<Arc<AtomicU64>>,
 }
+
+/// The keys of a table, spread by hash.
+#[derive(Debug)]
+pub(super) struct Shards<S: State>(Arc<[Line<Mutex<Shard<S>>>]>);
 
 /// Keeps neighbours out of one cache line.
 #[derive(Debug)]
 #[repr(align(64))]
 struct Line<T>(T);
 
+/// With its lock one cache line.
 #[derive(Debug)]
 struct Shard<S: State> {
     generation: Arc<Generation<S::Rule>>,
+    /// The generation's, again, because most requests need no more of it.
+    number: u64,
     index: Index<S>,
     sweep_at: u64,
+    /// How many have passed by [`Shards::pass`].
+    passed: u64,
 }
 
 impl<S: State> Table<S> {
     pub(super) fn new(generation: &Arc<Generation<S::Rule>>) -> Self {
         let (least, most) = KEYS_PER_SHARD;
         let count = SHARDS.clamp(generation.max_keys / most, (generation.max_keys / least).max(1));
-        let shard = |_| Shard { generation: Arc::clone(generation), index: Index::with_room(0), sweep_at: 0 };
+        let shard = |_| Shard {
+            generation: Arc::clone(generation),
+            number: generation.number,
+            index: Index::with_room(0),
+            sweep_at: 0,
+            passed: 0,
+        };
         Self {
-            shards: (0..count).map(shard).map(Mutex::new).map(Line).collect(),
+            shards: Shards((0..count).map(shard).map(Mutex::new).map(Line).collect()),
             keys: AtomicUsize::new(0),
             hand: AtomicUsize::new(0),
             barren_until: AtomicU64::new(0),
             reclaimed_total: AtomicU64::new(0),
             full_total: AtomicU64::new(0),
+            passed_before: OnceLock::new(),
         }
+    }
+
+    /// The keys, for those who only ask whether something may pass.
+    pub(super) fn shards(&self) -> Shards<S> {
+        self.shards.clone()
+    }
+
+    /// How many have passed by [`Shards::pass`]. Locks one shard after the other.
+    pub(super) fn passed(&self) -> u64 {
+        self.shards.0.iter().map(|Line(shard)| lock(shard).passed).sum()
+    }
+
+    /// Has this told how many have passed when the table is gone.
+    pub(super) fn tell_passed(&self, total: &Arc<AtomicU64>) {
+        self.passed_before.get_or_init(|| Arc::clone(total));
     }
 
     /// Changes the state of a key. A new key gets a place unless its state is idle afterwards.
@@ -136,21 +169,6 @@ impl<S: State> Table<S> {
         Ok(result)
     }
 
-    /// Changes the state of a key that has a place, by the rule that [`Self::update`] would show; `None` without one.
-    #[inline]
-    pub(super) fn update_known<T>(
-        &self,
-        key: Key,
-        generation: &Arc<Generation<S::Rule>>,
-        now: u64,
-        change: impl FnOnce(&mut S, &S::Rule) -> T,
-    ) -> Option<T> {
-        let mut shard = self.shard(key)?;
-        shard.adopt(generation, now);
-        let Shard { generation, index, .. } = &mut *shard;
-        index.get_mut(key).map(|state| change(state, &generation.rule))
-    }
-
     /// Looks at the state of a key; at the default when it is new.
     pub(super) fn read<T>(
         &self,
@@ -171,25 +189,23 @@ impl<S: State> Table<S> {
 
     /// Gives the places of all idle keys back. Takes one shard at a time, about 10 ns a key.
     pub(super) fn reclaim(&self, now: u64) {
-        for Line(shard) in &self.shards {
+        for Line(shard) in &*self.shards.0 {
             self.sweep(&mut lock(shard), now);
         }
     }
 
     pub(super) fn usage(&self) -> Usage {
-        let indexes: usize = self.shards.iter().map(|Line(shard)| lock(shard).index.bytes()).sum();
+        let indexes: usize = self.shards.0.iter().map(|Line(shard)| lock(shard).index.bytes()).sum();
         Usage {
             keys: self.keys.load(Ordering::Relaxed),
-            bytes: size_of::<Self>() + size_of_val(&*self.shards) + indexes,
+            bytes: size_of::<Self>() + size_of_val(&*self.shards.0) + indexes,
             reclaimed_total: self.reclaimed_total.load(Ordering::Relaxed),
             full_total: self.full_total.load(Ordering::Relaxed),
         }
     }
 
-    /// The shard of a key. There always is one: the table has shards, and keys are spread over as many.
-    #[inline]
     fn shard(&self, key: Key) -> Option<MutexGuard<'_, Shard<S>>> {
-        self.shards.get(key.shard(self.shards.len())).map(|Line(shard)| lock(shard))
+        self.shards.of(key)
     }
 
     #[cold]
@@ -232,10 +248,11 @@ impl<S: State> Table<S> {
         if shard.is_due(now) && self.sweep(shard, now) > 0 || now < self.barren_until.load(Ordering::Relaxed) {
             return;
         }
-        for _ in 0..self.shards.len() {
-            let turn = self.hand.fetch_add(1, Ordering::Relaxed) % self.shards.len().max(1);
+        let shards = &self.shards.0;
+        for _ in 0..shards.len() {
+            let turn = self.hand.fetch_add(1, Ordering::Relaxed) % shards.len().max(1);
             // Whoever holds it may be waiting for ours, so it is left out when it is taken (ours is taken by ourselves).
-            if let Some(Ok(mut other)) = self.shards.get(turn).map(|Line(shard)| shard.try_lock())
+            if let Some(Ok(mut other)) = shards.get(turn).map(|Line(shard)| shard.try_lock())
                 && other.is_due(now)
                 && self.sweep(&mut other, now) > 0
             {
@@ -247,7 +264,7 @@ impl<S: State> Table<S> {
 
     /// Gives the places of idle keys of a shard back.
     fn sweep(&self, shard: &mut Shard<S>, now: u64) -> usize {
-        let Shard { generation, index, sweep_at } = shard;
+        let Shard { generation, index, sweep_at, .. } = shard;
         *sweep_at = now.saturating_add(generation.sweep_every);
         let is_idle = |state: &S| state.is_idle(&generation.rule, now);
         if !index.states().any(is_idle) {
@@ -259,11 +276,44 @@ impl<S: State> Table<S> {
     }
 }
 
+impl<S: State> Drop for Table<S> {
+    fn drop(&mut self) {
+        if let Some(total) = self.passed_before.get() {
+            total.fetch_add(self.passed(), Ordering::Relaxed);
+        }
+    }
+}
+
+impl<S: State> Shards<S> {
+    /// Lets `take` change the state of a key and counts that it has passed if `take` says so. `false`, and nothing has
+    /// changed, unless the key has a place and its shard knows just the generation with this number.
+    #[inline]
+    pub(super) fn pass(&self, key: Key, number: u64, take: impl FnOnce(&mut S) -> bool) -> bool {
+        let Some(mut shard) = self.of(key) else { return false };
+        let Shard { number: known, index, passed, .. } = &mut *shard;
+        let may_pass = *known == number && index.get_mut(key).is_some_and(take);
+        *passed += u64::from(may_pass);
+        may_pass
+    }
+
+    /// The shard of a key. There always is one: a table has shards, and keys are spread over as many.
+    #[inline]
+    fn of(&self, key: Key) -> Option<MutexGuard<'_, Shard<S>>> {
+        self.0.get(key.shard(self.0.len())).map(|Line(shard)| lock(shard))
+    }
+}
+
+impl<S: State> Clone for Shards<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
 impl<S: State> Shard<S> {
     /// Goes over to a newer generation.
     #[inline]
     fn adopt(&mut self, generation: &Arc<Generation<S::Rule>>, now: u64) {
-        if self.generation.number < generation.number {
+        if self.number < generation.number {
             self.convert(generation, now);
         }
     }
@@ -271,6 +321,7 @@ impl<S: State> Shard<S> {
     #[cold]
     fn convert(&mut self, generation: &Arc<Generation<S::Rule>>, now: u64) {
         let before = std::mem::replace(&mut self.generation, Arc::clone(generation));
+        self.number = generation.number;
         self.index.states_mut().for_each(|state| state.convert(&before.rule, &generation.rule, now));
         self.sweep_at = now;
     }
@@ -378,6 +429,32 @@ mod tests {
             set(&table, &generation, n, n + 1_000, n).unwrap();
         }
         assert!(table.usage().keys < 20_000, "{:?}", table.usage());
+    }
+
+    #[test]
+    fn what_has_passed_is_counted_and_outlives_the_table() {
+        let generation = Generation::new(1, 10, 0);
+        let (table, total) = (Table::new(&generation), Arc::new(AtomicU64::new(5)));
+        table.tell_passed(&total);
+        let shards = table.shards();
+        let pass = |n, number, says| {
+            shards.pass(key(n), number, |state: &mut Until| {
+                state.0 += 1;
+                says
+            })
+        };
+        assert!(!pass(1, generation.number, true), "it has no place");
+        set(&table, &generation, 1, 10, 0).unwrap();
+        assert!(!pass(1, generation.number + 1, true), "another generation");
+        assert!(pass(1, generation.number, true) && !pass(1, generation.number, false));
+        assert_eq!((table.passed(), table.read(key(1), &generation, 0, |state, _| state.0)), (1, 12));
+        drop(table);
+        assert_eq!(total.load(Ordering::Relaxed), 6);
+    }
+
+    #[test]
+    fn a_shard_is_one_cache_line() {
+        assert_eq!(size_of::<Line<Mutex<Shard<Until>>>>(), 64);
     }
 
     #[test]

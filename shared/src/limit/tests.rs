@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -91,15 +92,38 @@ fn what_just_passes_counts_like_what_is_admitted() {
     for algorithm in [Algorithm::TokenBucket, Algorithm::SlidingWindow] {
         let limit =
             compile(&RateLimitConfig { ban: Some(HumanDuration::from_secs(9)), ..config(algorithm, "3/10s") }, None);
-        let now = clock::now();
-        assert!(!limit.pass(key("a", 1), 1, now), "nothing is known of the key");
+        let (now, turnstile) = (clock::now(), limit.turnstile());
+        let pass = |key, cost, now: Instant| turnstile.pass(key, cost, now.into());
+        assert!(!pass(key("a", 1), 1, now), "nothing is known of the key");
         assert_eq!(limit.usage().keys, 0);
         assert_eq!(limit.admit(key("a", 1), 1, now).unwrap().remaining, 2);
-        assert!(limit.pass(key("a", 1), 1, now) && limit.pass(key("a", 1), 1, now) && !limit.pass(key("a", 1), 1, now));
+        assert!(pass(key("a", 1), 1, now) && pass(key("a", 1), 1, now) && !pass(key("a", 1), 1, now));
         assert_eq!(limit.peek(key("a", 1), 1, now).banned_until, None, "that nothing passes is no breach");
         assert!(limit.admit(key("a", 1), 1, now).unwrap().banned_until.is_some());
-        assert!(limit.pass(key("a", 1), 1, after(now, 30_000)), "{algorithm:?}");
+        assert!(pass(key("a", 1), 1, after(now, 30_000)), "{algorithm:?}");
         assert_eq!(limit.peek(key("a", 1), 1, after(now, 30_000)).remaining, 2);
+        assert_eq!(limit.passed(), 3);
+    }
+}
+
+#[test]
+fn a_turnstile_passes_nothing_by_the_rule_of_another_generation() {
+    for algorithm in [Algorithm::TokenBucket, Algorithm::SlidingWindow] {
+        let now = clock::now();
+        let (total, before) = (Arc::default(), compile(&config(algorithm, "10/10s"), None));
+        before.tell_passed(&total);
+        assert_eq!(before.admit(key("a", 1), 1, now).unwrap().remaining, 9);
+        let after = compile(&config(algorithm, "5/10s"), Some(&before));
+        after.tell_passed(&total);
+        let (old, new) = (before.turnstile(), after.turnstile());
+        assert!(old.pass(key("a", 1), 1, now.into()) && !new.pass(key("a", 1), 1, now.into()));
+        assert_eq!(after.admit(key("a", 1), 1, now).unwrap().remaining, 2);
+        assert!(!old.pass(key("a", 1), 1, now.into()) && new.pass(key("a", 1), 1, now.into()));
+        assert_eq!((before.passed(), after.passed(), total.load(Ordering::Relaxed)), (2, 2, 0));
+        drop((before, old));
+        assert_eq!(total.load(Ordering::Relaxed), 0, "the other generation has the counts");
+        drop(after);
+        assert_eq!(total.load(Ordering::Relaxed), 2, "{algorithm:?}");
     }
 }
 

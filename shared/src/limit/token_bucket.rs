@@ -5,18 +5,18 @@
 //! rounded: **in any span of time `t` at most `burst + t × count ÷ per` are admitted, and a client that never asks for
 //! more than that is never refused.**
 
-use super::meter::{Ban, Meter, Mode, Reading};
+use super::meter::{Ban, Meter, Mode, Reading, Wide};
 use super::table::State;
 
 /// A bucket can owe one hour at most, or one bucketful if that takes longer to fill: what is charged after the fact is
 /// counted in full up to here, but nobody locks a client out for a year by reporting a huge cost.
 const MOST_DEBT: u64 = 3_600_000_000_000;
 
-/// The state of one key.
+/// The state of one key: 24 bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct TokenBucket {
     /// When the bucket is full, in units of 1/`count` of a nanosecond since the epoch.
-    full_at: u128,
+    full_at: Wide,
     ban: Ban,
 }
 
@@ -58,22 +58,22 @@ impl State for TokenBucket {
     type Rule = Rule;
 
     fn is_idle(&self, rule: &Rule, now: u64) -> bool {
-        self.full_at <= rule.units(now) && self.ban.end(now).is_none()
+        self.full_at.number() <= rule.units(now) && self.ban.end(now).is_none()
     }
 
     /// Tokens that are missing stay missing, to the fraction of a token (rounded up to the next unit).
     fn convert(&mut self, from: &Rule, to: &Rule, now: u64) {
-        let missing = self.full_at.saturating_sub(from.units(now));
+        let missing = self.full_at.number().saturating_sub(from.units(now));
         let (tokens, rest) = (missing / u128::from(from.per), missing % u128::from(from.per));
         let rest = (rest * u128::from(to.per)).div_ceil(u128::from(from.per));
-        self.full_at = to.units(now) + tokens * u128::from(to.per) + rest;
+        self.full_at = (to.units(now) + tokens * u128::from(to.per) + rest).into();
     }
 }
 
 impl Meter for TokenBucket {
     fn apply(&mut self, rule: &Rule, cost: u32, mode: Mode, now: u64) -> Reading {
         let now_units = rule.units(now);
-        let before = self.full_at.max(now_units);
+        let before = self.full_at.number().max(now_units);
         let after = before + rule.tokens(cost);
         let brim = now_units + rule.tokens(rule.burst);
         let banned_until = self.ban.end(now);
@@ -84,7 +84,7 @@ impl Meter for TokenBucket {
             Mode::Ask | Mode::Take => before,
         };
         if full_at > before {
-            self.full_at = full_at;
+            self.full_at = full_at.into();
         }
         if !is_allowed && mode != Mode::Ask && rule.ban > 0 && banned_until.is_none() {
             self.ban(now.saturating_add(rule.ban));
@@ -106,16 +106,16 @@ impl Meter for TokenBucket {
     #[inline]
     fn take(&mut self, rule: &Rule, cost: u32, now: u64) -> bool {
         let now_units = rule.units(now);
-        let after = self.full_at.max(now_units) + rule.tokens(cost);
+        let after = self.full_at.number().max(now_units) + rule.tokens(cost);
         let is_allowed = after <= now_units + rule.tokens(rule.burst) && self.ban.end(now).is_none();
         if is_allowed {
-            self.full_at = after;
+            self.full_at = after.into();
         }
         is_allowed
     }
 
     fn give_back(&mut self, rule: &Rule, cost: u32) {
-        self.full_at = self.full_at.saturating_sub(rule.tokens(cost));
+        self.full_at = self.full_at.number().saturating_sub(rule.tokens(cost)).into();
     }
 
     fn ban(&mut self, until: u64) {
@@ -174,7 +174,8 @@ mod tests {
                 let mut untold = bucket;
                 let reading = bucket.apply(&rule, cost, Mode::Take, now);
                 prop_assert_eq!(untold.take(&rule, cost, now), reading.is_allowed);
-                prop_assert_eq!(untold.full_at.max(rule.units(now)), bucket.full_at.max(rule.units(now)));
+                let full_at = |bucket: &TokenBucket| bucket.full_at.number().max(rule.units(now));
+                prop_assert_eq!(full_at(&untold), full_at(&bucket));
                 if is_enough {
                     level -= rule.tokens(cost);
                 }
@@ -215,7 +216,7 @@ mod tests {
                 bucket.apply(&from, cost, Mode::Take, at);
             }
             let missing = |bucket: &TokenBucket, rule: &Rule| {
-                bucket.full_at.saturating_sub(rule.units(now)) as f64 / rule.per as f64
+                bucket.full_at.number().saturating_sub(rule.units(now)) as f64 / rule.per as f64
             };
             let before = missing(&bucket, &from);
             bucket.convert(&from, &to, now);

@@ -9,7 +9,7 @@ use gatehouse_shared::limit::{Algorithm, KeyHasher, RateLimitConfig};
 use super::guard::network;
 use crate::admit::limit::counter::{Counter, Moment, Plan};
 
-/// Clients counted at a time, 65 bytes each; more are counted by network.
+/// Clients counted at a time, 55 bytes each; more are counted by network.
 const CLIENTS_MAX: usize = 500_000;
 const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 

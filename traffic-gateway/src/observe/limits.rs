@@ -80,12 +80,12 @@ impl LimitMetrics {
     fn limit(&self, standing: &Standing<'_>) {
         let (name, totals) = (standing.name, standing.totals);
         for (verdict, total) in [
-            ("admitted", &totals.admitted),
-            ("delayed", &totals.delayed),
-            ("refused", &totals.refused),
-            ("observed", &totals.observed),
+            ("admitted", standing.admitted),
+            ("delayed", totals.delayed.load(Ordering::Relaxed)),
+            ("refused", totals.refused.load(Ordering::Relaxed)),
+            ("observed", totals.observed.load(Ordering::Relaxed)),
         ] {
-            mirror(&self.requests.with_label_values(&[name, verdict]), total.load(Ordering::Relaxed));
+            mirror(&self.requests.with_label_values(&[name, verdict]), total);
         }
         let whole = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.keys.with_label_values(&[name]).set(whole(standing.own.keys + standing.networks.keys));

@@ -17,6 +17,7 @@ use super::{
     keys::Keys,
     millis,
     part::{KeySpec, Part},
+    quick::Quick,
     rule::{Breach, Rule},
 };
 use crate::{balance::route, config::Config, context::LONGEST_DELAY};
@@ -81,10 +82,12 @@ pub(super) fn compile(
     let has_fleet = specs.iter().any(|spec: &KeySpec| spec.is_fleet);
     let hasher = KeyHasher::of_process();
     let fleet = if has_fleet { fleet_hasher(config, sources) } else { hasher };
+    let keys = Keys::new(specs, hasher, fleet);
     errors.into_result(Some(Limits {
         told: ToldRules::of(&rules),
+        quick: Quick::past(&rules, &keys),
         rules: rules.into(),
-        keys: Keys::new(specs, hasher, fleet),
+        keys,
         credentials,
         bans: Arc::clone(bans),
     }))

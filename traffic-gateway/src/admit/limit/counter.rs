@@ -6,13 +6,18 @@
 
 use std::{
     net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use gatehouse_shared::{
     config::{ConfigErrors, Positions, Rate},
     limit::{
-        Algorithm, Decision, FleetConfig, FleetLimit, Full, Key, KeyHasher, RateLimit, RateLimitConfig, Ticks, Usage,
+        Algorithm, Decision, FleetConfig, FleetLimit, Full, Key, KeyHasher, RateLimit, RateLimitConfig, Ticks,
+        Turnstile, Usage,
     },
 };
 
@@ -37,6 +42,8 @@ pub(crate) struct Counter {
     own: Meter,
     by_network: RateLimit,
     hasher: KeyHasher,
+    /// How many have passed the turnstiles of counts that are gone.
+    passed_before: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
@@ -83,9 +90,13 @@ impl Counter {
             }
         };
         let networks = plan.of_networks();
-        let before = before.map(|before| &before.by_network);
-        let by_network = RateLimit::compile(&networks, before, path, positions, now)?;
-        Ok(Self { own, by_network, hasher: KeyHasher::of_process() })
+        let networks_before = before.map(|before| &before.by_network);
+        let by_network = RateLimit::compile(&networks, networks_before, path, positions, now)?;
+        let passed_before = before.map(|before| Arc::clone(&before.passed_before)).unwrap_or_default();
+        if let Meter::Node(limit) = &own {
+            limit.tell_passed(&passed_before);
+        }
+        Ok(Self { own, by_network, hasher: KeyHasher::of_process(), passed_before })
     }
 
     /// Asks whether one more may pass, and counts it if so.
@@ -98,14 +109,15 @@ impl Counter {
         self.or_by_network(decision, client, |limit, network| limit.admit(network, 1, at.now))
     }
 
-    /// Counts one more if there is nothing else to say: the key is in use, and it may pass. If not, nothing has changed, and
-    /// [`Self::admit`] is to be asked.
-    #[inline]
-    pub(crate) fn pass(&self, key: Key, at: Moment) -> bool {
-        match &self.own {
-            Meter::Node(limit) => limit.pass(key, 1, at.now),
-            Meter::Fleet(_) => false,
-        }
+    /// What lets most requests pass; where it does not, nothing has changed, and [`Self::admit`] is to be asked.
+    pub(super) fn turnstile(&self) -> Option<Turnstile> {
+        if let Meter::Node(limit) = &self.own { Some(limit.turnstile()) } else { None }
+    }
+
+    /// How many have passed turnstiles, those of earlier counts included.
+    pub(super) fn passed(&self) -> u64 {
+        let now = if let Meter::Node(limit) = &self.own { limit.passed() } else { 0 };
+        self.passed_before.load(Ordering::Relaxed).saturating_add(now)
     }
 
     /// Counts `cost`, whether it may pass or not.

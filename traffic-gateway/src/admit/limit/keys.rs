@@ -2,13 +2,15 @@
 //!
 //! Limits share the parts that they count by: twenty of them by client, path, host and so on, alone and together. So the
 //! value of a part is looked for and hashed once a request, and a key puts the digests of its parts together ([`Key::and`]).
+//! Which parts a key has, which were looked for and which are there are sets of bits, so that all of that is one test each.
 
 use gatehouse_shared::limit::{Key, KeyHasher};
 
 use super::part::{KeySpec, Part};
 use crate::admit::RequestView;
 
-/// Parts of one request whose digests are kept; those of further ones are made again for every limit.
+/// Parts of one request whose digests are kept, at most as many as a set has bits; those of further ones are made again for
+/// every limit.
 const KEPT_PARTS: usize = 16;
 
 /// Everything that the limits of a generation count by.
@@ -36,9 +38,62 @@ struct Hashed {
     hasher: KeyHasher,
 }
 
-/// Digests of the parts of one request, by position: not made yet, not there, or made.
+/// Parts whose digests are kept: a bit for each, by position.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Parts(u32);
+
+/// Digests of the parts of one request, by position.
 #[derive(Debug, Default)]
-pub(super) struct Digests([Option<Option<Key>>; KEPT_PARTS]);
+pub(super) struct Digests {
+    looked_for: Parts,
+    found: Parts,
+    keys: [Key; KEPT_PARTS],
+}
+
+impl Parts {
+    /// The part at a position; `None` if its digest is not kept.
+    fn one(position: usize) -> Option<Self> {
+        let bit = u32::try_from(position).ok().filter(|_| position < KEPT_PARTS)?;
+        Some(Self(1 << bit))
+    }
+
+    #[inline]
+    fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    #[inline]
+    fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    #[inline]
+    fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Their positions.
+    #[inline]
+    fn positions(self) -> impl Iterator<Item = usize> {
+        let mut left = self.0;
+        std::iter::from_fn(move || {
+            let position = (left != 0).then(|| left.trailing_zeros() as usize)?;
+            left &= left - 1;
+            Some(position)
+        })
+    }
+}
+
+impl Digests {
+    /// The key of these parts, which are there.
+    #[inline]
+    fn key(&self, parts: Parts) -> Key {
+        parts
+            .positions()
+            .filter_map(|position| self.keys.get(position))
+            .fold(Key::default(), |key, part| key.and(*part))
+    }
+}
 
 impl Keys {
     /// Makes keys for these, by their positions: with `fleet` those that must be the same on all nodes.
@@ -63,8 +118,23 @@ impl Keys {
         Self { specs: specs.collect(), parts: parts.into() }
     }
 
-    /// The key of a request by the spec at this position; `None` when it lacks a part.
+    /// The parts that the spec at this position has; `None` when there are some whose digests are not kept.
+    pub(super) fn kept(&self, spec: usize) -> Option<Parts> {
+        let mut parts = self.specs.get(spec)?.parts.iter();
+        parts.try_fold(Parts::default(), |all, part| Some(all.and(Parts::one(*part)?)))
+    }
+
+    /// The key of a request by these parts; `None` when it lacks one.
     #[inline]
+    pub(super) fn key_of(&self, parts: Parts, request: &RequestView<'_>, digests: &mut Digests) -> Option<Key> {
+        let missing = parts.without(digests.looked_for);
+        if !missing.is_empty() {
+            self.look_for(missing, request, digests);
+        }
+        parts.without(digests.found).is_empty().then(|| digests.key(parts))
+    }
+
+    /// The key of a request by the spec at this position; `None` when it lacks a part.
     pub(super) fn key(&self, spec: usize, request: &RequestView<'_>, digests: &mut Digests) -> Option<Key> {
         let parts = &self.specs.get(spec)?.parts;
         parts.iter().try_fold(Key::default(), |key, part| Some(key.and(self.digest(*part, request, digests)?)))
@@ -81,22 +151,31 @@ impl Keys {
         self.specs.get(position).map(|spec| &spec.written)
     }
 
-    #[inline]
     fn digest(&self, part: usize, request: &RequestView<'_>, digests: &mut Digests) -> Option<Key> {
-        match digests.0.get(part) {
-            Some(Some(made)) => *made,
-            _ => self.make(part, request, digests),
+        match Parts::one(part) {
+            Some(part) => self.key_of(part, request, digests),
+            None => self.parts.get(part)?.digest(request),
         }
     }
 
     #[inline(never)]
-    fn make(&self, part: usize, request: &RequestView<'_>, digests: &mut Digests) -> Option<Key> {
-        let Hashed { part: of, hasher, .. } = self.parts.get(part)?;
-        let digest = of.digest(request, hasher);
-        if let Some(place) = digests.0.get_mut(part) {
-            *place = Some(digest);
+    fn look_for(&self, parts: Parts, request: &RequestView<'_>, digests: &mut Digests) {
+        digests.looked_for = digests.looked_for.and(parts);
+        for position in parts.positions() {
+            let digest = self.parts.get(position).and_then(|part| part.digest(request));
+            if let (Some(digest), Some(place), Some(part)) =
+                (digest, digests.keys.get_mut(position), Parts::one(position))
+            {
+                *place = digest;
+                digests.found = digests.found.and(part);
+            }
         }
-        digest
+    }
+}
+
+impl Hashed {
+    fn digest(&self, request: &RequestView<'_>) -> Option<Key> {
+        self.part.digest(request, &self.hasher)
     }
 }
 
@@ -130,6 +209,10 @@ mod tests {
         assert_eq!(made[1], made[0].and(made[4]));
         assert_eq!(made[5], Key::default());
         assert_eq!(keys.key(6, &view, &mut digests), None);
+        assert!(
+            (0..6)
+                .all(|spec| keys.key_of(keys.kept(spec).unwrap(), &view, &mut Digests::default()) == Some(made[spec]))
+        );
     }
 
     #[test]
@@ -143,7 +226,7 @@ mod tests {
             keys.key(0, &sample.view(), digests)
         };
         let (one, two) = (of("&q17=1", &mut digests), of("&q17=2", &mut digests));
-        assert!(one.is_some() && two.is_some() && one != two);
+        assert!(one.is_some() && two.is_some() && one != two && keys.kept(0).is_none());
         assert_eq!(of("", &mut digests), None);
     }
 

@@ -2,9 +2,8 @@
 //!
 //! A `rule::Rule` is one limit and one counter. A request meets every limit whose `match` covers it, in the order of the
 //! configuration, those that ban first; the first that refuses has the last word. What limits count by is hashed once for a
-//! request, however many count by the same (`keys`), and of most requests a limit is only asked whether it may be counted
-//! ([`RateLimit::pass`](gatehouse_shared::limit::RateLimit::pass)); everything else is found out where somebody is told or
-//! refused.
+//! request, however many count by the same (`keys`), and most requests only meet the [`Turnstile`](gatehouse_shared::limit::Turnstile) of a limit, which lies
+//! side by side with those of the others (`quick`); everything else is found out where somebody is told or refused.
 //!
 //! **A request that one limit refuses is counted by no other**: what the limits before have counted they give back, because
 //! whatever is refused costs nothing behind this gate. Two kinds count it nevertheless, for they are about what clients try:
@@ -20,6 +19,7 @@ mod keys;
 mod condition;
 pub(crate) mod counter;
 mod rule;
+mod quick;
 pub mod receipt;
 pub mod ban;
 pub mod fleet;
@@ -52,6 +52,7 @@ use super::{Denial, Ended, Evidence, Mode, RequestView, Source, Stage, Verdict};
 use config::{Count, Only};
 use counter::{Counted, Moment};
 use keys::{Digests, Keys};
+use quick::{Quick, Way};
 use receipt::{FIELD_MAX, Met, TOLD_MAX};
 use rule::{Answer, Breach, Rule, Totals};
 
@@ -59,6 +60,8 @@ use rule::{Answer, Breach, Rule, Totals};
 #[derive(Debug)]
 pub struct Limits {
     rules: Box<[Rule]>,
+    /// The quick way past each.
+    quick: Quick,
     /// What they count by.
     keys: Keys,
     credentials: Credentials,
@@ -79,6 +82,8 @@ struct ToldRules {
 pub(crate) struct Standing<'a> {
     pub(crate) name: &'a str,
     pub(crate) totals: &'a Totals,
+    /// Requests that it let pass.
+    pub(crate) admitted: u64,
     /// Its table of keys, and that of the networks of those who found no place in it.
     pub(crate) own: Usage,
     pub(crate) networks: Usage,
@@ -145,7 +150,7 @@ impl Limits {
     pub(crate) fn standings(&self) -> impl Iterator<Item = Standing<'_>> {
         self.rules.iter().map(|rule| {
             let [own, networks] = rule.counter.usage();
-            Standing { name: &rule.name, totals: &rule.totals, own, networks }
+            Standing { name: &rule.name, totals: &rule.totals, admitted: rule.admitted(), own, networks }
         })
     }
 
@@ -154,9 +159,21 @@ impl Limits {
         self.rules.iter().for_each(|rule| rule.counter.reclaim(Moment { now: now.into(), unix_ms }));
     }
 
+    /// Meets the limit at a position, whatever it covers and counts. The denial when it refuses and is to be obeyed.
+    #[inline(never)]
+    fn meet(&self, limit: u16, way: &Way, asking: &mut Asking<'_>, walk: &mut Walk) -> Option<Denial> {
+        let rule = self.rules.get(usize::from(limit))?;
+        let (key, is_tried) = asking.of(rule)?;
+        let is_told = rule.is_told && walk.receipt.told < TOLD_MAX;
+        let is_plain = !is_told && !is_tried && rule.count == Count::Requests;
+        if is_plain && way.pass(key, walk.at.now) {
+            return None;
+        }
+        self.ask((limit, rule), key, is_tried, asking, walk)
+    }
+
     /// Asks the limit at a position about a key; `is_tried`: the request brings credentials to a limit on those that do not. The
     /// denial when it refuses and is to be obeyed.
-    #[inline(never)]
     fn ask(
         &self,
         (limit, rule): (u16, &Rule),
@@ -277,7 +294,6 @@ impl Asking<'_> {
 
     /// The key that a limit is to be asked about, if it covers the request; and whether this brings credentials to a limit on
     /// those that do not.
-    #[inline]
     fn of(&mut self, rule: &Rule) -> Option<(Key, bool)> {
         let is_tried = if rule.condition.is_always { false } else { self.brings_credentials_to(rule)? };
         Some((self.limits.keys.key(rule.spec, self.request, &mut self.digests)?, is_tried))
@@ -301,15 +317,14 @@ impl Stage for Limits {
             has_credentials: OnceCell::new(),
             digests: Digests::default(),
         };
-        for (limit, rule) in (0_u16..).zip(&self.rules) {
-            let Some((key, is_tried)) = asking.of(rule) else { continue };
-            let is_told = rule.is_told && walk.receipt.told < TOLD_MAX;
-            let is_plain = !is_told && !is_tried && rule.count == Count::Requests;
-            if is_plain && rule.counter.pass(key, at) {
-                Rule::tally(&rule.totals.admitted);
-                continue;
+        for (limit, way) in (0_u16..).zip(self.quick.ways()) {
+            if let Some(parts) = way.of_all {
+                let Some(key) = self.keys.key_of(parts, request, &mut asking.digests) else { continue };
+                if way.pass(key, at.now) {
+                    continue;
+                }
             }
-            if let Some(denial) = self.ask((limit, rule), key, is_tried, &asking, &mut walk) {
+            if let Some(denial) = self.meet(limit, way, &mut asking, &mut walk) {
                 self.give_back(limit, &mut asking, &mut walk);
                 request.keep_receipt(walk.receipt);
                 return Verdict::Deny(denial);
@@ -321,12 +336,16 @@ impl Stage for Limits {
 
     /// Counts what the answer says, for every limit the request has met.
     fn finish(&self, ended: &Ended<'_>, now: Instant) {
-        let has_failed = ended.auth == Some(Auth::Failed);
         let Some(asked_at) = ended.receipt.at else { return };
+        let mut later = ended.receipt.met.iter().filter(|met| met.counts_later).peekable();
+        if later.peek().is_none() {
+            return;
+        }
+        let has_failed = ended.auth == Some(Auth::Failed);
         let now = Ticks::from(now);
         // The wall clock has gone on by as much as the other.
         let at = Moment { now, unix_ms: asked_at.unix_ms.saturating_add(now.nanos_since(asked_at.now) / 1_000_000) };
-        for met in ended.receipt.met.iter().filter(|met| met.counts_later) {
+        for met in later {
             let Some(rule) = self.rules.get(usize::from(met.limit)) else { continue };
             if met.is_tried && !has_failed {
                 continue;

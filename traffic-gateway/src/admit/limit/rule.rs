@@ -50,7 +50,8 @@ pub(super) enum Breach {
     Delay(Duration),
 }
 
-/// What became of the requests that a limit has met, since its name was first configured.
+/// What became of the requests that a limit has met, since its name was first configured; of those that it admitted, what its
+/// turnstile has not counted.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 pub(crate) struct Totals {
@@ -75,6 +76,11 @@ impl Rule {
     /// Whether it counts requests that another limit refuses, too.
     pub(super) fn counts_refused(&self) -> bool {
         matches!(self.action, Breach::Ban(_))
+    }
+
+    /// Requests that it admitted, since its name was first configured.
+    pub(super) fn admitted(&self) -> u64 {
+        self.totals.admitted.load(Ordering::Relaxed).saturating_add(self.counter.passed())
     }
 
     /// Judges a request. `is_tried`: it brings credentials to a limit on those that do not, and is counted when tier two finds

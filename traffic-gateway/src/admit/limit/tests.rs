@@ -268,11 +268,25 @@ fn counts_and_totals_survive_a_reload() {
     gate.reload(&format!("[[limit]]\nname = \"first\"\nrate = \"100/1s\"\n{limit}"));
     assert!(gate.get(A).passed());
     assert_eq!(gate.get(A).refused().1, "a");
-    let admitted: Vec<u64> =
-        gate.limits.standings().map(|one| one.totals.admitted.load(std::sync::atomic::Ordering::Relaxed)).collect();
+    let admitted: Vec<u64> = gate.limits.standings().map(|one| one.admitted).collect();
     assert_eq!(admitted, [2, 3]);
     gate.reload("[[limit]]\nname = \"a\"\nkey = [\"client\", \"path\"]\nrate = \"3/60s\"\n");
     assert!(gate.get(A).passed(), "another key is another limit");
+}
+
+#[test]
+fn what_passed_quietly_is_counted_over_every_reload() {
+    let rest = "headers = false\nrate = \"9/60s\"\n";
+    let limit = |more: &str| format!("[[limit]]\nname = \"a\"\n{rest}{more}");
+    let mut gate = Gate::new(&limit("key = [\"client\"]\n"));
+    let admitted = |gate: &Gate| gate.limits.standings().next().unwrap().admitted;
+    assert!((0..5).all(|_| gate.get(A).passed()));
+    assert_eq!(admitted(&gate), 5);
+    for (changed, sum) in [("key = [\"path\"]\n", 8), ("scope = \"fleet\"\n", 11), ("key = [\"host\"]\n", 14)] {
+        gate.reload(&limit(changed));
+        assert!((0..3).all(|_| gate.get(A).passed()), "{changed}");
+        assert_eq!(admitted(&gate), sum, "{changed}");
+    }
 }
 
 #[test]
