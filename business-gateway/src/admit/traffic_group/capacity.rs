@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::adaptive::{Adaptive, Bounds};
+use super::adaptive::{Adaptive, Bounds, Fleet};
 use super::pool::{Entry, GroupStatus, Pool, Shape, Woken};
 
 /// What one generation of the catalog says of a capacity. The newest that anybody enters by is in force for all.
@@ -15,6 +15,8 @@ pub(super) struct Settings {
     shape: Shape,
     /// The longest wait.
     pub(super) wait_max: Duration,
+    /// A moment that is the same on all nodes.
+    epoch: Instant,
 }
 
 /// How large a capacity is, for all nodes together.
@@ -27,10 +29,10 @@ pub(super) enum Size {
 }
 
 impl Settings {
-    /// Settings that are newer than all before.
-    pub(super) fn new(size: Size, shape: Shape, wait_max: Duration) -> Self {
+    /// Settings that are newer than all before. `epoch` is a moment that all nodes of the fleet mean.
+    pub(super) fn new(size: Size, shape: Shape, wait_max: Duration, epoch: Instant) -> Self {
         static LAST: AtomicU64 = AtomicU64::new(0);
-        Self { number: LAST.fetch_add(1, Ordering::Relaxed) + 1, size, shape, wait_max }
+        Self { number: LAST.fetch_add(1, Ordering::Relaxed) + 1, size, shape, wait_max, epoch }
     }
 }
 
@@ -58,7 +60,7 @@ pub struct Status {
     pub in_flight: usize,
     /// Mean time that a call has its slot, once one has ended.
     pub mean: Option<Duration>,
-    /// What the service takes to answer when it has little to do, where the size is found.
+    /// What the service takes to answer when nothing waits inside it, where the size is found.
     pub baseline: Option<Duration>,
     /// Each group, the lowest last; then those that the catalog no longer has, until their calls have ended.
     pub groups: Vec<GroupStatus>,
@@ -82,7 +84,7 @@ impl<W> Capacity<W> {
         (self.number, self.nodes) = (settings.number, nodes);
         self.adaptive = match (self.adaptive.take(), settings.bounds(nodes)) {
             (Some(mut adaptive), Some(bounds)) => {
-                adaptive.rebound(bounds);
+                adaptive.rebound(bounds, settings.fleet(nodes));
                 Some(adaptive)
             }
             _ => settings.adaptive(nodes, now),
@@ -120,13 +122,13 @@ impl<W> Capacity<W> {
     }
 
     /// A call gives its slot back that it had for `held`. Then [`Self::next`] says who may go.
-    pub(super) fn leave(&mut self, group: &Arc<str>, held: Duration) {
-        self.pool.leave(group, Some(held));
+    pub(super) fn leave(&mut self, group: &Arc<str>, held: Duration, now: Instant) {
+        self.pool.leave(group, Some(held), now);
     }
 
     /// A slot that was granted comes back, because nobody was there to take it.
-    pub(super) fn return_unused(&mut self, group: &Arc<str>) {
-        self.pool.leave(group, None);
+    pub(super) fn return_unused(&mut self, group: &Arc<str>, now: Instant) {
+        self.pool.leave(group, None, now);
     }
 
     /// The next call that waits no more, if there is one. To be asked until there is none.
@@ -188,8 +190,12 @@ impl Settings {
         }
     }
 
+    fn fleet(&self, nodes: u32) -> Fleet {
+        Fleet { nodes, epoch: self.epoch }
+    }
+
     fn adaptive(&self, nodes: u32, now: Instant) -> Option<Adaptive> {
-        self.bounds(nodes).map(|bounds| Adaptive::new(bounds, now))
+        self.bounds(nodes).map(|bounds| Adaptive::new(bounds, self.fleet(nodes), now))
     }
 
     fn size_of(&self, adaptive: Option<&Adaptive>, nodes: u32) -> usize {
@@ -217,7 +223,7 @@ mod tests {
 
     fn settings(size: Size) -> Settings {
         let shape = Shape { groups: vec![("all".into(), 1)], reserve_percent: 10, queue_max: 10 };
-        Settings::new(size, shape, Duration::from_secs(1))
+        Settings::new(size, shape, Duration::from_secs(1), clock::now())
     }
 
     #[test]
@@ -248,8 +254,11 @@ mod tests {
         let now = clock::now();
         let bounds = Bounds { min: 2, max: 100, window: Duration::from_millis(10) };
         let mut capacity = Capacity::<u32>::new(&settings(Size::Adaptive(bounds)), 1, now);
-        (0..20).for_each(|_| capacity.learn(Shown::Answered(Duration::from_millis(7))));
-        assert_eq!(capacity.next(now + bounds.window), None);
+        // The first window does not count.
+        for window in 1..=2 {
+            (0..20).for_each(|_| capacity.learn(Shown::Answered(Duration::from_millis(7))));
+            assert_eq!(capacity.next(now + bounds.window * window), None);
+        }
         assert_eq!(capacity.status().baseline, Some(Duration::from_millis(7)));
         let again = settings(Size::Adaptive(bounds));
         capacity.adopt(&again, 4, now);

@@ -34,6 +34,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use gatehouse_shared::clock;
 use gatehouse_shared::config::{ConfigErrors, Positions, nearest};
 
 use self::capacity::{Settings, Shown, Size};
@@ -97,10 +98,11 @@ impl TrafficGroups {
             groups => groups.iter().map(|group| Arc::new(Group::new(group))).collect(),
         };
         let ratios: Vec<(Arc<str>, u32)> = groups.iter().map(|group| (Arc::clone(&group.name), group.ratio)).collect();
+        let epoch = last_minute();
         let settings = |size: Size, pool: Option<&PoolConfig>, reserve_percent: u8| {
             let queue_max = pool.map_or(QUEUE_OF_A_CAP, |pool| pool.queue_max);
             let wait_max = pool.map_or(WAIT_AT_A_CAP, |pool| pool.wait_max.get());
-            Settings::new(size, Shape { groups: ratios.clone(), reserve_percent, queue_max }, wait_max)
+            Settings::new(size, Shape { groups: ratios.clone(), reserve_percent, queue_max }, wait_max, epoch)
         };
         let pools = written.pool.iter().map(|pool| {
             let before = before.and_then(|before| before.pools.get(&pool.name)?.limit.as_deref());
@@ -155,6 +157,12 @@ impl TrafficGroups {
     pub fn caps(&self, nodes: u32) -> impl Iterator<Item = (&str, Status)> {
         self.caps.iter().map(move |(name, limit)| (name.as_str(), limit.status(nodes)))
     }
+}
+
+/// When the minute began that the wall clock shows, which is the same moment on all nodes of a fleet as far as their clocks agree.
+fn last_minute() -> Instant {
+    let (now, over) = (clock::now(), Duration::from_millis(clock::unix_ms() % 60_000));
+    now.checked_sub(over).unwrap_or(now)
 }
 
 /// Calls of one group that wait under the cap of an API without a pool.

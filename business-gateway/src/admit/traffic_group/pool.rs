@@ -5,13 +5,17 @@
 //!
 //! - no more slots are taken than the pool has (except after it shrank: calls are not preempted);
 //! - a free slot goes to a waiting call at once, except that the lowest group never has the slots of the reserve;
-//! - a free slot goes to a group under its share before one at or over it, then to the group that has least of its ratio, then
-//!   to the one named first; inside a group to the call that came first;
+//! - a free slot goes to a group with a *claim* before one without. A group has a claim while it has less than its share; and,
+//!   because calls come in bursts, while it has up to a quarter more than its share and not yet spent what it *saved* by having
+//!   less of late. Whoever never got more than his share at any moment would get less than it on average;
+//! - among groups with a claim to the one that saved most of its ratio; then, and among those without, to the one that has least
+//!   of its ratio, then to the one named first; inside a group to the call that came first;
 //! - the queue of a group is bounded, and nobody waits longer than makes sense for him.
 //!
 //! Groups are known by name, so that a slot taken under one configuration is given back under the next. A group that the
 //! configuration no longer has keeps its place without a share until its last call has left.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,6 +26,10 @@ use super::shares::divide;
 const MEAN_WEIGHT: f64 = 0.1;
 /// What a group without a share is taken to have when its wait is estimated, in slots.
 const MIN_SHARE: f64 = 0.01;
+/// A group saves what it does not use of its share for this long, in seconds.
+const SAVED_MAX: f64 = 1.0;
+/// Who has saved may go beyond his share by one part in so many of it.
+const BEYOND: usize = 4;
 
 /// The state of a pool. `W` is what is kept of a call that waits.
 #[derive(Debug)]
@@ -45,6 +53,10 @@ struct Group<W> {
     ratio: u32,
     share: usize,
     in_flight: usize,
+    /// How much less than its share it had of late, in slots times seconds; spent by having more.
+    saved: f64,
+    /// Up to when that is reckoned.
+    saved_until: Option<Instant>,
     /// By ticket, so the oldest first; a tree, because who gives up leaves from the middle.
     queue: BTreeMap<u64, Waiter<W>>,
 }
@@ -173,7 +185,7 @@ impl<W> Pool<W> {
         let index = self.place(group);
         let queued = self.groups.get(index).map_or(0, |group| group.queue.len());
         if queued == 0 && self.may_go(index) {
-            self.take(index);
+            self.take(index, now);
             return Entry::Go;
         }
         let estimate = self.estimate(index);
@@ -202,8 +214,9 @@ impl<W> Pool<W> {
 
     /// A call gives its slot back; `held` is how long it had it, and is left out when that says nothing. Afterwards
     /// [`Self::next`] says who may go.
-    pub(super) fn leave(&mut self, group: &Arc<str>, held: Option<Duration>) {
+    pub(super) fn leave(&mut self, group: &Arc<str>, held: Option<Duration>, now: Instant) {
         let Some(group) = self.groups.iter_mut().find(|known| known.name == *group) else { return };
+        group.reckon(now);
         group.in_flight = group.in_flight.saturating_sub(1);
         self.in_flight = self.in_flight.saturating_sub(1);
         if let Some(held) = held {
@@ -215,7 +228,7 @@ impl<W> Pool<W> {
 
     /// The next call that waits no more, if there is one. To be asked until there is none.
     pub(super) fn next(&mut self, now: Instant) -> Option<Woken<W>> {
-        let index = self.first_in_line()?;
+        let index = self.first_in_line(now)?;
         let group = self.groups.get_mut(index)?;
         let (_, waiter) = group.queue.pop_first()?;
         if waiter.start_by <= now {
@@ -223,7 +236,7 @@ impl<W> Pool<W> {
             return Some(Woken::Expired(waiter.call));
         }
         let name = Arc::clone(&group.name);
-        self.take(index);
+        self.take(index, now);
         Some(Woken::Granted(name, waiter.call))
     }
 
@@ -267,8 +280,9 @@ impl<W> Pool<W> {
         self.groups.len() - 1
     }
 
-    fn take(&mut self, index: usize) {
+    fn take(&mut self, index: usize, now: Instant) {
         if let Some(group) = self.groups.get_mut(index) {
+            group.reckon(now);
             group.in_flight += 1;
             self.in_flight += 1;
         }
@@ -283,7 +297,8 @@ impl<W> Pool<W> {
     }
 
     /// The group that the next free slot goes to.
-    fn first_in_line(&self) -> Option<usize> {
+    fn first_in_line(&mut self, now: Instant) -> Option<usize> {
+        self.groups.iter_mut().for_each(|group| group.reckon(now));
         let mut first: Option<(usize, &Group<W>)> = None;
         for (index, group) in self.groups.iter().enumerate() {
             if !group.queue.is_empty()
@@ -322,14 +337,44 @@ impl<W> Pool<W> {
 
 impl<W> Group<W> {
     fn new(name: &Arc<str>) -> Self {
-        Self { name: Arc::clone(name), ratio: 0, share: 0, in_flight: 0, queue: BTreeMap::new() }
+        Self {
+            name: Arc::clone(name),
+            ratio: 0,
+            share: 0,
+            in_flight: 0,
+            saved: 0.0,
+            saved_until: None,
+            queue: BTreeMap::new(),
+        }
+    }
+
+    /// Reckons up to now what it has saved; to be called before its slots change.
+    fn reckon(&mut self, now: Instant) {
+        let since = self.saved_until.replace(now).unwrap_or(now);
+        let passed = now.saturating_duration_since(since).as_secs_f64();
+        let share = self.share as f64;
+        self.saved = (self.saved + (share - self.in_flight as f64) * passed).clamp(0.0, share * SAVED_MAX);
+    }
+
+    /// Whether a slot is its own: it has less than its share, or has saved enough for a little more.
+    fn has_claim(&self) -> bool {
+        let more = if self.saved > 0.0 { self.share.div_ceil(BEYOND) } else { 0 };
+        self.in_flight < self.share + more
     }
 
     /// Whether the next free slot is rather this group's than that of one named before it.
     fn goes_before(&self, other: &Self) -> bool {
-        let is_over = |group: &Self| group.in_flight >= group.share;
-        if is_over(self) != is_over(other) {
-            return !is_over(self);
+        if self.has_claim() != other.has_claim() {
+            return self.has_claim();
+        }
+        if self.has_claim() {
+            // saved / ratio, without the division.
+            let weight = |group: &Self, by: &Self| group.saved * f64::from(by.ratio);
+            match weight(self, other).total_cmp(&weight(other, self)) {
+                Ordering::Greater => return true,
+                Ordering::Less => return false,
+                Ordering::Equal => {}
+            }
         }
         // (in_flight + 1) / ratio, without the division; nothing is more than a ratio of 0.
         let weight = |group: &Self, by: &Self| (group.in_flight as u128 + 1) * u128::from(by.ratio);

@@ -143,7 +143,7 @@ impl Slots {
             let unused = unused.and_then(|mut slot| slot.held.take());
             capacity = self.lock();
             if let Some(unused) = unused {
-                capacity.return_unused(&unused.group);
+                capacity.return_unused(&unused.group, now);
             }
         }
     }
@@ -177,7 +177,7 @@ impl Drop for Slot {
         let Some(Held { slots, group, since }) = self.held.take() else { return };
         let now = clock::now();
         let mut capacity = slots.lock();
-        capacity.leave(&group, now.saturating_duration_since(since));
+        capacity.leave(&group, now.saturating_duration_since(since), now);
         slots.settle(capacity, now);
     }
 }

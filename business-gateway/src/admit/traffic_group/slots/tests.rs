@@ -8,7 +8,8 @@ const NO_TIME: Duration = Duration::ZERO;
 
 fn settings(size: u32) -> Settings {
     let groups = vec![("core".into(), 3), ("rest".into(), 1)];
-    Settings::new(Size::Fixed(size), Shape { groups, reserve_percent: 0, queue_max: 1_000 }, Duration::from_secs(60))
+    let shape = Shape { groups, reserve_percent: 0, queue_max: 1_000 };
+    Settings::new(Size::Fixed(size), shape, Duration::from_secs(60), clock::now())
 }
 
 fn core() -> Arc<str> {
