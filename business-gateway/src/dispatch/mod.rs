@@ -56,19 +56,19 @@ use std::time::{Duration, Instant};
 use gatehouse_shared::balance::{Lease, Outcome};
 use gatehouse_shared::clock;
 use gatehouse_shared::config::{ConfigErrors, HumanDuration, Positions};
-use http::{HeaderValue, Response, StatusCode};
+use http::{Response, StatusCode};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::attempts::{Attempt, Attempts};
 use self::breaker::Verdict;
 use self::members::Set;
-use self::plan::{MAX_TRIES, Plan, Spare};
+use self::plan::{MAX_TRIES, Plan};
 use self::service::Service;
 use self::upstream::download::Download;
-use self::upstream::{Connection, Lost, ServiceRequest, Unreachable};
+use self::upstream::{Connection, ExchangeError, Head, Lost, ServiceRequest, Unreachable};
 use self::wait::{Elapsed, TryEnd, Wait, until};
-use crate::accept::body::{Progress, UploadError};
+use crate::accept::body::{Progress, Upload, UploadError};
 
 /// `[upstream]`: connections to services, where a service does not say otherwise.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -187,10 +187,10 @@ pub enum DispatchError {
     Open(#[from] breaker::Open),
     /// The connection ended after the request was sent, before an answer.
     #[error("the connection ended before an answer")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] ExchangeError),
     /// What the service answered is not HTTP.
     #[error("the answer is not HTTP")]
-    Invalid(#[source] hyper::Error),
+    Invalid(#[source] ExchangeError),
     /// No answer within the API's timeout.
     #[error("no answer within the timeout")]
     Timeout,
@@ -223,7 +223,7 @@ impl DispatchError {
 /// [`DispatchError`] when no try gave an answer.
 pub async fn run(
     plan: Plan<'_>,
-    mut request: ServiceRequest,
+    request: ServiceRequest,
     notes: &mut Notes,
 ) -> Result<Response<Download>, DispatchError> {
     let mut now = plan.began;
@@ -233,17 +233,20 @@ pub async fn run(
         Some(breaker) => Some(breaker.enter(now)?),
         None => None,
     };
-    let upload = request.body().progress();
+    let ServiceRequest { head, mut body } = request;
+    let upload = body.progress();
     service.retries.deposit(now);
     let set = service.members.now();
-    let mut tries = Tries::new(&set, Spare::of(&request, service));
+    // The method is idempotent (RFC 9110 section 9.2.2) and there is no body.
+    let is_repeatable = service.retries.is_open() && head.method.is_idempotent() && matches!(body, Upload::Empty);
+    let mut tries = Tries::new(&set, is_repeatable);
     let outcome = loop {
         let Some(lease) = tries.choose(&plan, &set, now) else {
             break Err(DispatchError::NoEndpoint);
         };
         let (endpoint, index, began) = (lease.address(), lease.index(), now);
         notes.endpoint = Some(endpoint);
-        let (outcome, ended) = pin!(attempt(&plan, &set, &tries, lease, request, upload.as_ref(), now)).await;
+        let (outcome, ended) = pin!(attempt(&plan, &set, &tries, lease, (&head, body), upload.as_ref(), now)).await;
         now = ended;
         let said = said(&outcome);
         let next = tries.next(&plan, &set, outcome, index, now);
@@ -254,10 +257,10 @@ pub async fn run(
                 notes.attempts.ended(attempt(said));
                 break outcome;
             }
-            Next::Elsewhere(again) => request = *again,
+            Next::Elsewhere(again) => body = again,
             Next::Again(again) => {
                 notes.attempts.failed(attempt(said.not_taken()));
-                request = *again;
+                body = again;
                 notes.retries += 1;
                 service.counters.retries.add();
             }
@@ -272,8 +275,8 @@ pub async fn run(
 
 /// The tries of one call so far.
 struct Tries {
-    /// What may be sent again, if anything.
-    spare: Option<Spare>,
+    /// Whether the call may be sent again although a service may have seen it.
+    is_repeatable: bool,
     /// Tries so far, the one under way included.
     count: u32,
     /// Endpoints that are not tried again.
@@ -290,14 +293,14 @@ enum Next {
     /// That was the last one.
     Done(Result<Response<Download>, DispatchError>),
     /// It was none: the endpoint had no room.
-    Elsewhere(Box<ServiceRequest>),
+    Elsewhere(Upload),
     /// Another one.
-    Again(Box<ServiceRequest>),
+    Again(Upload),
 }
 
 impl Tries {
-    fn new(set: &Set, spare: Option<Spare>) -> Self {
-        Self { spare, count: 1, tried: Vec::new(), full: Vec::new(), waits: set.endpoints.len() < 2 }
+    fn new(set: &Set, is_repeatable: bool) -> Self {
+        Self { is_repeatable, count: 1, tried: Vec::new(), full: Vec::new(), waits: set.endpoints.len() < 2 }
     }
 
     fn choose(&mut self, plan: &Plan<'_>, set: &Set, now: Instant) -> Option<Lease> {
@@ -314,7 +317,7 @@ impl Tries {
 
     /// Whether the call may be sent to another healthy endpoint although this one may have seen it; takes it from the budget.
     fn may_repeat(&self, service: &Service, set: &Set, index: usize, now: Instant) -> bool {
-        self.spare.is_some()
+        self.is_repeatable
             && self.count < MAX_TRIES
             && set.balance.has_others(&self.tried, index, now)
             && service.retries.withdraw(now)
@@ -359,7 +362,7 @@ impl Tries {
                 None
             }
             Err(Failed::Broken(error, connection)) => {
-                if self.spare.is_none() || self.count >= MAX_TRIES || !service.retries.withdraw(now) {
+                if !self.is_repeatable || self.count >= MAX_TRIES || !service.retries.withdraw(now) {
                     return Next::Done(Err(DispatchError::Broken(error)));
                 }
                 // A reused connection says nothing against the endpoint; a fresh one does, if there is another endpoint.
@@ -370,9 +373,9 @@ impl Tries {
             }
         };
         self.count += 1;
-        match again.or_else(|| self.spare.as_ref().map(|spare| Box::new(spare.again()))) {
-            Some(request) => Next::Again(request),
-            // Nothing is repeated without a spare.
+        match again.or_else(|| self.is_repeatable.then_some(Upload::Empty)) {
+            Some(body) => Next::Again(body),
+            // Nothing else is repeated.
             None => Next::Done(Err(DispatchError::Timeout)),
         }
     }
@@ -381,11 +384,11 @@ impl Tries {
 /// Why one try failed.
 enum Failed {
     /// The endpoint has no room, and others may have.
-    Full(Box<ServiceRequest>),
+    Full(Upload),
     /// Nothing was sent: the request can go elsewhere.
-    Unsent(Box<ServiceRequest>, Unreachable),
+    Unsent(Upload, Unreachable),
     /// The service may have seen it.
-    Broken(hyper::Error, Connection),
+    Broken(ExchangeError, Connection),
     /// No answer came in the time of a try, and there may be another one: it is taken from the budget already.
     Slow,
     /// Another try would not help.
@@ -409,7 +412,7 @@ async fn attempt(
     set: &Set,
     tries: &Tries,
     lease: Lease,
-    mut request: ServiceRequest,
+    (head, body): (&Head, Upload),
     upload: Option<&Arc<Progress>>,
     mut now: Instant,
 ) -> (Result<Response<Download>, Failed>, Instant) {
@@ -420,7 +423,7 @@ async fn attempt(
     };
     let place = match endpoint.try_enter() {
         Some(place) => place,
-        None if !tries.waits => return (Err(Failed::Full(Box::new(request))), now),
+        None if !tries.waits => return (Err(Failed::Full(body)), now),
         None => {
             let Some(_queued) = endpoint.queue() else {
                 service.counters.queue_full.add();
@@ -437,17 +440,16 @@ async fn attempt(
     };
     let left = plan.deadline.saturating_duration_since(now);
     let left = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
-    request.headers_mut().insert(request::DEADLINE_HEADER, HeaderValue::from(left));
     let may_repeat = |now| tries.may_repeat(service, set, index, now);
     // What may be repeated has no body, so the time for all tries begins with the call.
-    let try_timeout = plan.try_timeout.filter(|_| tries.spare.is_some());
+    let try_timeout = plan.try_timeout.filter(|_| tries.is_repeatable);
     let response_timeout = match try_timeout {
         Some(_) => (plan.began + plan.response_timeout).saturating_duration_since(now),
         None => plan.response_timeout,
     };
     let try_end = try_timeout.map(|time| TryEnd { at: now + time, may_repeat: &may_repeat });
     let wait = Wait { began: now, deadline: plan.deadline, response_timeout, upload, try_end };
-    let outcome = wait.on(pin!(place.exchange(request, now))).await;
+    let outcome = wait.on(pin!(place.exchange(head, body, Some(left), now))).await;
     let now = clock::now();
     (judge(service, lease, outcome, upload, now), now)
 }
@@ -487,12 +489,16 @@ fn judge(
                 return Err(Failed::Final(DispatchError::Upload(fault)));
             }
             service.counters.broken.add();
-            let is_parse = error.is_parse();
+            let is_invalid = error.is_invalid();
             // A reused connection may have been closing just then, which says nothing against the endpoint.
-            if is_parse || connection == Connection::Fresh {
+            if is_invalid || connection == Connection::Fresh {
                 lease.report(Outcome::TransportFailed, now);
             }
-            Err(if is_parse { Failed::Final(DispatchError::Invalid(error)) } else { Failed::Broken(error, connection) })
+            Err(if is_invalid {
+                Failed::Final(DispatchError::Invalid(error))
+            } else {
+                Failed::Broken(error, connection)
+            })
         }
         Err(elapsed) => {
             // A deadline that is over may be the caller's doing: a slow upload, or little time left.

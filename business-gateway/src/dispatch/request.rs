@@ -5,6 +5,8 @@
 //! and `X-Real-IP` are made from the hop, so that a service believes nothing that was not signed; `Host` is the authority
 //! that the client named. In between the API may change path, query, header fields and host ([`super::rewrite`]).
 
+mod sink;
+
 use std::borrow::Cow;
 
 use gatehouse_shared::hop::{self, VerifiedHop};
@@ -12,10 +14,12 @@ use gatehouse_shared::telemetry::access_log::push_ip;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Uri, Version};
+use http::{Method, Request, Uri, Version};
 
+use self::sink::{Sink, Text};
 use super::rewrite::Rewrite;
 use super::upstream::pool::Protocol;
+use super::upstream::{Form, Head, Http1Head};
 use crate::admit::api::PathToService;
 use crate::admit::caller::Caller;
 
@@ -75,100 +79,169 @@ pub struct Notes<'a> {
     pub traceparent: &'a str,
 }
 
-/// Rewrites the head of a request for a service that speaks `protocol`.
+/// Header fields of a branch, which replace what the call says under the same names; none of them is one of the tiers' own.
+pub type Marks<'a> = &'a [(HeaderName, HeaderValue)];
+
+/// Writes the head of a request for a service that speaks `protocol`. `parts` are changed where the API says so, and no more.
 ///
 /// # Errors
 /// When the target cannot be expressed.
-pub fn rewrite(
+pub fn head(
     parts: &mut Parts,
     notes: &Notes<'_>,
     protocol: Protocol,
     body_length: Option<u64>,
-) -> Result<(), TargetError> {
-    let from_http2 = parts.version == Version::HTTP_2;
-    let wants_trailers = parts.headers.get(header::TE).is_some_and(|value| value.as_bytes() == b"trailers");
-    strip(&mut parts.headers);
-    if from_http2 {
-        join_cookies(&mut parts.headers);
-    }
-    let mut target = target(&mut parts.uri, notes)?;
-    if let Some(rewrite) = notes.rewrite {
-        target = rewrite.apply(target, &parts.method, &mut parts.headers, notes)?;
-    }
-    let host = notes.rewrite.and_then(Rewrite::host);
-    match protocol {
+    marks: Marks<'_>,
+) -> Result<Head, TargetError> {
+    let method = parts.method.clone();
+    let rewritten = rewrite(parts, notes)?;
+    let target = rewritten.map_or_else(|| target(&parts.uri, notes), |target| Ok(Cow::Owned(target)))?;
+    let form = match protocol {
         Protocol::Http1 => {
-            parts.version = Version::HTTP_11;
-            parts.uri = Uri::from(target);
-            if !parts.headers.contains_key(header::HOST)
-                && let Ok(host) = HeaderValue::from_str(notes.authority)
-            {
-                parts.headers.insert(header::HOST, host);
-            }
-            // hyper takes a GET without a length for one without a body; with this it frames every body there is.
-            if body_length.is_none() && !parts.headers.contains_key(header::CONTENT_LENGTH) {
-                parts.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-            }
+            let mut text = Text::begin(&method, &target);
+            fields(parts, notes, protocol, body_length, marks, &mut text);
+            Form::Http1(Http1Head { text: text.into_bytes(), body_length })
         }
         Protocol::H2c => {
-            parts.version = Version::HTTP_2;
-            parts.headers.remove(header::HOST);
-            if wants_trailers {
-                parts.headers.insert(header::TE, HeaderValue::from_static("trailers"));
-            }
-            let authority: Authority = match host {
-                Some(host) => host.authority.clone(),
-                None => {
-                    let parsed = notes.authority.parse();
-                    parsed.map_err(|error: http::uri::InvalidUri| TargetError::Authority(error.into()))?
-                }
-            };
-            let uri = Uri::builder().scheme(Scheme::HTTP).authority(authority).path_and_query(target).build();
-            parts.uri = uri.map_err(TargetError::Authority)?;
+            let (mut sent, ()) = Request::new(()).into_parts();
+            sent.version = Version::HTTP_2;
+            sent.uri = http2_uri(target.into_owned(), notes)?;
+            fields(parts, notes, protocol, body_length, marks, &mut sent.headers);
+            sent.method = method.clone();
+            Form::Http2(Box::new(sent))
         }
-    }
-    parts.headers.reserve(OWN_HEADERS);
-    introduce(&mut parts.headers, notes);
-    if let (Some(host), Protocol::Http1) = (host, protocol) {
-        parts.headers.insert(header::HOST, host.header.clone());
-    }
-    name(&mut parts.headers, notes.caller);
-    set(&mut parts.headers, REQUEST_ID_HEADER, notes.hop.request_id.as_str());
-    set(&mut parts.headers, TRACEPARENT_HEADER, notes.traceparent);
+    };
+    Ok(Head { method, form })
+}
+
+/// The same as [`head`], as one sees it: `parts` become what the service gets.
+///
+/// # Errors
+/// When the target cannot be expressed.
+pub fn show(
+    parts: &mut Parts,
+    notes: &Notes<'_>,
+    protocol: Protocol,
+    body_length: Option<u64>,
+    marks: Marks<'_>,
+) -> Result<(), TargetError> {
+    let rewritten = rewrite(parts, notes)?;
+    let target = rewritten.map_or_else(|| target(&parts.uri, notes), |target| Ok(Cow::Owned(target)))?.into_owned();
+    let mut sent = HeaderMap::new();
+    fields(parts, notes, protocol, body_length, marks, &mut sent);
+    parts.headers = sent;
+    (parts.version, parts.uri) = match protocol {
+        Protocol::Http1 => (Version::HTTP_11, Uri::from(target)),
+        Protocol::H2c => (Version::HTTP_2, http2_uri(target, notes)?),
+    };
     Ok(())
 }
 
-/// Says where the call came from, by the headers that services know. Nothing is left of what a client may have written there.
-fn introduce(headers: &mut HeaderMap, notes: &Notes<'_>) {
-    let mut client = String::with_capacity("255.255.255.255".len());
-    push_ip(&mut client, notes.hop.client.ip());
-    if let Ok(client) = HeaderValue::try_from(client) {
-        headers.insert(FORWARDED_FOR, client.clone());
-        headers.insert(REAL_IP, client);
+/// What the API changes of a request; returns the target that it makes of it.
+fn rewrite(parts: &mut Parts, notes: &Notes<'_>) -> Result<Option<PathAndQuery>, TargetError> {
+    let Some(rewrite) = notes.rewrite else { return Ok(None) };
+    strip_hop_by_hop(&mut parts.headers);
+    if parts.version == Version::HTTP_2 {
+        join_cookies(&mut parts.headers);
     }
-    let host = match headers.get(header::HOST) {
-        Some(host) => Some(host.clone()),
-        None => HeaderValue::from_str(notes.authority).ok(),
-    };
-    if let Some(host) = host {
-        headers.insert(FORWARDED_HOST, host);
-    }
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(notes.hop.scheme.as_str()));
+    let target = target(&parts.uri, notes)?.into_owned();
+    rewrite.apply(target, &parts.method, &mut parts.headers, notes).map(Some)
 }
 
-/// Says who calls, as it was proven. [`strip`] has removed whatever a client may have written there.
-fn name(headers: &mut HeaderMap, caller: &Caller) {
+/// Gives `sink` the fields of a request, one after the other: those of the client that may pass, and what is said of it here.
+fn fields<S: Sink>(
+    parts: &Parts,
+    notes: &Notes<'_>,
+    protocol: Protocol,
+    body_length: Option<u64>,
+    marks: Marks<'_>,
+    sink: &mut S,
+) {
+    let headers = &parts.headers;
+    sink.reserve(headers.len() + OWN_HEADERS);
+    let client_host = headers.get(header::HOST);
+    if protocol == Protocol::Http1 {
+        match (notes.rewrite.and_then(Rewrite::host), client_host) {
+            (Some(host), _) => sink.value(&header::HOST, &host.header),
+            (None, Some(host)) => sink.value(&header::HOST, host),
+            (None, None) => sink.text(&header::HOST, notes.authority),
+        }
+    }
+    let named = named_by_connection(headers);
+    let joins_cookies = parts.version == Version::HTTP_2;
+    let mut has_cookies = false;
+    for (name, value) in headers {
+        let is_replaced = || marks.iter().any(|(mark, _)| mark == name);
+        if stays_here(name) || named.contains(name) || is_replaced() {
+            continue;
+        }
+        if joins_cookies && *name == header::COOKIE {
+            // The values of one name come one after the other.
+            if !std::mem::replace(&mut has_cookies, true) {
+                sink.joined(name, headers.get_all(name).iter());
+            }
+            continue;
+        }
+        sink.value(name, value);
+    }
+    frame(parts, protocol, body_length, sink);
+    introduce(client_host, notes, sink);
+    name(notes.caller, sink);
+    sink.text(&REQUEST_ID_HEADER, notes.hop.request_id.as_str());
+    sink.text(&TRACEPARENT_HEADER, notes.traceparent);
+    for (name, value) in marks {
+        sink.value(name, value);
+    }
+}
+
+/// Says how the body is framed, and which trailers are welcome.
+fn frame<S: Sink>(parts: &Parts, protocol: Protocol, body_length: Option<u64>, sink: &mut S) {
+    let headers = &parts.headers;
+    match body_length {
+        Some(0) => {
+            // RFC 9110 section 8.6: methods that usually have a body say that there is none.
+            let wants_body = matches!(parts.method, Method::POST | Method::PUT | Method::PATCH);
+            let is_said = protocol == Protocol::Http1 && wants_body;
+            if is_said || headers.contains_key(header::CONTENT_LENGTH) {
+                sink.number(&header::CONTENT_LENGTH, 0);
+            }
+        }
+        Some(length) => sink.number(&header::CONTENT_LENGTH, length),
+        None if protocol == Protocol::Http1 => sink.fixed(&header::TRANSFER_ENCODING, "chunked"),
+        None => {}
+    }
+    let wants_trailers = || headers.get(header::TE).is_some_and(|value| value.as_bytes() == b"trailers");
+    if protocol == Protocol::H2c && wants_trailers() {
+        sink.fixed(&header::TE, "trailers");
+    }
+}
+
+/// Says where the call came from, by the headers that services know. Nothing is left of what a client may have written there.
+fn introduce<S: Sink>(client_host: Option<&HeaderValue>, notes: &Notes<'_>, sink: &mut S) {
+    let mut client = String::with_capacity("255.255.255.255".len());
+    push_ip(&mut client, notes.hop.client.ip());
+    sink.text(&FORWARDED_FOR, &client);
+    sink.text(&REAL_IP, &client);
+    match client_host {
+        Some(host) => sink.value(&FORWARDED_HOST, host),
+        None => sink.text(&FORWARDED_HOST, notes.authority),
+    }
+    sink.fixed(&FORWARDED_PROTO, notes.hop.scheme.as_str());
+}
+
+/// Says who calls, as it was proven. Nothing is left of what a client may have written there.
+fn name<S: Sink>(caller: &Caller, sink: &mut S) {
     let Some(app) = &caller.app else { return };
-    set(headers, APP_HEADER, &app.key);
+    sink.text(&APP_HEADER, &app.key);
     if let Some(scheme) = caller.scheme {
-        headers.insert(SCHEME_HEADER, HeaderValue::from_static(scheme.as_str()));
+        sink.fixed(&SCHEME_HEADER, scheme.as_str());
     }
     if let Some(user) = &caller.user {
-        set(headers, USER_HEADER, &visible(user));
+        sink.text(&USER_HEADER, &visible(user));
     }
     if let Some(scopes) = caller.scopes.as_deref().filter(|scopes| !scopes.is_empty()) {
         let scopes: Vec<_> = scopes.iter().map(|scope| visible(scope)).collect();
-        set(headers, SCOPES_HEADER, &scopes.join(" "));
+        sink.text(&SCOPES_HEADER, &scopes.join(" "));
     }
 }
 
@@ -192,15 +265,48 @@ fn visible(text: &str) -> Cow<'_, str> {
 pub fn strip(headers: &mut HeaderMap) {
     // There in every request, so the list below is usually empty.
     headers.remove(HOP);
-    let mut doomed: Vec<HeaderName> = Vec::new();
-    for value in headers.get_all(header::CONNECTION) {
-        let tokens = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-        let names = tokens.filter_map(|token| HeaderName::from_bytes(token).ok());
-        doomed.extend(names.filter(|name| !is_end_to_end(name)));
-    }
+    strip_hop_by_hop(headers);
+}
+
+fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let mut doomed = named_by_connection(headers);
     doomed.extend(headers.keys().filter(|name| must_go(name)).cloned());
     for name in doomed {
         headers.remove(name);
+    }
+}
+
+/// What `Connection` names, as far as it can be taken away.
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let mut named = Vec::new();
+    for value in headers.get_all(header::CONNECTION) {
+        let tokens = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        let names = tokens.filter_map(|token| HeaderName::from_bytes(token).ok());
+        named.extend(names.filter(|name| !is_end_to_end(name)));
+    }
+    named
+}
+
+/// Whether a header of a request is not copied: it belongs to one connection or to the tiers, or is said anew here.
+fn stays_here(name: &HeaderName) -> bool {
+    if must_go(name) {
+        return true;
+    }
+    let name = name.as_str();
+    match name.as_bytes().first() {
+        Some(b'c') => name == "content-length",
+        Some(b'h') => name == "host",
+        Some(b't') => name == "traceparent",
+        Some(b'x') => matches!(
+            name,
+            "x-forwarded-for"
+                | "x-forwarded-host"
+                | "x-forwarded-proto"
+                | "x-real-ip"
+                | "x-request-id"
+                | "x-request-deadline-ms"
+        ),
+        _ => false,
     }
 }
 
@@ -243,28 +349,31 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-fn target(uri: &mut Uri, notes: &Notes<'_>) -> Result<PathAndQuery, TargetError> {
+/// The target: as it was written, or with the canonical path.
+fn target<'a>(uri: &'a Uri, notes: &Notes<'_>) -> Result<Cow<'a, PathAndQuery>, TargetError> {
     let is_canonical = uri.path() == &*notes.hop.path;
-    let written = std::mem::take(uri).into_parts().path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
     if is_canonical || notes.path_to_service == PathToService::Raw {
-        return Ok(written);
+        let written = uri.path_and_query().map(Cow::Borrowed);
+        return Ok(written.unwrap_or_else(|| Cow::Owned(PathAndQuery::from_static("/"))));
     }
-    let rewritten = match written.query() {
+    let rewritten = match uri.query() {
         Some(query) => format!("{}?{query}", notes.hop.path),
         None => notes.hop.path.to_string(),
     };
-    PathAndQuery::from_maybe_shared(bytes::Bytes::from(rewritten)).map_err(TargetError::Path)
+    PathAndQuery::from_maybe_shared(bytes::Bytes::from(rewritten)).map(Cow::Owned).map_err(TargetError::Path)
 }
 
-fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
-    if headers.get(&name).is_some_and(|known| known.as_bytes() == value.as_bytes()) {
-        return;
-    }
-    if let Ok(mut value) = HeaderValue::from_str(value) {
-        // No other request has it, so HTTP/2 need not keep it in its table.
-        value.set_sensitive(true);
-        headers.insert(name, value);
-    }
+/// The target over HTTP/2: with the host that the service is asked for.
+fn http2_uri(target: PathAndQuery, notes: &Notes<'_>) -> Result<Uri, TargetError> {
+    let authority: Authority = match notes.rewrite.and_then(Rewrite::host) {
+        Some(host) => host.authority.clone(),
+        None => {
+            let parsed = notes.authority.parse();
+            parsed.map_err(|error: http::uri::InvalidUri| TargetError::Authority(error.into()))?
+        }
+    };
+    let uri = Uri::builder().scheme(Scheme::HTTP).authority(authority).path_and_query(target).build();
+    uri.map_err(TargetError::Authority)
 }
 
 #[cfg(test)]
@@ -330,7 +439,7 @@ mod tests {
                 ("authorization", "Bearer x"),
             ],
         );
-        rewrite(&mut parts, &notes(&hop()), Protocol::Http1, Some(0)).unwrap();
+        show(&mut parts, &notes(&hop()), Protocol::Http1, Some(0), &[]).unwrap();
         let mut names: Vec<&str> = parts.headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         let forwarding = ["x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"];
@@ -347,10 +456,10 @@ mod tests {
     #[test]
     fn the_service_gets_the_canonical_path_unless_it_wants_the_raw_one() {
         let mut canonical = parts("/a/./b?c=%41", Version::HTTP_11, &[]);
-        rewrite(&mut canonical, &notes(&hop()), Protocol::Http1, Some(0)).unwrap();
+        show(&mut canonical, &notes(&hop()), Protocol::Http1, Some(0), &[]).unwrap();
         assert_eq!(canonical.uri, "/a/b?c=%41");
         let mut raw = parts("/a/./b?c=%41", Version::HTTP_11, &[]);
-        rewrite(&mut raw, &Notes { path_to_service: PathToService::Raw, ..notes(&hop()) }, Protocol::Http1, Some(0))
+        show(&mut raw, &Notes { path_to_service: PathToService::Raw, ..notes(&hop()) }, Protocol::Http1, Some(0), &[])
             .unwrap();
         assert_eq!(raw.uri, "/a/./b?c=%41");
     }
@@ -370,7 +479,7 @@ mod tests {
             Version::HTTP_2,
             &[("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3")],
         );
-        rewrite(&mut parts, &notes(&hop()), Protocol::Http1, None).unwrap();
+        show(&mut parts, &notes(&hop()), Protocol::Http1, None, &[]).unwrap();
         assert_eq!((parts.version, parts.uri.to_string().as_str()), (Version::HTTP_11, "/a/b?c"));
         assert_eq!(parts.headers[header::HOST], "shop.example");
         assert_eq!(parts.headers[header::TRANSFER_ENCODING], "chunked");
@@ -381,7 +490,7 @@ mod tests {
     #[test]
     fn an_http2_service_gets_the_authority_and_may_send_trailers() {
         let mut parts = parts("/a/b", Version::HTTP_11, &[("host", "shop.example"), ("te", "trailers")]);
-        rewrite(&mut parts, &notes(&hop()), Protocol::H2c, None).unwrap();
+        show(&mut parts, &notes(&hop()), Protocol::H2c, None, &[]).unwrap();
         assert_eq!((parts.version, parts.uri.to_string().as_str()), (Version::HTTP_2, "http://shop.example/a/b"));
         assert!(!parts.headers.contains_key(header::HOST));
         assert_eq!(parts.headers[header::TE], "trailers");

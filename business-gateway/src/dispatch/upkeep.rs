@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 
 use gatehouse_shared::clock;
 use gatehouse_shared::shutdown::Phase;
-use http::{HeaderValue, Request, header};
+use http::{Method, Request, Version, header};
 use tokio::task::JoinSet;
 
 use super::discovery::Discovery;
 use super::service::{ProbeConfig, Service};
 use super::upstream::pool::{Endpoint, Limits, Protocol};
+use super::upstream::{Form, Head, Http1Head};
 use crate::accept::body::Upload;
 use crate::gateway::Gateway;
 
@@ -23,6 +24,9 @@ use crate::gateway::Gateway;
 const TICK: Duration = Duration::from_millis(100);
 /// Between two looks at the parked connections.
 const SWEEP: Duration = Duration::from_secs(2);
+
+/// As what a probe introduces itself.
+const AGENT: &str = "gatehouse-probe";
 
 type Key = (Arc<str>, SocketAddr);
 
@@ -141,18 +145,21 @@ async fn ask(address: SocketAddr, protocol: Protocol, probe: &ProbeConfig) -> bo
         max_age: timeout,
     };
     let endpoint = Arc::new(Endpoint::new(address, protocol, limits, Arc::default()));
-    let target = match protocol {
-        Protocol::Http1 => probe.path.clone(),
-        Protocol::H2c => format!("http://{address}{}", probe.path),
+    let form = match protocol {
+        Protocol::Http1 => {
+            let path = &probe.path;
+            let text = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nuser-agent: {AGENT}\r\n").into_bytes();
+            Form::Http1(Http1Head { text, body_length: Some(0) })
+        }
+        Protocol::H2c => {
+            let uri = format!("http://{address}{}", probe.path);
+            let request = Request::get(uri).version(Version::HTTP_2).header(header::USER_AGENT, AGENT).body(());
+            let Ok(request) = request else { return false };
+            Form::Http2(Box::new(request.into_parts().0))
+        }
     };
-    let Ok(mut request) = Request::get(target).body(Upload::Empty) else { return false };
-    if protocol == Protocol::Http1
-        && let Ok(host) = HeaderValue::try_from(address.to_string())
-    {
-        request.headers_mut().insert(header::HOST, host);
-    }
-    request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static("gatehouse-probe"));
-    let answer = async { endpoint.enter().await.exchange(request, clock::now()).await };
+    let head = Head { method: Method::GET, form };
+    let answer = async { endpoint.enter().await.exchange(&head, Upload::Empty, None, clock::now()).await };
     match tokio::time::timeout(timeout, answer).await {
         Ok(Ok(answer)) => answer.status().is_success() || answer.status().is_redirection(),
         _ => false,

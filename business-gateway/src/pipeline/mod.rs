@@ -40,10 +40,11 @@ use crate::dispatch;
 use crate::dispatch::aggregate;
 use crate::dispatch::batch;
 use crate::dispatch::plan::Plan;
-use crate::dispatch::request::{Notes, rewrite};
+use crate::dispatch::request::{self, Notes};
 use crate::dispatch::service::Service;
 use crate::dispatch::split::source::Seen;
 use crate::dispatch::target::Target;
+use crate::dispatch::upstream::ServiceRequest;
 use crate::dispatch::wait::until;
 use crate::gateway::Gateway;
 use crate::policy::Policy;
@@ -225,6 +226,7 @@ async fn admit(
     let times = item.as_ref().map_or(1, |item| item.times);
     let caller = match item {
         Some(item) => app::of_item(&api, item.caller, item.api.as_deref())?,
+        None if !api.credentials.looks_at_any() => Arc::new(Caller::anonymous()),
         None => {
             let gate = app::Gate {
                 apps: &gateway.apps,
@@ -373,13 +375,13 @@ async fn forward(
     call: &mut Call,
     record: &mut Record,
 ) -> Result<Response<Outgoing>, Failure> {
-    let (mut parts, mut upload) = call.take();
-    let Call { authority, deadline, hop, introduced, .. } = call;
+    let mut upload = std::mem::take(&mut call.upload);
+    let Call { parts, authority, deadline, hop, introduced, .. } = call;
     let deadline = *deadline;
 
     // dispatch: which service answers it.
     let request_id = hop.request_id;
-    let seen = Seen { caller, client: hop.client.ip(), request_id: request_id.as_str(), parts: &parts };
+    let seen = Seen { caller, client: hop.client.ip(), request_id: request_id.as_str(), parts };
     let service = record.split.choose(api.split.as_ref(), service, &seen, &mut record.flow);
 
     // A service that is out of order has no turns to wait for.
@@ -406,11 +408,10 @@ async fn forward(
     };
     if let Some(mirror) = &api.mirror {
         let (identity, most) = (&site.gateway.identity, site.policy().credentials.held_max);
-        mirror.copy(&site.gateway.metrics.mirrors, &parts, &mut upload, &notes, || identity.room.enter(most));
+        mirror.copy(&site.gateway.metrics.mirrors, parts, &mut upload, &notes, || identity.room.enter(most));
     }
-    rewrite(&mut parts, &notes, service.protocol, upload.length())?;
-    record.split.send(&mut parts.headers);
-    let request = Request::from_parts(parts, upload);
+    let head = request::head(parts, &notes, service.protocol, upload.length(), record.split.send())?;
+    let request = ServiceRequest { head, body: upload };
     let of_balance = balance::Call { client: hop.client.ip(), authority };
     let plan = Plan::new(service, api.timeout, of_balance, began, deadline).trying_for(api.upstream.try_timeout);
     let answer = pin!(dispatch::run(plan, request, &mut record.dispatch)).await;

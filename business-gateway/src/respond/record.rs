@@ -297,9 +297,9 @@ impl Record {
     fn line(&self, total: Duration) -> String {
         let request_id = self.request_id();
         let mut line = Line::begin(self.unix_ms);
-        line.utf8("request_id", request_id.as_str());
+        line.plain("request_id", request_id.as_str());
         if let Some(trace) = &self.trace {
-            line.utf8("trace_id", &trace.trace_id());
+            line.plain("trace_id", &trace.trace_id());
         }
         line.optional_utf8("part", self.part.as_deref());
         line.utf8("node", &self.gateway.node);
@@ -309,8 +309,9 @@ impl Record {
         } else {
             line.address("peer", self.peer);
         }
-        line.utf8("protocol", protocol(self.version));
-        line.utf8("method", self.method.as_str());
+        line.plain("protocol", protocol(self.version));
+        // A method is a token (RFC 9110 section 9.1).
+        line.plain("method", self.method.as_str());
         let path = self.hop.as_ref().map(|hop| &*hop.path).or(self.stray_path.as_deref());
         line.optional_utf8("path", path);
         line.number("status", u64::from(self.status));
@@ -325,13 +326,13 @@ impl Record {
         line.number("bytes_out", self.sent);
         line.millis("duration_ms", total);
         if let Some(api) = &self.api {
-            line.utf8("api", &api.name);
+            line.plain("api", &api.name);
         }
         self.route.write(&mut line);
         if let Some(caller) = &self.caller {
             if let (Some(app), Some(scheme)) = (&caller.app, caller.scheme) {
                 line.utf8("app", &app.key);
-                line.utf8("scheme", scheme.as_str());
+                line.plain("scheme", scheme.as_str());
             }
             if let Some(user) = &caller.user {
                 line.utf8("user", user);
@@ -352,7 +353,7 @@ impl Record {
         line.optional_utf8("cache", self.cache.map(Outcome::as_str));
         self.aggregate.write(&mut line);
         self.split.write(&mut line);
-        line.optional_utf8("service", self.dispatch.service.as_deref());
+        line.optional_plain("service", self.dispatch.service.as_deref());
         if let Some(endpoint) = self.dispatch.endpoint {
             line.millis("upstream_ms", self.dispatch.waited);
             line.address("endpoint", endpoint);

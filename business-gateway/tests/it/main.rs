@@ -61,6 +61,8 @@ mod traffic_groups_shed;
 #[cfg(test)]
 mod upstream;
 #[cfg(test)]
+mod wire;
+#[cfg(test)]
 mod validation;
 #[cfg(test)]
 mod validation_import;

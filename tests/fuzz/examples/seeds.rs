@@ -49,6 +49,16 @@ const CALLS: &[&str] = &[
     "\nBearer a.b.c\neyJhbGciOiJIUzI1NiIsImtpZCI6IjEifQ.eyJpc3MiOiJhIiwiYXVkIjpbImIiXSwiZXhwIjoxLCJuYmYiOjB9.AAAA",
 ];
 
+/// Answers of services, or their bodies alone.
+const SERVICE_ANSWERS: &[&str] = &[
+    "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+    "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nset-cookie: a=b\r\n\r\n1\r\na\r\n0\r\n\r\n",
+    "HTTP/1.0 404 Not Found\r\nConnection: keep-alive\r\nContent-Length: 5, 5\r\n\r\n",
+    "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n",
+    "3;name=\"a b\"\r\nabc\r\nA\r\n0123456789\r\n0\r\nx-sum: 7\r\n\r\n",
+    "1\r\na\r\n0\r\n\r\n",
+];
+
 /// What a split looks at, a target, and the value of a cookie or lines of uids.
 const SPLIT: &[&str] = &[
     "cookie:uid\n/?city=Hangzhou\nuid=4711; theme=dark",
@@ -167,6 +177,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     for call in CALLS {
         seeds.add("credentials", call.as_bytes())?;
+    }
+    for answer in SERVICE_ANSWERS {
+        seeds.add("service_answers", answer.as_bytes())?;
     }
     for call in SPLIT {
         seeds.add("splits", call.as_bytes())?;

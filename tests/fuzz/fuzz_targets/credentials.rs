@@ -31,7 +31,7 @@ fuzz_target!(|bytes: &[u8]| {
             ContentDigest::of(&headers).is_ok_and(|digest| digest.is_some_and(|digest| digest.matches(&first)));
         let mut request = Request::new(());
         *request.headers_mut() = headers.clone();
-        let _presented = presented::find(&request.into_parts().0).is_ok();
+        let _presented = presented::find(&request.into_parts().0, presented::Fields::of(&headers)).is_ok();
     });
     if let Ok(text) = std::str::from_utf8(&first) {
         linear(length, || parameters(text, second));

@@ -16,7 +16,7 @@ use super::digest::ContentDigest;
 use super::jwt::{self, Issuers};
 use super::of_api::{Access, OnStoreFailure, Pass, Replay};
 use super::platform::{Method, Parameters};
-use super::presented::{self, Pair, Presented};
+use super::presented::{self, Fields, Pair, Presented};
 use super::proof::{Keys, LIVE_KEYS, Prover};
 use super::replay::{Claim, Nonces};
 use super::signature::{self, Message};
@@ -134,10 +134,8 @@ impl Proven {
 /// # Errors
 /// As [`Refusal`] says.
 pub async fn authenticate(gate: &Gate<'_>, call: &mut Call<'_>) -> Result<Caller, Refusal> {
-    if !call.api.credentials.looks_at_any() {
-        return Ok(Caller::anonymous());
-    }
-    let proven = match presented::find(call.parts)? {
+    let fields = Fields::of(&call.parts.headers);
+    let proven = match presented::find(call.parts, fields)? {
         Presented::Signature => Some(by_signature(gate, call).await?),
         Presented::Platform => Some(by_platform(gate, call).await?),
         Presented::ApiKey(pair) => Some(by_api_key(gate, call, &pair).await?),
@@ -147,12 +145,12 @@ pub async fn authenticate(gate: &Gate<'_>, call: &mut Call<'_>) -> Result<Caller
         Presented::Nothing => by_certificate(gate, call).await?,
     };
     let caller = match proven {
-        Some(proven) => with_user(gate, call, proven).await?,
+        Some(proven) => with_user(gate, call, proven, fields).await?,
         None if call.api.credentials.access == Access::Open => Caller::anonymous(),
         None => return Err(Refusal::Missing),
     };
     if call.api.credentials.pass == Pass::Nothing {
-        take_away(call);
+        take_away(call, fields);
     }
     Ok(caller)
 }
@@ -284,8 +282,9 @@ async fn by_certificate(gate: &Gate<'_>, call: &Call<'_>) -> Result<Option<Prove
 }
 
 /// The caller, with the user where the API is for users.
-async fn with_user(gate: &Gate<'_>, call: &Call<'_>, proven: Proven) -> Result<Caller, Refusal> {
-    let token = match (presented::session_token(&call.parts.headers)?, proven.session.as_deref()) {
+async fn with_user(gate: &Gate<'_>, call: &Call<'_>, proven: Proven, fields: Fields) -> Result<Caller, Refusal> {
+    let header = if fields.session_token { presented::session_token(&call.parts.headers)? } else { None };
+    let token = match (header, proven.session.as_deref()) {
         (Some(_), Some(_)) => return Err(Refusal::Ambiguous),
         (header, parameter) => header.or(parameter),
     };
@@ -399,13 +398,19 @@ async fn claim(gate: &Gate<'_>, call: &Call<'_>, app: &str, nonce: &str, until_s
 }
 
 /// Takes the credentials out of a call: they are for the gate, and the service is told what they prove.
-fn take_away(call: &mut Call<'_>) {
+fn take_away(call: &mut Call<'_>, fields: Fields) {
     let headers = &mut call.parts.headers;
-    headers.remove(header::AUTHORIZATION);
-    headers.remove(presented::API_KEY);
-    headers.remove(presented::SESSION_TOKEN);
-    headers.remove(signature::SIGNATURE);
-    headers.remove(signature::SIGNATURE_INPUT);
+    for (is_there, name) in [
+        (fields.authorization, header::AUTHORIZATION),
+        (fields.api_key, presented::API_KEY),
+        (fields.session_token, presented::SESSION_TOKEN),
+        (fields.signature, signature::SIGNATURE),
+        (fields.signature, signature::SIGNATURE_INPUT),
+    ] {
+        if is_there {
+            headers.remove(name);
+        }
+    }
     if let Some(query) = call.parts.uri.query().filter(|query| platform::is_signed(query)) {
         let left = platform::without_credentials(query);
         let path = call.parts.uri.path();

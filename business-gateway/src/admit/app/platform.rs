@@ -76,12 +76,26 @@ pub struct Call<'a> {
 /// Whether a query or a form is signed in this style: it names an app and has a signature.
 #[must_use]
 pub fn is_signed(text: &str) -> bool {
+    let (mut has_key, mut has_sign) = (false, false);
+    for pair in text.as_bytes().split(|byte| *byte == b'&') {
+        has_key |= is_named(pair, "app_key");
+        has_sign |= is_named(pair, SIGN);
+    }
+    has_key && has_sign
+}
+
+/// Whether a parameter has this name, which may be written in another way.
+fn is_named(pair: &[u8], name: &str) -> bool {
+    let is_written = || std::str::from_utf8(pair).is_ok_and(|pair| name_of(pair) == name);
     // Most names are told apart by their first letter, which may be encoded.
-    let has = |name: &str| {
-        let may_be = |pair: &str| pair.as_bytes().first().is_some_and(|first| [b'a', b's', b'%'].contains(first));
-        text.split('&').any(|pair| may_be(pair) && name_of(pair) == name)
-    };
-    has("app_key") && has(SIGN)
+    match pair.first() {
+        Some(b'%') => is_written(),
+        first if first == name.as_bytes().first() => match pair.strip_prefix(name.as_bytes()) {
+            Some([] | [b'=', ..]) => true,
+            _ => pair.contains(&b'%') && is_written(),
+        },
+        _ => false,
+    }
 }
 
 /// Whether a query or a form holds anything that nobody but the gate should see.

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use http::request::Parts;
 
-use super::{Malformed, Refusal, platform, signature};
+use super::{Malformed, Refusal, platform};
 
 /// The header with an API key.
 pub const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -16,6 +16,37 @@ pub const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 pub const SESSION_TOKEN: HeaderName = HeaderName::from_static("x-session-token");
 /// The longest credential in one header: a JWT with many claims takes some kilobytes.
 const LONGEST: usize = 16 * 1024;
+
+/// Which header fields with credentials a head has; looking for each of them would cost more.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Fields {
+    /// `Signature` or `Signature-Input`.
+    pub signature: bool,
+    /// [`API_KEY`].
+    pub api_key: bool,
+    /// `Authorization`.
+    pub authorization: bool,
+    /// [`SESSION_TOKEN`].
+    pub session_token: bool,
+}
+
+impl Fields {
+    /// Those of a head.
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Self {
+        let mut fields = Self::default();
+        for name in headers.keys() {
+            match name.as_str() {
+                "signature" | "signature-input" => fields.signature = true,
+                "x-api-key" => fields.api_key = true,
+                "authorization" => fields.authorization = true,
+                "x-session-token" => fields.session_token = true,
+                _ => {}
+            }
+        }
+        fields
+    }
+}
 
 /// The credentials of a call.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,27 +80,31 @@ impl std::fmt::Debug for Pair {
     }
 }
 
-/// The credentials that the head of a call shows.
+/// The credentials that the head of a call shows, which has these fields.
 ///
 /// # Errors
 /// When there are several, or they cannot be read.
-pub fn find(parts: &Parts) -> Result<Presented, Refusal> {
+pub fn find(parts: &Parts, fields: Fields) -> Result<Presented, Refusal> {
     let headers = &parts.headers;
     let mut found = Presented::Nothing;
     let mut add = |presented: Presented| match std::mem::replace(&mut found, presented) {
         Presented::Nothing => Ok(()),
         _ => Err(Refusal::Ambiguous),
     };
-    if headers.contains_key(signature::SIGNATURE_INPUT) || headers.contains_key(signature::SIGNATURE) {
+    if fields.signature {
         add(Presented::Signature)?;
     }
     if parts.uri.query().is_some_and(platform::is_signed) {
         add(Presented::Platform)?;
     }
-    if let Some(key) = single(headers, &API_KEY)? {
+    if fields.api_key
+        && let Some(key) = single(headers, &API_KEY)?
+    {
         add(Presented::ApiKey(api_key(key)?))?;
     }
-    if let Some(value) = single(headers, &AUTHORIZATION)? {
+    if fields.authorization
+        && let Some(value) = single(headers, &AUTHORIZATION)?
+    {
         add(authorization(value)?)?;
     }
     Ok(found)
@@ -137,6 +172,11 @@ mod tests {
     use super::*;
     use http::Request;
 
+    fn shown(uri: &str, headers: &[(&str, &str)]) -> Result<Presented, Refusal> {
+        let parts = parts(uri, headers);
+        find(&parts, Fields::of(&parts.headers))
+    }
+
     fn parts(uri: &str, headers: &[(&str, &str)]) -> Parts {
         let mut request = Request::builder().uri(uri);
         for (name, value) in headers {
@@ -163,7 +203,7 @@ mod tests {
             ("/a", &[("x-session-token", "t")], Presented::Nothing),
         ];
         for (uri, headers, expected) in cases {
-            assert_eq!(find(&parts(uri, headers)).unwrap(), expected, "{uri} {headers:?}");
+            assert_eq!(shown(uri, headers).unwrap(), expected, "{uri} {headers:?}");
         }
     }
 
@@ -176,7 +216,7 @@ mod tests {
             ("/a", &[("x-api-key", "a.b"), ("authorization", "ApiKey a.b")]),
         ];
         for (uri, headers) in two {
-            assert!(matches!(find(&parts(uri, headers)), Err(Refusal::Ambiguous)), "{uri} {headers:?}");
+            assert!(matches!(shown(uri, headers), Err(Refusal::Ambiguous)), "{uri} {headers:?}");
         }
         for (name, value) in [
             ("x-api-key", "abc"),
@@ -187,7 +227,7 @@ mod tests {
             ("authorization", "Digest username=x"),
             ("authorization", "Bearer"),
         ] {
-            assert!(matches!(find(&parts("/", &[(name, value)])), Err(Refusal::Malformed(_))), "{value}");
+            assert!(matches!(shown("/", &[(name, value)]), Err(Refusal::Malformed(_))), "{value}");
         }
     }
 

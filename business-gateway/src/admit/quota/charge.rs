@@ -47,6 +47,8 @@ pub struct Standing {
     pub limit: Arc<Limit>,
     /// How many in a window.
     pub most: u64,
+    /// The place of that among the rates of the limit.
+    pub(super) rate: usize,
     /// How many of them are left, as far as this node knows.
     pub remaining: u64,
     /// Seconds until the window ends.
@@ -61,6 +63,7 @@ struct Entry {
     limit: Arc<Limit>,
     cost: u64,
     most: u64,
+    rate: usize,
     window: Window,
     unix_ms: u64,
     remaining: u64,
@@ -290,7 +293,7 @@ impl Entry {
             }
         };
         let limit = Arc::clone(limit);
-        Some(Self { limit, cost, most, window, unix_ms, remaining: 0, what, charged: 0 })
+        Some(Self { limit, cost, most, rate, window, unix_ms, remaining: 0, what, charged: 0 })
     }
 
     fn verdict(&self, quotas: &Quotas, waited: &Waited, now: Instant) -> Verdict {
@@ -462,6 +465,7 @@ impl Entry {
         Standing {
             limit: Arc::clone(&self.limit),
             most: self.most,
+            rate: self.rate,
             remaining: self.remaining.min(self.most),
             reset: self.window.seconds_left(self.unix_ms),
             window: self.window.length().div_ceil(1_000),

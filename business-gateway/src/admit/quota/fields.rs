@@ -4,7 +4,7 @@
 //! `RateLimit: "app-day";r=99998;t=31622`, a member for each limit. `"classic"` is what came before it, in seconds, about the limit of
 //! which the smallest part is left.
 
-use gatehouse_shared::limit::{write_field, write_policy_field};
+use gatehouse_shared::limit::write_field;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::charge::Standing;
@@ -68,9 +68,9 @@ fn draft(standings: impl Iterator<Item = Standing>) -> Option<Fields> {
             field.extend_from_slice(b", ");
             policy.extend_from_slice(b", ");
         }
-        let Standing { limit, most, remaining, reset, window } = standing;
+        let Standing { limit, rate, remaining, reset, window, .. } = standing;
         write_field(&mut field, &limit.name, remaining, reset).ok()?;
-        write_policy_field(&mut policy, &limit.name, most, window).ok()?;
+        policy.extend_from_slice(&limit.policy(rate, window));
     }
     if field.is_empty() {
         return None;

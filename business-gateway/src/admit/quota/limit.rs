@@ -1,11 +1,12 @@
 //! Limits and plans, as compiled from the catalog.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use gatehouse_shared::config::{self, ConfigErrors, HumanDuration, Positions, nearest};
-use gatehouse_shared::limit::{FleetConfig, FleetLimit, KeyHasher};
+use gatehouse_shared::limit::{FleetConfig, FleetLimit, KeyHasher, write_policy_field};
 use gatehouse_shared::problem::{self, Reason};
 use jiff::tz::TimeZone;
 
@@ -61,6 +62,8 @@ pub struct Limit {
     plans: HashMap<Box<str>, usize>,
     /// How many in a window: its own, then those of plans.
     rates: Vec<u64>,
+    /// What callers are told of each of them, in windows of the usual length.
+    policies: Vec<Box<[u8]>>,
 }
 
 /// How a limit is kept by many nodes.
@@ -188,7 +191,9 @@ impl Limit {
             let table = before.and_then(|before| before.way.table()).cloned();
             Way::Leased(table.unwrap_or_else(|| Arc::new(Table::new())))
         };
+        let policies = rates.iter().map(|most| policy(&written.name, *most, usual_length(written.rate.span)));
         Ok(Self {
+            policies: policies.collect(),
             name: written.name.as_str().into(),
             rate: written.rate,
             cost: written.cost.into(),
@@ -210,6 +215,17 @@ impl Limit {
     pub(super) fn most(&self, subject: &Subject<'_>) -> (u64, usize) {
         let place = subject.plan.and_then(|plan| self.plans.get(plan)).copied().unwrap_or(0);
         (self.rates.get(place).copied().unwrap_or(self.rate.count), place)
+    }
+
+    /// What callers are told of the rate at a place, as a member of `RateLimit-Policy`; the window has so many seconds.
+    pub(super) fn policy(&self, place: usize, window_s: u64) -> Cow<'_, [u8]> {
+        match self.policies.get(place) {
+            Some(policy) if window_s == usual_length(self.windows.span()) => Cow::Borrowed(policy),
+            // Days in which clocks are changed, and months.
+            _ => Cow::Owned(
+                policy(&self.name, self.rates.get(place).copied().unwrap_or(self.rate.count), window_s).into(),
+            ),
+        }
     }
 
     /// Why a call above it is refused.
@@ -247,6 +263,22 @@ impl Limit {
     pub(super) fn hasher() -> KeyHasher {
         KeyHasher::of_process()
     }
+}
+
+/// The seconds that a window usually has.
+fn usual_length(span: Span) -> u64 {
+    match span {
+        Span::Fixed(length) => u64::try_from(length.as_millis()).unwrap_or(u64::MAX).max(1).div_ceil(1_000),
+        Span::Day => 86_400,
+        Span::Month => 30 * 86_400,
+    }
+}
+
+fn policy(name: &str, most: u64, window_s: u64) -> Box<[u8]> {
+    let mut text = Vec::new();
+    // Writing into memory cannot fail.
+    let _infallible = write_policy_field(&mut text, name, most, window_s);
+    text.into()
 }
 
 impl Way {

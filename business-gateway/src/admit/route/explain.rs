@@ -307,10 +307,8 @@ fn to_service(api: &Api, call: Prepared, explanation: &mut Explanation) -> Resul
         traceparent: traceparent.as_str(),
     };
     let length = u64::try_from(call.body.len()).ok();
-    request::rewrite(&mut parts, &notes, service.protocol, length)?;
-    for (name, value) in branch.into_iter().flat_map(|branch| branch.headers()) {
-        parts.headers.insert(name, value.clone());
-    }
+    let marks = branch.map(|branch| branch.headers()).unwrap_or_default();
+    request::show(&mut parts, &notes, service.protocol, length, marks)?;
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     explanation.request = Some(Head {
         method: parts.method.to_string(),

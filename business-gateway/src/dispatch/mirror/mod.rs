@@ -21,18 +21,19 @@ use std::time::Duration;
 use gatehouse_shared::config::{ByteSize, ConfigErrors, HumanDuration};
 use gatehouse_shared::{balance, clock};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request};
+use http::{HeaderName, HeaderValue, Method};
 use http_body::Body;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::metrics::MirrorMetrics;
 use super::plan::Plan;
-use super::request::{self, rewrite};
+use super::request;
 use super::service::{self, Service};
 use super::split::share::Share;
 use super::split::source::{Seen, Source};
 use super::upstream::download::Download;
+use super::upstream::{Head, ServiceRequest};
 use super::{DispatchError, Notes, target};
 use crate::accept::body::{Copied, Spout, Tap, TapError, Upload};
 use crate::accept::room::Taken;
@@ -207,10 +208,10 @@ impl Mirror {
         }
         let Some(place) = Place::enter(self) else { return metrics.skipped(Skipped::Busy) };
         let mut parts = parts.clone();
-        if rewrite(&mut parts, notes, self.service.protocol, length).is_err() {
+        let mark = [(MIRROR_HEADER, self.mark.clone())];
+        let Ok(head) = request::head(&mut parts, notes, self.service.protocol, length, &mark) else {
             return metrics.skipped(Skipped::Target);
-        }
-        parts.headers.insert(MIRROR_HEADER, self.mark.clone());
+        };
         let body = match upload {
             Upload::Empty => None,
             upload => {
@@ -222,7 +223,7 @@ impl Mirror {
         let copy = Copy {
             mirror: Arc::clone(self),
             place,
-            request: Request::from_parts(parts, ()),
+            head,
             client: notes.hop.client.ip(),
             authority: notes.authority.into(),
         };
@@ -312,7 +313,7 @@ impl Drop for Place {
 struct Copy {
     mirror: Arc<Mirror>,
     place: Place,
-    request: Request<()>,
+    head: Head,
     client: std::net::IpAddr,
     authority: Arc<str>,
 }
@@ -320,7 +321,7 @@ struct Copy {
 impl Copy {
     /// Waits for the body, which the call itself bounds, and sends the copy.
     async fn run(self, body: Option<Spout>) {
-        let Self { mirror, place, request, client, authority } = self;
+        let Self { mirror, place, head, client, authority } = self;
         let Some(metrics) = mirror.metrics.get() else { return };
         let body = match body {
             None => None,
@@ -331,7 +332,7 @@ impl Copy {
         };
         metrics.sent();
         let (data, room) = body.map(Copied::into_parts).unzip();
-        let request = request.map(|()| Upload::own(data.unwrap_or_default()));
+        let request = ServiceRequest { head, body: Upload::own(data.unwrap_or_default()) };
         let now = clock::now();
         let call = balance::Call { client, authority: &authority };
         let plan = Plan::new(&mirror.service, Some(mirror.timeout), call, now, now + mirror.timeout);

@@ -10,7 +10,7 @@ use http::{Request, Version};
 use super::*;
 use crate::admit::api::PathToService;
 use crate::admit::caller::Caller;
-use crate::dispatch::request::rewrite;
+use crate::dispatch::request::show;
 use crate::dispatch::upstream::pool::Protocol;
 use crate::store::catalog::CatalogConfig;
 
@@ -63,7 +63,7 @@ fn through(
         rewrite: Some(rewriting),
         traceparent: "00-1-2-00",
     };
-    rewrite(&mut parts, &notes, protocol, Some(0))?;
+    show(&mut parts, &notes, protocol, Some(0), &[])?;
     Ok(parts)
 }
 

@@ -10,6 +10,7 @@ use super::source::Seen;
 use super::{Branch, Split};
 use crate::admit::flow_rule;
 use crate::dispatch::DispatchError;
+use crate::dispatch::request::Marks;
 use crate::dispatch::service::Service;
 use crate::metrics::Metrics;
 
@@ -52,13 +53,11 @@ impl Notes {
         choice.branch.service.as_ref().unwrap_or(usual)
     }
 
-    /// Sets the headers of the branch on the request as the service gets it, which is sent now.
-    pub fn send(&mut self, headers: &mut HeaderMap) {
-        let Some(taken) = &mut self.0 else { return };
+    /// The request is sent now; returns the headers that the branch sets on it.
+    pub fn send(&mut self) -> Marks<'_> {
+        let Some(taken) = &mut self.0 else { return &[] };
         taken.sent = Sent::Waiting;
-        for (name, value) in &taken.branch.headers {
-            headers.insert(name, value.clone());
-        }
+        taken.branch.headers()
     }
 
     /// Notes what the service made of the call.

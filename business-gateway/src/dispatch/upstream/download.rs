@@ -7,7 +7,8 @@ use std::task::{Context, Poll, ready};
 use gatehouse_shared::balance::Lease;
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 
-use super::http1::Http1Body;
+use super::ExchangeError;
+use super::http1::Http1;
 use super::http2::Stream;
 use super::pool::Place;
 use crate::accept::body::Progress;
@@ -17,7 +18,7 @@ use crate::accept::body::Progress;
 pub enum DownloadError {
     /// The connection failed.
     #[error("the service ended its answer early")]
-    Connection(#[source] hyper::Error),
+    Connection(#[source] ExchangeError),
     /// The HTTP/2 stream was reset as if nothing were wrong, but the answer was not whole.
     #[error("the service reset its answer before the end")]
     Reset,
@@ -37,13 +38,15 @@ pub struct Download {
 
 #[derive(Debug)]
 enum Carrier {
-    Http1(Http1Body),
+    /// `None` once the connection was put back.
+    Http1(Option<Box<Http1>>),
     Http2(Incoming, Option<Stream>),
 }
 
 impl Download {
-    pub(super) fn http1(body: Http1Body, place: Place) -> Self {
-        let mut download = Self { carrier: Carrier::Http1(body), place: Some(place), upload: None, lease: None };
+    pub(super) fn http1(connection: Box<Http1>, place: Place) -> Self {
+        let mut download =
+            Self { carrier: Carrier::Http1(Some(connection)), place: Some(place), upload: None, lease: None };
         download.end_if_complete();
         download
     }
@@ -63,15 +66,8 @@ impl Download {
         }
     }
 
-    fn incoming(&self) -> &Incoming {
-        match &self.carrier {
-            Carrier::Http1(body) => body.inner(),
-            Carrier::Http2(body, _) => body,
-        }
-    }
-
     fn end_if_complete(&mut self) {
-        if self.incoming().is_end_stream() {
+        if self.is_end_stream() {
             self.end();
         }
     }
@@ -80,8 +76,10 @@ impl Download {
     fn end(&mut self) {
         let Some(place) = self.place.take() else { return };
         match &mut self.carrier {
-            Carrier::Http1(body) => {
-                if let Some(connection) = body.take_connection() {
+            Carrier::Http1(connection) => {
+                if let Some(mut connection) = connection.take()
+                    && connection.can_be_parked()
+                {
                     place.endpoint().park(connection);
                 }
             }
@@ -107,10 +105,13 @@ impl Body for Download {
     type Error = DownloadError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, DownloadError>>> {
-        let next = ready!(match &mut self.carrier {
-            Carrier::Http1(body) => body.poll_frame(cx),
-            Carrier::Http2(body, _) => Pin::new(body).poll_frame(cx),
-        });
+        let next = match &mut self.carrier {
+            Carrier::Http1(None) => None,
+            Carrier::Http1(Some(connection)) => ready!(connection.poll_frame(cx)),
+            Carrier::Http2(body, _) => {
+                ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(ExchangeError::Http2))
+            }
+        };
         match next {
             Some(Ok(frame)) => {
                 self.end_if_complete();
@@ -126,10 +127,17 @@ impl Body for Download {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming().is_end_stream()
+        match &self.carrier {
+            Carrier::Http1(connection) => connection.as_ref().is_none_or(|connection| connection.is_end_stream()),
+            Carrier::Http2(body, _) => body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming().size_hint()
+        match &self.carrier {
+            Carrier::Http1(None) => SizeHint::with_exact(0),
+            Carrier::Http1(Some(connection)) => connection.size_hint(),
+            Carrier::Http2(body, _) => body.size_hint(),
+        }
     }
 }

@@ -4,15 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use hyper::Response;
+use http::request::Parts;
+use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
-use super::{Lost, ServiceRequest};
+use super::{Connection, ExchangeError, Lost, Unreachable};
 use crate::accept::body::Upload;
 use crate::dispatch::counters::Open;
+use crate::dispatch::request::DEADLINE_HEADER;
 
 /// Bytes a service may send on one stream before it waits: one slow reader must not fill the whole connection.
 const STREAM_WINDOW: u32 = 256 * 1024;
@@ -81,10 +83,22 @@ impl Http2 {
 }
 
 impl Stream {
-    /// Sends a request and waits for the head of its answer.
-    pub(super) async fn exchange(&self, request: ServiceRequest) -> Result<Response<Incoming>, Lost> {
+    /// Sends a request and waits for the head of its answer. `left` are the milliseconds that the service is told it has.
+    pub(super) async fn exchange(
+        &self,
+        head: &Parts,
+        left: Option<u64>,
+        body: Upload,
+    ) -> Result<Response<Incoming>, Lost> {
         let mut sender = self.0.sender.clone();
-        sender.try_send_request(request).await.map_err(Lost::from)
+        let mut request = Request::from_parts(head.clone(), body);
+        if let Some(left) = left {
+            request.headers_mut().insert(DEADLINE_HEADER, HeaderValue::from(left));
+        }
+        sender.try_send_request(request).await.map_err(|mut error| match error.take_message() {
+            Some(request) => Lost::Unsent(request.into_body(), Unreachable::Closed(error.into_error().into())),
+            None => Lost::Sent(ExchangeError::Http2(error.into_error()), Connection::Fresh),
+        })
     }
 }
 

@@ -11,14 +11,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use gatehouse_shared::clock;
-use hyper::Response;
+use http::request::Parts;
+use http::{Method, Response};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
 use super::download::Download;
-use super::http1::{Http1, Http1Body};
+use super::http1::Http1;
 use super::http2::Http2;
-use super::{Connection, Lost, ServiceRequest, Unreachable};
+use super::{Form, Head, Http1Head, Lost, Unreachable};
+use crate::accept::body::Upload;
 use crate::dispatch::counters::{Counters, Open};
 
 /// What is spoken with a service.
@@ -138,7 +140,7 @@ impl Endpoint {
 
     /// Closes parked connections that are too old or that the service has closed.
     pub fn sweep(&self, now: Instant) {
-        lock(&self.parked).retain_mut(|connection| self.is_usable(connection, now) && connection.settle());
+        lock(&self.parked).retain(|connection| self.is_usable(connection, now) && connection.is_quiet());
         lock(&self.shared).retain(|connection| {
             let is_idle_too_long = connection
                 .idle_since()
@@ -170,7 +172,7 @@ impl Endpoint {
         let mut old = Vec::new();
         let mut parked = lock(&self.parked);
         while let Some(connection) = parked.pop() {
-            if self.is_usable(&connection, now) {
+            if self.is_usable(&connection, now) && connection.is_quiet() {
                 return Some(connection);
             }
             old.push(connection);
@@ -226,36 +228,48 @@ impl Place {
         &self.0
     }
 
-    /// Sends a request over a parked or new connection and waits for the head of the answer.
+    /// Sends a request over a parked or new connection and waits for the head of the answer. `left` are the milliseconds that the
+    /// service is told it has.
     ///
     /// # Errors
     /// [`Lost`] says whether anything was sent.
-    pub async fn exchange(self, request: ServiceRequest, now: Instant) -> Result<Response<Download>, Lost> {
-        match self.0.protocol {
-            Protocol::Http1 => self.exchange_http1(request, now).await,
-            Protocol::H2c => self.exchange_http2(request).await,
+    pub async fn exchange(
+        self,
+        head: &Head,
+        body: Upload,
+        left: Option<u64>,
+        now: Instant,
+    ) -> Result<Response<Download>, Lost> {
+        match &head.form {
+            Form::Http1(text) => self.exchange_http1(&head.method, text, body, left, now).await,
+            Form::Http2(parts) => self.exchange_http2(parts, body, left).await,
         }
     }
 
-    async fn exchange_http1(self, mut request: ServiceRequest, now: Instant) -> Result<Response<Download>, Lost> {
+    async fn exchange_http1(
+        self,
+        method: &Method,
+        head: &Http1Head,
+        mut body: Upload,
+        left: Option<u64>,
+        now: Instant,
+    ) -> Result<Response<Download>, Lost> {
         loop {
             let mut connection = match self.0.take_parked(now) {
                 Some(connection) => connection,
                 None => match self.open_http1().await {
                     Ok(connection) => connection,
-                    Err(error) => return Err(Lost::Unsent(Box::new(request), error)),
+                    Err(error) => return Err(Lost::Unsent(body, error)),
                 },
             };
-            match connection.exchange(request).await {
+            let was_parked = connection.is_reused();
+            match connection.exchange(method, head, left, body).await {
                 Ok(answer) => {
                     self.0.counters.answered.add();
-                    return Ok(answer.map(|body| Download::http1(Http1Body::new(body, connection), self)));
+                    return Ok(answer.map(|()| Download::http1(connection, self)));
                 }
                 // The service had closed it while it was parked: the next one, or a new one.
-                Err(Lost::Unsent(unsent, _)) if connection.is_reused() => request = *unsent,
-                Err(Lost::Sent(error, _)) if connection.is_reused() => {
-                    return Err(Lost::Sent(error, Connection::Reused));
-                }
+                Err(Lost::Unsent(unsent, _)) if was_parked => body = unsent,
                 Err(lost) => return Err(lost),
             }
         }
@@ -263,28 +277,32 @@ impl Place {
 
     async fn open_http1(&self) -> Result<Box<Http1>, Unreachable> {
         let stream = self.0.connect().await?;
-        let open = Open::new(&self.0.counters);
-        Ok(Box::new(Http1::new(stream, open, clock::now()).await.map_err(Unreachable::Closed)?))
+        Ok(Box::new(Http1::new(stream, Open::new(&self.0.counters), clock::now())))
     }
 
-    async fn exchange_http2(self, mut request: ServiceRequest) -> Result<Response<Download>, Lost> {
+    async fn exchange_http2(
+        self,
+        head: &Parts,
+        mut body: Upload,
+        left: Option<u64>,
+    ) -> Result<Response<Download>, Lost> {
         // A connection that closes between being found and being used gives the request back; the second one is new.
         for _ in 0..2 {
             let stream = match self.stream().await {
                 Ok(stream) => stream,
-                Err(error) => return Err(Lost::Unsent(Box::new(request), error)),
+                Err(error) => return Err(Lost::Unsent(body, error)),
             };
-            match stream.exchange(request).await {
+            match stream.exchange(head, left, body).await {
                 Ok(answer) => {
                     self.0.counters.answered.add();
                     return Ok(answer.map(|body| Download::http2(body, stream, self)));
                 }
-                Err(Lost::Unsent(unsent, _)) => request = *unsent,
+                Err(Lost::Unsent(unsent, _)) => body = unsent,
                 Err(lost) => return Err(lost),
             }
         }
         let closed = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
-        Err(Lost::Unsent(Box::new(request), Unreachable::Connect(closed)))
+        Err(Lost::Unsent(body, Unreachable::Connect(closed)))
     }
 
     async fn stream(&self) -> Result<super::http2::Stream, Unreachable> {
@@ -298,7 +316,8 @@ impl Place {
         }
         let stream = endpoint.connect().await?;
         let open = Open::new(&endpoint.counters);
-        let connection = Arc::new(Http2::new(stream, open, clock::now()).await.map_err(Unreachable::Closed)?);
+        let connection =
+            Arc::new(Http2::new(stream, open, clock::now()).await.map_err(|error| Unreachable::Closed(error.into()))?);
         let stream = connection.enter();
         lock(&endpoint.shared).push(connection);
         Ok(stream)
