@@ -63,7 +63,8 @@ async fn a_forged_or_retargeted_hop_gets_401() -> Passed {
         "",
         "v=1",
         "v=1, kid=\"a\", exp=99999999999999, rid=\"00000000000000000000000000000000\", sig=:AAAA:",
-        "v=2, kid=\"a\", exp=99999999999999",
+        "v=2,kid=\"a\",rid=\"00000000000000000000000000000000\",sig=:AAAA:",
+        "v=3, kid=\"a\", exp=99999999999999",
         "\"\"",
     ];
     for value in forged {

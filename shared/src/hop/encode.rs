@@ -3,46 +3,49 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::Hop;
+use super::{Hop, Scheme, path_of};
 use crate::telemetry::access_log::{are_plain, push_address, push_number};
 
 /// The largest number RFC 9651 allows.
 const MAX_NUMBER: u64 = 999_999_999_999_999;
 
-/// Writes everything up to the signature.
-pub(super) fn write_fields(out: &mut String, hop: &Hop<'_>, key_id: &str, expires_unix_ms: u64) {
-    out.push_str("v=1, kid=\"");
+/// Writes everything up to the signature; `age_ms` is how long ago the request got its id.
+pub(super) fn write_fields(out: &mut String, hop: &Hop<'_>, key_id: &str, age_ms: u64, raw_target: &str) {
+    out.push_str("v=2,kid=\"");
     out.push_str(key_id);
-    out.push_str("\", exp=");
-    push_number(out, expires_unix_ms);
-    out.push_str(", rid=\"");
+    out.push_str("\",rid=\"");
     out.push_str(hop.request_id.as_str());
-    out.push_str("\", client=\"");
+    if age_ms == 0 {
+        out.push_str("\",client=\"");
+    } else {
+        out.push_str("\",age=");
+        push_number(out, age_ms.min(MAX_NUMBER));
+        out.push_str(",client=\"");
+    }
     push_address(out, hop.client);
-    out.push_str("\", scheme=");
-    out.push_str(hop.scheme.as_str());
-    push_optional_string(out, ", tls=\"", hop.tls);
+    out.push('"');
+    if hop.scheme == Scheme::Https {
+        out.push_str(",https");
+    }
+    push_optional_string(out, ",tls=\"", hop.tls);
     if let Some(subject) = hop.subject {
-        out.push_str(", subject=%\"");
+        out.push_str(",subject=%\"");
         push_display(out, subject);
         out.push('"');
     }
-    push_optional_string(out, ", fp=\"", hop.fingerprint);
-    push_optional_string(out, ", path=\"", Some(hop.path));
-    out.push_str(", left=");
+    push_optional_string(out, ",fp=\"", hop.fingerprint);
+    push_optional_string(out, ",path=\"", Some(hop.path).filter(|path| *path != path_of(raw_target)));
+    out.push_str(",left=");
     push_number(out, u64::try_from(hop.left.as_millis()).unwrap_or(u64::MAX).min(MAX_NUMBER));
-    push_optional_string(out, ", edge=\"", Some(hop.edge));
+    push_optional_string(out, ",edge=\"", Some(hop.edge));
     if hop.held {
-        out.push_str(", held");
+        out.push_str(",held");
     }
 }
 
-/// What stands between the fields and the signature.
-pub(super) const SIGNATURE_START: &str = ", sig=:";
-
 /// Appends the signature.
-pub(super) fn write_signature(out: &mut String, signature: &[u8]) {
-    out.push_str(SIGNATURE_START);
+pub(super) fn write_signature(out: &mut String, signature: [u8; 16]) {
+    out.push_str(",sig=:");
     STANDARD.encode_string(signature, out);
     out.push(':');
 }

@@ -10,9 +10,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
-use super::encode::{SIGNATURE_START, write_fields, write_signature};
-use super::parse::{HopError, parse_fields, parse_key_id};
-use super::{ALLOWED_SKEW, Hop, LIFETIME, VerifiedHop};
+use super::encode::{write_fields, write_signature};
+use super::parse::{HopError, Version, parse_fields, parse_opening};
+use super::{ALLOWED_SKEW, Hop, LIFETIME_MS, VerifiedHop};
 use crate::config::{ConfigErrors, Positions, Secret, SecretSource, Sources};
 
 /// A key of the hop as written: `{ id = "a", secret = { file = "hop.key" } }`.
@@ -30,8 +30,6 @@ pub struct HopKeyConfig {
 const MIN_SECRET_BYTES: usize = 32;
 /// Live keys: the one that signs and, during a rotation, the other one.
 const MAX_KEYS: usize = 2;
-/// `, sig=:`, 32 bytes in base64, `:`.
-const SIGNATURE_LENGTH: usize = SIGNATURE_START.len() + 44 + 1;
 /// No header is longer: two thirds of it would be the path, whose cap is below.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 
@@ -143,11 +141,11 @@ impl HopKeys {
     /// The value of [`super::HOP_HEADER`] for a request with this method, authority and raw target.
     #[must_use]
     pub fn sign(&self, hop: &Hop<'_>, method: &str, authority: &str, raw_target: &str, now_unix_ms: u64) -> String {
-        let lifetime = u64::try_from(LIFETIME.as_millis()).unwrap_or(u64::MAX);
         let mut value = String::with_capacity(320 + hop.path.len() + hop.subject.map_or(0, str::len));
-        write_fields(&mut value, hop, &self.first.id, now_unix_ms.saturating_add(lifetime));
+        let age_ms = now_unix_ms.saturating_sub(hop.request_id.unix_ms());
+        write_fields(&mut value, hop, &self.first.id, age_ms, raw_target);
         let tag = tag(&self.first.key, value.as_bytes(), method, authority, raw_target);
-        write_signature(&mut value, tag.as_ref());
+        write_signature(&mut value, tag.as_ref().first_chunk().copied().unwrap_or_default());
         value
     }
 
@@ -168,14 +166,19 @@ impl HopKeys {
             return Err(HopError::Malformed);
         }
         let text = std::str::from_utf8(value).map_err(|_error| HopError::Malformed)?;
-        let end = text.len().checked_sub(SIGNATURE_LENGTH).ok_or(HopError::Malformed)?;
+        let opening = parse_opening(text)?;
+        let version = opening.version;
+        let end = text.len().checked_sub(version.signature_length()).ok_or(HopError::Malformed)?;
         let (signed, signature) = text.split_at_checked(end).ok_or(HopError::Malformed)?;
-        let key = self.key(parse_key_id(signed)?)?;
+        let fields = signed.get(opening.length..).ok_or(HopError::Malformed)?;
+        let key = self.key(opening.key_id)?;
         let expected = tag(&key.key, signed.as_bytes(), method, authority, raw_target);
-        if !bool::from(expected.as_ref().ct_eq(&parse_signature(signature)?)) {
+        let expected = expected.as_ref().get(..version.signature_bytes()).ok_or(HopError::Malformed)?;
+        let mut room = [0; SIGNATURE_ROOM];
+        if !bool::from(expected.ct_eq(parse_signature(version, signature, &mut room)?)) {
             return Err(HopError::Signature);
         }
-        let hop = parse_fields(signed)?;
+        let hop = parse_fields(version, fields, raw_target)?;
         check_time(hop.expires_unix_ms, now_unix_ms)?;
         Ok(hop)
     }
@@ -212,22 +215,22 @@ fn tag(key: &hmac::Key, signed: &[u8], method: &str, authority: &str, raw_target
     })
 }
 
-fn parse_signature(text: &str) -> Result<[u8; 32], HopError> {
-    let digits =
-        text.strip_prefix(SIGNATURE_START).and_then(|rest| rest.strip_suffix(':')).ok_or(HopError::Malformed)?;
-    // 44 characters decode to at most 33 bytes; the decoder wants room for that many.
-    let mut bytes = [0_u8; 33];
-    let length = STANDARD.decode_slice(digits, &mut bytes).map_err(|_error| HopError::Malformed)?;
-    bytes.get(..length).and_then(|bytes| bytes.try_into().ok()).ok_or(HopError::Malformed)
+/// 44 characters of base64 decode to at most so many bytes; the decoder wants room for them.
+const SIGNATURE_ROOM: usize = 33;
+
+fn parse_signature<'r>(version: Version, text: &str, room: &'r mut [u8; SIGNATURE_ROOM]) -> Result<&'r [u8], HopError> {
+    let digits = text.strip_prefix(version.signature_start()).and_then(|rest| rest.strip_suffix(':'));
+    let length =
+        STANDARD.decode_slice(digits.ok_or(HopError::Malformed)?, room).map_err(|_error| HopError::Malformed)?;
+    room.get(..length).filter(|_| length == version.signature_bytes()).ok_or(HopError::Malformed)
 }
 
 fn check_time(expires_unix_ms: u64, now_unix_ms: u64) -> Result<(), HopError> {
     let skew = u64::try_from(ALLOWED_SKEW.as_millis()).unwrap_or(u64::MAX);
-    let lifetime = u64::try_from(LIFETIME.as_millis()).unwrap_or(u64::MAX);
     if now_unix_ms > expires_unix_ms.saturating_add(skew) {
         return Err(HopError::Expired);
     }
-    if expires_unix_ms > now_unix_ms.saturating_add(lifetime).saturating_add(skew) {
+    if expires_unix_ms > now_unix_ms.saturating_add(LIFETIME_MS).saturating_add(skew) {
         return Err(HopError::FromTheFuture);
     }
     Ok(())

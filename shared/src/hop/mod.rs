@@ -2,16 +2,21 @@
 //!
 //! The edge signs a [`Hop`] with [`HopKeys::sign`] and sends it as [`HOP_HEADER`]; the business tier takes it apart with
 //! [`HopKeys::verify`] and refuses the request when it cannot. The header is an RFC 9651 dictionary whose members come in
-//! one fixed order:
+//! one fixed order, each after a comma without a space, because every byte costs both tiers time:
 //!
 //! ```text
-//! v=1, kid="a", exp=1700000010000, rid="0193…", client="192.0.2.1:4711", scheme=https, tls="1.3",
-//! subject=%"CN=shop", fp="9f86…", path="/orders/7", left=29990, edge="edge-1", held, sig=:BASE64:
+//! v=2,kid="a",rid="0193…",age=12,client="192.0.2.1:4711",https,tls="1.3",
+//! subject=%"CN=shop",fp="9f86…",path="/orders/7",left=29990,edge="edge-1",held,sig=:BASE64:
 //! ```
 //!
-//! `tls`, `subject`, `fp` and `held` are there only when they apply. The signature is HMAC-SHA-256 over the header text
-//! up to `, sig=`, then `\n`, the method, `\n`, the authority, `\n` and the raw target: nothing of the request line and
-//! nothing the edge says about the client can be changed or reused for another request.
+//! What goes without saying is left out: `age`, the milliseconds between the time in the request id and the signing, when there
+//! are none; `https`, `tls`, `subject`, `fp` and `held` where they do not apply; `path` where it is the raw target up to its
+//! query. A hop expires [`LIFETIME`] after it was signed. The signature is HMAC-SHA-256, cut to its first 16 bytes, over the
+//! header text up to `,sig=`, then `\n`, the method, `\n`, the authority, `\n` and the raw target: nothing of the request line
+//! and nothing the edge says about the client can be changed or reused for another request.
+//!
+//! The business tier also reads version 1, which says all of it in every hop, with `exp` for `age`, `scheme` for `https`, a space after
+//! each comma and all 32 bytes of the signature.
 
 mod encode;
 mod keys;
@@ -32,10 +37,11 @@ use crate::id::RequestId;
 pub const HOP_HEADER: &str = "x-gatehouse-hop";
 /// The header from the business tier back to the edge.
 pub const RESULT_HEADER: &str = "x-gatehouse-result";
-/// The protocol version written. A tier accepts this one and the previous one; there is no previous one yet.
-pub const VERSION: u8 = 1;
+/// The protocol version written. A tier accepts this one and the previous one.
+pub const VERSION: u8 = 2;
 /// A hop is refused this long after it was issued.
-pub const LIFETIME: Duration = Duration::from_secs(10);
+pub const LIFETIME: Duration = Duration::from_millis(LIFETIME_MS);
+const LIFETIME_MS: u64 = 10_000;
 /// How far the clocks of two fleets may differ.
 pub const ALLOWED_SKEW: Duration = Duration::from_secs(5);
 
@@ -131,6 +137,11 @@ pub fn is_internal(name: &str) -> bool {
         && matches!(name.first(), Some(b'x' | b'X'))
         && name.iter().zip(FAMILY).all(same)
         && name.get(FAMILY.len()).is_none_or(|byte| matches!(byte, b'-' | b'_'))
+}
+
+/// What a raw target says before its query.
+fn path_of(raw_target: &str) -> &str {
+    raw_target.split_once('?').map_or(raw_target, |(path, _)| path)
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
-//! Taking the hop header apart: strict, in the one order in which it is written.
+//! Taking the hop header apart: strict, in the one order in which its version is written.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{Scheme, VerifiedHop};
+use super::{LIFETIME_MS, Scheme, VerifiedHop, path_of};
 use crate::id::RequestId;
 use crate::problem::{self, Reason};
 
@@ -44,55 +44,152 @@ impl HopError {
     }
 }
 
-/// The name of the key, from the start of the header.
-pub(super) fn parse_key_id(signed: &str) -> Result<&str, HopError> {
-    Cursor(signed).version_and_key()
+/// What a hop begins with: its version and the name of its key.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Opening<'t> {
+    pub(super) version: Version,
+    pub(super) key_id: &'t str,
+    /// Where the other fields begin.
+    pub(super) length: usize,
 }
 
-/// Everything up to the signature, which has been verified.
-pub(super) fn parse_fields(signed: &str) -> Result<VerifiedHop, HopError> {
-    let mut cursor = Cursor(signed);
-    cursor.version_and_key()?;
-    cursor.take(", exp=")?;
-    let expires_unix_ms = cursor.number()?;
-    cursor.take(", rid=\"")?;
-    let request_id = RequestId::parse(cursor.until_quote()?.as_bytes()).map_err(|_error| HopError::Malformed)?;
-    cursor.take(", client=\"")?;
-    let client: SocketAddr = cursor.until_quote()?.parse().map_err(|_error| HopError::Malformed)?;
-    cursor.take(", scheme=")?;
-    let scheme = if cursor.has("https") {
-        Scheme::Https
-    } else {
-        cursor.take("http")?;
-        Scheme::Http
-    };
-    let tls = cursor.optional(", tls=\"", Cursor::string)?;
-    let subject = cursor.optional(", subject=%\"", Cursor::display_string)?;
-    let fingerprint = cursor.optional(", fp=\"", Cursor::string)?;
-    cursor.take(", path=\"")?;
-    let path = cursor.string()?;
-    cursor.take(", left=")?;
-    let left = Duration::from_millis(cursor.number()?);
-    cursor.take(", edge=\"")?;
-    let edge = cursor.string()?;
-    let held = cursor.has(", held");
-    if !cursor.0.is_empty() {
-        return Err(HopError::Malformed);
+/// The versions that are read.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Version {
+    /// The one of edges that are not upgraded yet.
+    One,
+    Two,
+}
+
+impl Version {
+    /// What stands between the fields and the signature.
+    pub(super) const fn signature_start(self) -> &'static str {
+        match self {
+            Self::One => ", sig=:",
+            Self::Two => ",sig=:",
+        }
     }
-    Ok(VerifiedHop { request_id, client, scheme, tls, subject, fingerprint, path, left, edge, expires_unix_ms, held })
+
+    /// Bytes of the signature.
+    pub(super) const fn signature_bytes(self) -> usize {
+        match self {
+            Self::One => 32,
+            Self::Two => 16,
+        }
+    }
+
+    /// Characters of the header from the start of the signature on: its bytes in base64 with padding, and a colon.
+    pub(super) const fn signature_length(self) -> usize {
+        self.signature_start().len() + self.signature_bytes().div_ceil(3) * 4 + 1
+    }
+}
+
+/// Reads what the header begins with.
+pub(super) fn parse_opening(text: &str) -> Result<Opening<'_>, HopError> {
+    let mut cursor = Cursor(text);
+    cursor.take("v=")?;
+    let (version, next) = match cursor.number()? {
+        1 => (Version::One, ", kid=\""),
+        2 => (Version::Two, ",kid=\""),
+        _ => return Err(HopError::Version),
+    };
+    cursor.take(next)?;
+    let key_id = cursor.until_quote()?;
+    Ok(Opening { version, key_id, length: text.len() - cursor.0.len() })
+}
+
+/// Everything after the opening and up to the signature, which has been verified.
+pub(super) fn parse_fields(version: Version, fields: &str, raw_target: &str) -> Result<VerifiedHop, HopError> {
+    let mut cursor = Cursor(fields);
+    let hop = match version {
+        Version::One => cursor.first_version(),
+        Version::Two => cursor.second_version(raw_target),
+    }?;
+    if cursor.0.is_empty() { Ok(hop) } else { Err(HopError::Malformed) }
 }
 
 /// What is left to read; all of it is ASCII.
 struct Cursor<'t>(&'t str);
 
 impl<'t> Cursor<'t> {
-    fn version_and_key(&mut self) -> Result<&'t str, HopError> {
-        self.take("v=")?;
-        if self.number()? != u64::from(super::VERSION) {
-            return Err(HopError::Version);
-        }
-        self.take(", kid=\"")?;
-        self.until_quote()
+    fn first_version(&mut self) -> Result<VerifiedHop, HopError> {
+        self.take(", exp=")?;
+        let expires_unix_ms = self.number()?;
+        self.take(", rid=\"")?;
+        let request_id = self.request_id()?;
+        self.take(", client=\"")?;
+        let client = self.address()?;
+        self.take(", scheme=")?;
+        let scheme = if self.has("https") {
+            Scheme::Https
+        } else {
+            self.take("http")?;
+            Scheme::Http
+        };
+        let tls = self.optional(", tls=\"", Cursor::string)?;
+        let subject = self.optional(", subject=%\"", Cursor::display_string)?;
+        let fingerprint = self.optional(", fp=\"", Cursor::string)?;
+        self.take(", path=\"")?;
+        let path = self.string()?;
+        self.take(", left=")?;
+        let left = Duration::from_millis(self.number()?);
+        self.take(", edge=\"")?;
+        let edge = self.string()?;
+        let held = self.has(", held");
+        Ok(VerifiedHop {
+            request_id,
+            client,
+            scheme,
+            tls,
+            subject,
+            fingerprint,
+            path,
+            left,
+            edge,
+            expires_unix_ms,
+            held,
+        })
+    }
+
+    fn second_version(&mut self, raw_target: &str) -> Result<VerifiedHop, HopError> {
+        self.take(",rid=\"")?;
+        let request_id = self.request_id()?;
+        let age_ms = self.optional(",age=", Cursor::number)?.unwrap_or_default();
+        let signed_unix_ms = request_id.unix_ms().saturating_add(age_ms);
+        self.take(",client=\"")?;
+        let client = self.address()?;
+        let scheme = if self.has(",https") { Scheme::Https } else { Scheme::Http };
+        let tls = self.optional(",tls=\"", Cursor::string)?;
+        let subject = self.optional(",subject=%\"", Cursor::display_string)?;
+        let fingerprint = self.optional(",fp=\"", Cursor::string)?;
+        let path = self.optional(",path=\"", Cursor::string)?.unwrap_or_else(|| path_of(raw_target).into());
+        self.take(",left=")?;
+        let left = Duration::from_millis(self.number()?);
+        self.take(",edge=\"")?;
+        let edge = self.string()?;
+        let held = self.has(",held");
+        let expires_unix_ms = signed_unix_ms.saturating_add(LIFETIME_MS);
+        Ok(VerifiedHop {
+            request_id,
+            client,
+            scheme,
+            tls,
+            subject,
+            fingerprint,
+            path,
+            left,
+            edge,
+            expires_unix_ms,
+            held,
+        })
+    }
+
+    fn request_id(&mut self) -> Result<RequestId, HopError> {
+        RequestId::parse(self.until_quote()?.as_bytes()).map_err(|_error| HopError::Malformed)
+    }
+
+    fn address(&mut self) -> Result<SocketAddr, HopError> {
+        self.until_quote()?.parse().map_err(|_error| HopError::Malformed)
     }
 
     /// Whether the text goes on like this; if so, it is taken.
@@ -130,11 +227,11 @@ impl<'t> Cursor<'t> {
         digits.parse().map_err(|_error| HopError::Malformed)
     }
 
-    fn optional(
+    fn optional<T>(
         &mut self,
         start: &str,
-        value: impl FnOnce(&mut Self) -> Result<Box<str>, HopError>,
-    ) -> Result<Option<Box<str>>, HopError> {
+        value: impl FnOnce(&mut Self) -> Result<T, HopError>,
+    ) -> Result<Option<T>, HopError> {
         if self.has(start) { value(self).map(Some) } else { Ok(None) }
     }
 

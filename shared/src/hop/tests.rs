@@ -38,18 +38,63 @@ fn verify(keys: &HopKeys, value: &str, now: u64) -> Result<VerifiedHop, HopError
     keys.verify(value.as_bytes(), "GET", "api.example.com", "/orders/a%20b?x=1", now)
 }
 
+/// The same hop as an edge of version 1 writes it.
+const FIRST_VERSION: &str = concat!(
+    "v=1, kid=\"a\", exp=1700000010000, rid=\"018bcfe568000123456789abcdef0123\", client=\"192.0.2.1:4711\", ",
+    "scheme=https, tls=\"1.3\", subject=%\"CN=B%c3%bccher %2250%25%22\", fp=\"9f86d081\", path=\"/orders/a%20b\", ",
+    "left=29990, edge=\"edge-1\", held, sig=:8aTKiMl7TrjlfbDrgn2EVkCOFFkm6OlencKHdbus7DU=:"
+);
+
 #[test]
 fn is_written_as_documented() {
     let value = signed(&keys());
-    let (fields, signature) = value.split_once(", sig=:").unwrap();
+    let (fields, signature) = value.split_once(",sig=:").unwrap();
     assert_eq!(
         fields,
-        "v=1, kid=\"a\", exp=1700000010000, rid=\"018bcfe568000123456789abcdef0123\", client=\"192.0.2.1:4711\", \
-         scheme=https, tls=\"1.3\", subject=%\"CN=B%c3%bccher %2250%25%22\", fp=\"9f86d081\", path=\"/orders/a%20b\", \
-         left=29990, edge=\"edge-1\", held"
+        "v=2,kid=\"a\",rid=\"018bcfe568000123456789abcdef0123\",client=\"192.0.2.1:4711\",https,tls=\"1.3\",\
+         subject=%\"CN=B%c3%bccher %2250%25%22\",fp=\"9f86d081\",left=29990,edge=\"edge-1\",held"
     );
-    assert_eq!(signature.len(), 45);
+    assert_eq!(signature.len(), 25);
     assert_eq!(value, signed(&keys()), "the same input gives the same header");
+}
+
+#[test]
+fn what_goes_without_saying_is_left_out() {
+    let plain = Hop { scheme: Scheme::Http, tls: None, subject: None, fingerprint: None, held: false, ..hop() };
+    let fields = |hop: &Hop<'_>, target, now| {
+        let value = keys().sign(hop, "GET", "h", target, now);
+        let verified = keys().verify(value.as_bytes(), "GET", "h", target, now).unwrap();
+        assert_eq!((&*verified.path, verified.expires_unix_ms), (hop.path, now.max(NOW) + 10_000), "{value}");
+        value.split_once(",sig=:").unwrap().0.to_owned()
+    };
+    let id = "v=2,kid=\"a\",rid=\"018bcfe568000123456789abcdef0123\"";
+    let rest = "client=\"192.0.2.1:4711\"";
+    let end = "left=29990,edge=\"edge-1\"";
+    assert_eq!(fields(&plain, "/orders/a%20b", NOW), format!("{id},{rest},{end}"));
+    // Signed a while after the request had come: sent again, or waited.
+    assert_eq!(fields(&plain, "/orders/a%20b?", NOW + 700), format!("{id},age=700,{rest},{end}"));
+    // The clock has been set back meanwhile.
+    assert_eq!(fields(&plain, "/orders/a%20b", NOW - 700), format!("{id},{rest},{end}"));
+    for target in ["/orders/%61%20b", "/orders//a%20b?x=/orders/a%20b", "*", "/"] {
+        assert_eq!(fields(&plain, target, NOW), format!("{id},{rest},path=\"/orders/a%20b\",{end}"), "{target}");
+    }
+    let secure = Hop { scheme: Scheme::Https, ..plain };
+    assert_eq!(fields(&secure, "/orders/a%20b", NOW), format!("{id},{rest},https,{end}"));
+}
+
+#[test]
+fn the_version_before_is_read_too() {
+    let verified = verify(&keys(), FIRST_VERSION, NOW + 20).unwrap();
+    assert_eq!(verified, verify(&keys(), &signed(&keys()), NOW + 20).unwrap());
+    assert_eq!(verify(&keys(), FIRST_VERSION, NOW + 15_001), Err(HopError::Expired));
+    let short = FIRST_VERSION.split_once(", sig=:").unwrap().0;
+    assert_eq!(verify(&keys(), short, NOW), Err(HopError::Malformed));
+    // Sixteen bytes of it are no signature of that version.
+    let cut = format!("{short}, sig=:{}==:", &FIRST_VERSION[short.len() + 7..][..22]);
+    assert_eq!(verify(&keys(), &cut, NOW), Err(HopError::Malformed));
+    // Nor is one version's signature one of the other's.
+    let renamed = FIRST_VERSION.replacen("v=1, kid", "v=2,kid", 1);
+    assert!(verify(&keys(), &renamed, NOW).is_err());
 }
 
 #[test]
@@ -68,16 +113,17 @@ fn what_the_edge_signs_the_business_tier_reads() {
 #[test]
 fn a_change_of_any_byte_is_refused() {
     let keys = keys();
-    let good = signed(&keys).into_bytes();
-    for index in 0..good.len() {
-        for flip in [0x01, 0x20, 0x80] {
-            let mut bad = good.clone();
-            bad[index] ^= flip;
-            let outcome = keys.verify(&bad, "GET", "api.example.com", "/orders/a%20b?x=1", NOW);
-            assert!(outcome.is_err(), "byte {index} xor {flip:#x}");
+    for good in [signed(&keys), FIRST_VERSION.to_owned()].map(String::into_bytes) {
+        let outcome = |value: &[u8]| keys.verify(value, "GET", "api.example.com", "/orders/a%20b?x=1", NOW);
+        assert!(outcome(&good).is_ok());
+        for index in 0..good.len() {
+            for flip in [0x01, 0x20, 0x80] {
+                let mut bad = good.clone();
+                bad[index] ^= flip;
+                assert!(outcome(&bad).is_err(), "byte {index} xor {flip:#x}");
+            }
+            assert!(outcome(&good[..index]).is_err(), "cut at {index}");
         }
-        let outcome = keys.verify(&good[..index], "GET", "api.example.com", "/orders/a%20b?x=1", NOW);
-        assert!(outcome.is_err(), "cut at {index}");
     }
 }
 
@@ -137,8 +183,10 @@ fn refuses_weak_or_ambiguous_keys() {
 #[test]
 fn another_version_is_told_apart() {
     let keys = keys();
-    let value = signed(&keys).replacen("v=1", "v=2", 1);
-    assert_eq!(verify(&keys, &value, NOW), Err(HopError::Version));
+    for version in ["v=0", "v=3", "v=22"] {
+        let value = signed(&keys).replacen("v=2", version, 1);
+        assert_eq!(verify(&keys, &value, NOW), Err(HopError::Version), "{version}");
+    }
     assert_eq!(verify(&keys, "", NOW), Err(HopError::Malformed));
     assert_eq!(verify(&keys, &"x".repeat(100_000), NOW), Err(HopError::Malformed));
 }
@@ -190,7 +238,11 @@ proptest! {
         edge in "[ -~]{0,20}",
         held in any::<bool>(),
         target in "/[!-~]{0,60}",
+        is_target in any::<bool>(),
+        age in 0..100_000_u64,
     ) {
+        // A path as it came, in half of the cases.
+        let target = if is_target { format!("{path}?{target}") } else { target };
         let hop = Hop {
             request_id: RequestId::new(NOW),
             client: SocketAddr::new(ip, port),
@@ -203,8 +255,9 @@ proptest! {
             edge: &edge,
             held,
         };
-        let value = keys().sign(&hop, "POST", "h", &target, NOW);
-        let verified = keys().verify(value.as_bytes(), "POST", "h", &target, NOW).unwrap();
+        let value = keys().sign(&hop, "POST", "h", &target, NOW + age);
+        let verified = keys().verify(value.as_bytes(), "POST", "h", &target, NOW + age).unwrap();
+        prop_assert_eq!(verified.expires_unix_ms, NOW + age + 10_000);
         prop_assert_eq!(verified.client, hop.client);
         prop_assert_eq!(verified.scheme, hop.scheme);
         prop_assert_eq!(verified.tls.as_deref(), hop.tls);

@@ -16,6 +16,9 @@ pub struct RequestId([u8; 32]);
 #[error("a request id is 32 lower-case hexadecimal digits")]
 pub struct InvalidRequestId;
 
+/// Digits of the time, at the front.
+const TIME_DIGITS: usize = 12;
+
 impl RequestId {
     /// A new id for a request that arrived at this time.
     #[must_use]
@@ -47,6 +50,14 @@ impl RequestId {
         read_hex(&self.0).unwrap_or_default()
     }
 
+    /// When the request arrived where it got the id, in Unix milliseconds.
+    #[must_use]
+    pub fn unix_ms(&self) -> u64 {
+        let (time, _) = self.0.split_at(TIME_DIGITS);
+        read_hex::<{ TIME_DIGITS / 2 }>(time)
+            .map_or(0, |bytes| bytes.iter().fold(0, |time, byte| time << 8 | u64::from(*byte)))
+    }
+
     /// The digits as bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
@@ -76,6 +87,7 @@ mod tests {
         assert_ne!(ids[0], ids[1]);
         assert!(ids[1] < ids[2] && ids[2] < ids[3]);
         assert!(ids[2].as_str().starts_with("0000000007d0"));
+        assert_eq!(ids.iter().map(RequestId::unix_ms).collect::<Vec<_>>(), [1_000, 1_000, 2_000, 1 << 47]);
         assert_eq!(RequestId::parse(ids[2].as_bytes()), Ok(ids[2]));
     }
 
