@@ -58,7 +58,8 @@ enum Source {
     Ended,
     /// Made here.
     Own(Bytes),
-    Service(Relay),
+    /// Boxed, because an answer is moved from step to step.
+    Service(Box<Relay>),
     Made(Made),
 }
 
@@ -95,7 +96,7 @@ impl Outgoing {
     #[must_use]
     pub fn service(body: Download, idle: Duration) -> Self {
         Self {
-            source: Source::Service(Relay { body, rest: Bytes::new(), idle, sleep: None, is_waiting: false }),
+            source: Source::Service(Box::new(Relay { body, rest: Bytes::new(), idle, sleep: None, is_waiting: false })),
             error: None,
             record: None,
         }

@@ -8,7 +8,6 @@ use gatehouse_shared::problem::{self, Reason};
 use tokio::time::timeout;
 
 use super::config::{Mode, OnStoreFailure};
-use super::entries::Entries;
 use super::lease::{Take, Terms};
 use super::limit::{Limit, Way};
 use super::quotas::Quotas;
@@ -23,7 +22,7 @@ const RACES_MAX: u32 = 16;
 /// What a call was charged. Dropping it gives that back, into the windows it was taken from, unless it was kept.
 #[derive(Debug, Default)]
 pub struct Charge {
-    entries: Entries<Entry>,
+    entries: Vec<Entry>,
     is_kept: bool,
 }
 
@@ -124,7 +123,8 @@ pub async fn charge<'l>(
     subject: &Subject<'_>,
     now: Instant,
 ) -> Result<Charge, Refusal> {
-    let mut charge = Charge::default();
+    // One allocation of the right size: a call carries it to its end, and moves it on the way.
+    let mut charge = Charge { entries: Vec::with_capacity(limits.size_hint().0), is_kept: false };
     for (limit, cost) in limits {
         if let Some(entry) = Entry::find(limit, cost, quotas, settings, subject, now) {
             charge.entries.push(entry);
@@ -257,7 +257,7 @@ impl Drop for Charge {
         if self.is_kept {
             return;
         }
-        for entry in self.entries.iter_mut() {
+        for entry in &mut self.entries {
             if entry.give_back() {
                 entry.limit.counters.refunded.add();
             }

@@ -8,7 +8,7 @@
 //! - [`subject`]: what has a counter of its own
 //! - [`window`]: which window a moment belongs to
 //! - `lease`: what a node holds of one counter, pure book-keeping
-//! - `table`, `entries`: where that is kept
+//! - `table`: where that is kept
 //! - [`quotas`]: what all limits of a process share
 //! - [`charge`](mod@charge): a call is charged
 //! - [`refill`]: the store is asked, off the request path
@@ -27,7 +27,6 @@ pub mod window;
 pub mod subject;
 mod lease;
 mod table;
-mod entries;
 pub mod counters;
 pub mod limit;
 pub mod quotas;
