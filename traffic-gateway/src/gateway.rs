@@ -1,4 +1,5 @@
-//! Pingora's hooks in the order in which a request meets them; each calls a step and nothing else.
+//! Pingora's hooks in the order in which a request meets them; each calls a step and nothing else. Those that wait for nothing are
+//! written out ([`crate::step`]).
 
 use std::{any::Any, os::fd::RawFd, sync::Arc, time::Duration};
 
@@ -28,6 +29,7 @@ use crate::{
     forward::{self, request::TRACEPARENT, response::Unchunk},
     observe::Observer,
     server::drain::Leaving,
+    step::{self, Step},
 };
 
 /// The edge as Pingora sees it.
@@ -73,13 +75,19 @@ impl ProxyHttp for Gateway {
     }
 
     /// HTTP/2: the arrival comes with the stream.
-    async fn early_request_filter(&self, session: &mut Session, context: &mut Self::CTX) -> Result<()> {
+    fn early_request_filter<'g, 's, 'c, 'f>(&'g self, session: &'s mut Session, context: &'c mut Self::CTX) -> Step<'f>
+    where
+        'g: 'f,
+        's: 'f,
+        'c: 'f,
+        Self: 'f,
+    {
         if context.arrival.is_none()
             && let Some(arrival) = Arrival::of_http2(session)
         {
             context.arrive(arrival);
         }
-        Ok(())
+        step::over(Ok(()))
     }
 
     /// Who is it, may it pass, where does it go. True: answered here.
@@ -111,29 +119,44 @@ impl ProxyHttp for Gateway {
 
     /// Holds a body back until the rules have seen it, and notes its end; and the bound on HTTP/2 bodies that state no length
     /// (those of HTTP/1 are bounded by the wire).
-    async fn request_body_filter(
-        &self,
-        session: &mut Session,
-        body: &mut Option<Bytes>,
+    fn request_body_filter<'g, 's, 'b, 'c, 'f>(
+        &'g self,
+        session: &'s mut Session,
+        body: &'b mut Option<Bytes>,
         is_end: bool,
-        context: &mut Self::CTX,
-    ) -> Result<()> {
+        context: &'c mut Self::CTX,
+    ) -> Step<'f>
+    where
+        'g: 'f,
+        's: 'f,
+        'b: 'f,
+        'c: 'f,
+        Self: 'f,
+    {
         let is_end = is_end || body.is_none();
-        if let Some(arrival) = context.arrival.as_deref() {
-            arrival.bound_body(session, is_end)?;
+        let bounded = context.arrival.as_deref().map_or(Ok(()), |arrival| arrival.bound_body(session, is_end));
+        if bounded.is_err() || context.inspection.is_none() {
+            return step::over(bounded.map(|()| hand_on(context, body, is_end)));
         }
-        forward::request::hold(context, body, is_end).await?;
-        if is_end {
-            // Pingora writes an empty piece as a last chunk, and then the last chunk: the second one would be read as the
-            // beginning of the next request on the connection.
-            body.take_if(|piece| piece.is_empty());
-        }
-        if is_end && context.has_body() {
-            let now = clock::now();
-            context.outcome.body_handed_on = Some(now);
-            context.attempt.body_sent(now);
-        }
-        Ok(())
+        Box::pin(async move {
+            forward::request::hold(context, body, is_end).await?;
+            hand_on(context, body, is_end);
+            Ok(())
+        })
+    }
+
+    fn proxy_upstream_filter<'g, 's, 'c, 'f>(
+        &'g self,
+        _session: &'s mut Session,
+        _context: &'c mut Self::CTX,
+    ) -> Step<'f, Result<bool>>
+    where
+        'g: 'f,
+        's: 'f,
+        'c: 'f,
+        Self: 'f,
+    {
+        step::yes()
     }
 
     fn request_cache_filter(&self, session: &mut Session, context: &mut Self::CTX) -> Result<()> {
@@ -159,37 +182,52 @@ impl ProxyHttp for Gateway {
     }
 
     /// What [`Self::upstream_response_filter`] does for answers from tier two, for those from memory.
-    async fn response_filter(
-        &self,
-        session: &mut Session,
-        head: &mut ResponseHeader,
-        context: &mut Self::CTX,
-    ) -> Result<()> {
-        if cache::is_hit(session) {
-            let version = session.req_header().version;
-            if self.leaving.has_begun() || forward::response::ends_connection(context, version, head) {
-                session.set_keepalive(None);
-            }
-            return forward::response::from_memory(context, head);
+    fn response_filter<'g, 's, 'h, 'c, 'f>(
+        &'g self,
+        session: &'s mut Session,
+        head: &'h mut ResponseHeader,
+        context: &'c mut Self::CTX,
+    ) -> Step<'f>
+    where
+        'g: 'f,
+        's: 'f,
+        'h: 'f,
+        'c: 'f,
+        Self: 'f,
+    {
+        if !cache::is_hit(session) {
+            return step::over(Ok(()));
         }
-        Ok(())
+        let version = session.req_header().version;
+        if self.leaving.has_begun() || forward::response::ends_connection(context, version, head) {
+            session.set_keepalive(None);
+        }
+        step::over(forward::response::from_memory(context, head))
     }
 
     async fn upstream_peer(&self, _session: &mut Session, context: &mut Self::CTX) -> Result<Box<HttpPeer>> {
         balance::choose(context).await
     }
 
-    async fn connected_to_upstream(
-        &self,
-        _session: &mut Session,
+    fn connected_to_upstream<'g, 's, 'p, 'd, 'c, 'f>(
+        &'g self,
+        _session: &'s mut Session,
         reused: bool,
-        _peer: &HttpPeer,
+        _peer: &'p HttpPeer,
         _fd: RawFd,
-        _digest: Option<&Digest>,
-        context: &mut Self::CTX,
-    ) -> Result<()> {
+        _digest: Option<&'d Digest>,
+        context: &'c mut Self::CTX,
+    ) -> Step<'f>
+    where
+        'g: 'f,
+        's: 'f,
+        'p: 'f,
+        'd: 'f,
+        'c: 'f,
+        Self: 'f,
+    {
         context.attempt.connected(reused);
-        Ok(())
+        step::over(Ok(()))
     }
 
     fn fail_to_connect(
@@ -202,31 +240,36 @@ impl ProxyHttp for Gateway {
         forward::retry::connect_failed(context, error)
     }
 
-    async fn upstream_request_filter(
-        &self,
-        _session: &mut Session,
-        head: &mut RequestHeader,
-        context: &mut Self::CTX,
-    ) -> Result<()> {
-        forward::request::prepare(context, head)
+    fn upstream_request_filter<'g, 's, 'h, 'c, 'f>(
+        &'g self,
+        _session: &'s mut Session,
+        head: &'h mut RequestHeader,
+        context: &'c mut Self::CTX,
+    ) -> Step<'f>
+    where
+        'g: 'f,
+        's: 'f,
+        'h: 'f,
+        'c: 'f,
+        Self: 'f,
+    {
+        step::over(forward::request::prepare(context, head))
     }
 
-    async fn upstream_response_filter(
-        &self,
-        session: &mut Session,
-        head: &mut ResponseHeader,
-        context: &mut Self::CTX,
-    ) -> Result<()> {
-        forward::response::receive(context, head)?;
-        forward::response::judge(context, head)?;
-        if let Some(arrival) = context.arrival.as_deref() {
-            arrival.answered();
-        }
-        let version = session.req_header().version;
-        if self.leaving.has_begun() || forward::response::ends_connection(context, version, head) {
-            session.set_keepalive(None);
-        }
-        Ok(())
+    fn upstream_response_filter<'g, 's, 'h, 'c, 'f>(
+        &'g self,
+        session: &'s mut Session,
+        head: &'h mut ResponseHeader,
+        context: &'c mut Self::CTX,
+    ) -> Step<'f>
+    where
+        'g: 'f,
+        's: 'f,
+        'h: 'f,
+        'c: 'f,
+        Self: 'f,
+    {
+        step::over(self.receive(session, head, context))
     }
 
     /// Shows the answer to the rules, where they look at answers.
@@ -270,8 +313,21 @@ impl ProxyHttp for Gateway {
         forward::failure::render(context, session, error).await
     }
 
-    async fn logging(&self, session: &mut Session, _error: Option<&Error>, context: &mut Self::CTX) {
+    fn logging<'g, 's, 'e, 'c, 'f>(
+        &'g self,
+        session: &'s mut Session,
+        _error: Option<&'e Error>,
+        context: &'c mut Self::CTX,
+    ) -> Step<'f, ()>
+    where
+        'g: 'f,
+        's: 'f,
+        'e: 'f,
+        'c: 'f,
+        Self: 'f,
+    {
         context.record(Some(session));
+        step::done()
     }
 
     /// The access log says it, once for each request.
@@ -292,6 +348,20 @@ impl ProxyHttp for Gateway {
 }
 
 impl Gateway {
+    /// The head of tier two's answer.
+    fn receive(&self, session: &mut Session, head: &mut ResponseHeader, context: &mut Context) -> Result<()> {
+        forward::response::receive(context, head)?;
+        forward::response::judge(context, head)?;
+        if let Some(arrival) = context.arrival.as_deref() {
+            arrival.answered();
+        }
+        let version = session.req_header().version;
+        if self.leaving.has_begun() || forward::response::ends_connection(context, version, head) {
+            session.set_keepalive(None);
+        }
+        Ok(())
+    }
+
     /// The steps before anything is sent, in order.
     fn begin(&self, session: &Session, context: &mut Context) -> Result<(), Denial> {
         let headers = &session.req_header().headers;
@@ -312,6 +382,20 @@ impl Gateway {
         context.outcome.observed = view.into_observed();
         context.admitted = admitted?;
         judged
+    }
+}
+
+/// A piece of a request's body goes on.
+fn hand_on(context: &mut Context, body: &mut Option<Bytes>, is_end: bool) {
+    if is_end {
+        // Pingora writes an empty piece as a last chunk, and then the last chunk: the second one would be read as the
+        // beginning of the next request on the connection.
+        body.take_if(|piece| piece.is_empty());
+    }
+    if is_end && context.has_body() {
+        let now = clock::now();
+        context.outcome.body_handed_on = Some(now);
+        context.attempt.body_sent(now);
     }
 }
 

@@ -32,3 +32,4 @@ pub mod answer;
 pub mod balance;
 pub mod forward;
 pub mod observe;
+mod step;

@@ -87,10 +87,10 @@ fn the_version_before_is_read_too() {
     let verified = verify(&keys(), FIRST_VERSION, NOW + 20).unwrap();
     assert_eq!(verified, verify(&keys(), &signed(&keys()), NOW + 20).unwrap());
     assert_eq!(verify(&keys(), FIRST_VERSION, NOW + 15_001), Err(HopError::Expired));
-    let short = FIRST_VERSION.split_once(", sig=:").unwrap().0;
+    let (short, signature) = FIRST_VERSION.split_once(", sig=:").unwrap();
     assert_eq!(verify(&keys(), short, NOW), Err(HopError::Malformed));
     // Sixteen bytes of it are no signature of that version.
-    let cut = format!("{short}, sig=:{}==:", &FIRST_VERSION[short.len() + 7..][..22]);
+    let cut = format!("{short}, sig=:{}==:", signature.split_at(22).0);
     assert_eq!(verify(&keys(), &cut, NOW), Err(HopError::Malformed));
     // Nor is one version's signature one of the other's.
     let renamed = FIRST_VERSION.replacen("v=1, kid", "v=2,kid", 1);
