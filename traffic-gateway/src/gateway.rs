@@ -145,6 +145,7 @@ impl ProxyHttp for Gateway {
         })
     }
 
+    /// Whatever is not answered before is asked of tier two.
     fn proxy_upstream_filter<'g, 's, 'c, 'f>(
         &'g self,
         _session: &'s mut Session,

@@ -1,5 +1,5 @@
-//! Figures with a million applications; run by hand:
-//! `cargo test --release -p business-gateway --test it measured -- --ignored --nocapture`.
+//! Figures with a million applications; run by hand, optimised:
+//! `CARGO_PROFILE_DEV_OPT_LEVEL=2 cargo test -p business-gateway --test it measured -- --ignored --nocapture`.
 
 #![expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "these are figures to read")]
 

@@ -10,7 +10,7 @@ catalogue! {
             "Send requests to the edge.";
         HOP_MALFORMED = "hop_malformed", 401, "Malformed hop",
             "The hop header is not what this version of the protocol defines.",
-            "Operators: check that the versions of both tiers are at most one protocol version apart.";
+            "Operators: check that the business tier is as new as the edge, and at most one protocol version newer.";
         HOP_KEY_UNKNOWN = "hop_key_unknown", 401, "Unknown hop key",
             "The hop is signed with a key this node does not have.",
             "Operators: give the business tier the new key before the edge signs with it.";
