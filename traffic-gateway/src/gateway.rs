@@ -1,5 +1,5 @@
 //! Pingora's hooks in the order in which a request meets them; each calls a step and nothing else. Those that wait for nothing are
-//! written out ([`crate::step`]).
+//! written out (`step`).
 
 use std::{any::Any, os::fd::RawFd, sync::Arc, time::Duration};
 
