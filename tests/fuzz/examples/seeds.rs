@@ -49,6 +49,15 @@ const CALLS: &[&str] = &[
     "\nBearer a.b.c\neyJhbGciOiJIUzI1NiIsImtpZCI6IjEifQ.eyJpc3MiOiJhIiwiYXVkIjpbImIiXSwiZXhwIjoxLCJuYmYiOjB9.AAAA",
 ];
 
+/// Hops of both versions, up to their signatures.
+const HOPS: &[&str] = &[
+    "v=2,kid=\"a\",rid=\"018bcfe568000123456789abcdef0123\",client=\"192.0.2.1:4711\",left=29990,edge=\"edge-1\"",
+    "v=2,kid=\"a\",rid=\"018bcfe568000123456789abcdef0123\",age=12,client=\"[2001:db8::1]:4711\",https,tls=\"1.3\",\
+     subject=%\"CN=B%c3%bccher\",fp=\"9f86d081\",path=\"/a\\\"b\",left=1,edge=\"e\",held",
+    "v=1, kid=\"a\", exp=1700000010000, rid=\"018bcfe568000123456789abcdef0123\", client=\"192.0.2.1:4711\", scheme=https, \
+     tls=\"1.3\", subject=%\"CN=shop\", fp=\"9f86d081\", path=\"/orders/7\", left=29990, edge=\"edge-1\", held",
+];
+
 /// Answers of services, or their bodies alone.
 const SERVICE_ANSWERS: &[&str] = &[
     "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
@@ -177,6 +186,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     for call in CALLS {
         seeds.add("credentials", call.as_bytes())?;
+    }
+    for hop in HOPS {
+        seeds.add("hop", hop.as_bytes())?;
+        // The choice of the first version.
+        seeds.write("hop", &[hop.as_bytes(), &[1; CHOICES]].concat())?;
     }
     for answer in SERVICE_ANSWERS {
         seeds.add("service_answers", answer.as_bytes())?;
