@@ -135,7 +135,9 @@ mod tests {
         for number in 0..1_000 {
             frequency.evicted(&format!("often-{number}"), 10);
         }
-        assert!(!frequency.admits(frequency.count("seldom")));
+        // Of keys that were looked up once, one in forty shares all its counters with others.
+        let kept = (0..100).filter(|number| frequency.admits(frequency.count(&format!("seldom-{number}")))).count();
+        assert!(kept < 25, "{kept} of 100");
         assert!(frequency.admits(frequency.count("often-7")), "it is remembered");
         let counts: Vec<u8> = (0..11).map(|_| frequency.count("growing")).collect();
         assert!(counts.is_sorted() && frequency.admits(*counts.last().unwrap()), "{counts:?}");
