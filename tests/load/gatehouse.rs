@@ -225,7 +225,9 @@ sink = "{sink}"
     pub(crate) fn start(&self, binary: &str, name: &str, settings: &Settings) -> anyhow::Result<Server> {
         let config = self.config.to_string_lossy();
         let arguments = ["run", "--config", &config];
-        let mut child = Child::start(name, settings.subject_core, &self.state, &settings.binary(binary)?, &arguments)?;
+        let (program, arguments) = settings.command_line(settings.binary(binary)?, &arguments)?;
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let mut child = Child::start(name, settings.subject_core, &self.state, &program, &arguments)?;
         let ports = self.state.join("ports.json");
         let address = child.wait_until(|| {
             let ports: Ports = serde_json::from_str(&fs::read_to_string(&ports).ok()?).ok()?;

@@ -7,7 +7,7 @@
 //!
 //! Files in reading order: [`settings`], the tools that make load ([`load`], [`client`]), the processes ([`child`], [`service`], [`proxies`],
 //! [`gatehouse`], [`guarded`], [`admitted`]), what is measured ([`subject`], [`rounds`], [`idle`], [`short`], [`sweep`], [`timing`],
-//! [`overload`], [`composed`], [`lists`], [`waf`]) and what is printed ([`report`]).
+//! [`instructions`], [`overload`], [`composed`], [`lists`], [`waf`]) and what is printed ([`report`]).
 
 mod settings;
 mod load;
@@ -24,6 +24,7 @@ mod idle;
 mod short;
 mod sweep;
 mod timing;
+mod instructions;
 mod overload;
 mod composed;
 mod lists;
@@ -75,6 +76,7 @@ fn measure() -> anyhow::Result<Report> {
         timing::measure(&settings, &field, directory.path(), &mut report)?;
     }
     drop(field);
+    instructions::measure(&settings, directory.path(), &mut report)?;
     overload::measure(&settings, directory.path(), &mut report)?;
     composed::measure(&settings, directory.path(), &mut report)?;
     idle::measure(&settings, directory.path(), &mut report)?;

@@ -175,7 +175,9 @@ pub(crate) fn reference(
     let address = free_address()?;
     let (listen, upstream) = (address.to_string(), service.to_string());
     let arguments = [arguments, &["--listen", &listen, "--upstream", &upstream]].concat();
-    start(name, settings, directory, &settings.binary("bench-reference")?, &arguments, address)
+    let (program, arguments) = settings.command_line(settings.binary("bench-reference")?, &arguments)?;
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    start(name, settings, directory, &program, &arguments, address)
 }
 
 fn start(

@@ -1,6 +1,6 @@
 //! What a run is asked for through the environment, and what it finds on the machine.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, bail};
@@ -36,6 +36,8 @@ pub(crate) struct Settings {
     /// Only subjects whose name contains one of these words (`BENCH_ONLY`, separated by commas, default all). Figures that need a
     /// subject left out are left out too.
     only: Vec<String>,
+    /// Programs of this workspace run under callgrind, which writes into this directory.
+    counted_into: Option<PathBuf>,
     /// Directory of the binaries of this workspace (`BENCH_BINARIES`, default where this program lies).
     binaries: PathBuf,
 }
@@ -55,6 +57,7 @@ impl Settings {
             subject_core: number("BENCH_SUBJECT_CORE", 1)?,
             load_core: number("BENCH_LOAD_CORE", 0)?,
             only: std::env::var("BENCH_ONLY").unwrap_or_default().split(',').map(str::to_owned).collect(),
+            counted_into: None,
             binaries: std::env::var_os("BENCH_BINARIES").map_or_else(|| beside.to_path_buf(), PathBuf::from),
         };
         if !(1..=12).contains(&settings.seconds) || settings.rounds == 0 {
@@ -97,6 +100,35 @@ impl Settings {
             );
         }
         Ok(path)
+    }
+
+    /// The same for these subjects alone, under callgrind, with so many seconds of load.
+    pub(crate) fn counting(&self, subjects: &[&str], seconds: u64, directory: &Path) -> Self {
+        let only = subjects.iter().map(|&name| name.to_owned()).collect();
+        Self { seconds, only, counted_into: Some(directory.to_owned()), binaries: self.binaries.clone(), ..*self }
+    }
+
+    /// How a program of this workspace is started: by itself, or by callgrind, which writes `PID.1`.
+    ///
+    /// # Errors
+    ///
+    /// valgrind is missing.
+    pub(crate) fn command_line(&self, program: PathBuf, arguments: &[&str]) -> anyhow::Result<(PathBuf, Vec<String>)> {
+        let arguments = arguments.iter().map(|&argument| argument.to_owned());
+        let Some(directory) = &self.counted_into else { return Ok((program, arguments.collect())) };
+        let valgrind = tool_path("valgrind").context("valgrind is missing: apt-get install valgrind")?;
+        let options = [
+            "--tool=callgrind".to_owned(),
+            "--instr-atstart=no".to_owned(),
+            format!("--callgrind-out-file={}/%p", directory.display()),
+            program.display().to_string(),
+        ];
+        Ok((valgrind, options.into_iter().chain(arguments).collect()))
+    }
+
+    /// Whether `BENCH_ONLY` has this very word.
+    pub(crate) fn names(&self, what: &str) -> bool {
+        self.only.iter().any(|word| word == what)
     }
 
     /// Whether the subject is wanted.

@@ -263,6 +263,12 @@ impl Field {
         })
     }
 
+    /// The processes whose work is a subject's.
+    pub(crate) fn processes(&self, subject: &Subject) -> Vec<u32> {
+        let Counted::Servers(places) = &subject.counted else { return vec![self.service.child.id()] };
+        places.iter().filter_map(|place| self.servers.get(*place)).map(|server| server.child.id()).collect()
+    }
+
     fn cpu_seconds(&self, counted: &Counted) -> anyhow::Result<f64> {
         match counted {
             Counted::Service => self.service.child.cpu_seconds(),

@@ -26,7 +26,7 @@ use crate::{
     },
     balance,
     context::Context,
-    forward::{self, request::TRACEPARENT, response::Unchunk},
+    forward::{self, exchange, request::TRACEPARENT, response::Unchunk},
     observe::Observer,
     server::drain::Leaving,
     step::{self, Step},
@@ -134,22 +134,22 @@ impl ProxyHttp for Gateway {
         Self: 'f,
     {
         let is_end = is_end || body.is_none();
-        let bounded = context.arrival.as_deref().map_or(Ok(()), |arrival| arrival.bound_body(session, is_end));
+        let bounded = forward::request::bound(context, session, is_end);
         if bounded.is_err() || context.inspection.is_none() {
-            return step::over(bounded.map(|()| hand_on(context, body, is_end)));
+            return step::over(bounded.map(|()| forward::request::hand_on(context, body, is_end)));
         }
         Box::pin(async move {
             forward::request::hold(context, body, is_end).await?;
-            hand_on(context, body, is_end);
+            forward::request::hand_on(context, body, is_end);
             Ok(())
         })
     }
 
-    /// Whatever is not answered before is asked of tier two.
+    /// Whatever is not answered before is asked of tier two: here, or (true) by Pingora.
     fn proxy_upstream_filter<'g, 's, 'c, 'f>(
         &'g self,
-        _session: &'s mut Session,
-        _context: &'c mut Self::CTX,
+        session: &'s mut Session,
+        context: &'c mut Self::CTX,
     ) -> Step<'f, Result<bool>>
     where
         'g: 'f,
@@ -157,7 +157,10 @@ impl ProxyHttp for Gateway {
         'c: 'f,
         Self: 'f,
     {
-        step::yes()
+        if !exchange::is_for(session, context) {
+            return step::yes();
+        }
+        Box::pin(async move { exchange::exchange(&self.leaving, session, context).await.map(|()| false) })
     }
 
     fn request_cache_filter(&self, session: &mut Session, context: &mut Self::CTX) -> Result<()> {
@@ -200,7 +203,7 @@ impl ProxyHttp for Gateway {
             return step::over(Ok(()));
         }
         let version = session.req_header().version;
-        if self.leaving.has_begun() || forward::response::ends_connection(context, version, head) {
+        if self.leaving.has_begun() || forward::response::ends_with_connection(version, &head.headers) {
             session.set_keepalive(None);
         }
         step::over(forward::response::from_memory(context, head))
@@ -270,7 +273,7 @@ impl ProxyHttp for Gateway {
         'c: 'f,
         Self: 'f,
     {
-        step::over(self.receive(session, head, context))
+        step::over(forward::response::receive(&self.leaving, session, context, head))
     }
 
     /// Shows the answer to the rules, where they look at answers.
@@ -349,20 +352,6 @@ impl ProxyHttp for Gateway {
 }
 
 impl Gateway {
-    /// The head of tier two's answer.
-    fn receive(&self, session: &mut Session, head: &mut ResponseHeader, context: &mut Context) -> Result<()> {
-        forward::response::receive(context, head)?;
-        forward::response::judge(context, head)?;
-        if let Some(arrival) = context.arrival.as_deref() {
-            arrival.answered();
-        }
-        let version = session.req_header().version;
-        if self.leaving.has_begun() || forward::response::ends_connection(context, version, head) {
-            session.set_keepalive(None);
-        }
-        Ok(())
-    }
-
     /// The steps before anything is sent, in order.
     fn begin(&self, session: &Session, context: &mut Context) -> Result<(), Denial> {
         let headers = &session.req_header().headers;
@@ -383,20 +372,6 @@ impl Gateway {
         context.outcome.observed = view.into_observed();
         context.admitted = admitted?;
         judged
-    }
-}
-
-/// A piece of a request's body goes on.
-fn hand_on(context: &mut Context, body: &mut Option<Bytes>, is_end: bool) {
-    if is_end {
-        // Pingora writes an empty piece as a last chunk, and then the last chunk: the second one would be read as the
-        // beginning of the next request on the connection.
-        body.take_if(|piece| piece.is_empty());
-    }
-    if is_end && context.has_body() {
-        let now = clock::now();
-        context.outcome.body_handed_on = Some(now);
-        context.attempt.body_sent(now);
     }
 }
 

@@ -110,6 +110,13 @@ impl Attempt {
         self.look
     }
 
+    /// The connection to the node takes no more requests.
+    pub fn lost(&self) {
+        if let Some(place) = &self.place {
+            place.ticket.lost();
+        }
+    }
+
     /// Pingora could not open the connection.
     pub fn connect_failed(&mut self) {
         if let Some(place) = &mut self.place {

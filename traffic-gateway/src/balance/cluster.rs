@@ -25,9 +25,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Look, Ticket,
+    Look, Ticket, channel,
     connections::{Bounds, Connections},
-    opener::Openers,
+    opener::{self, Openers},
     probe,
 };
 
@@ -172,6 +172,8 @@ pub struct Node {
     pub address: SocketAddr,
     /// The connections to it.
     pub connections: Arc<Connections>,
+    /// How our own connections to it are opened.
+    pub channel: channel::Settings,
     template: HttpPeer,
     openers: Box<[Openers]>,
 }
@@ -262,7 +264,15 @@ impl Node {
         let openers = (0..connections.slots())
             .map(|slot| Openers::new(&connections, slot, config.connect_timeout.get()))
             .collect();
-        Self { address, connections, template: template(config, address), openers }
+        let channel = channel::Settings {
+            address,
+            connect_timeout: config.connect_timeout.get(),
+            idle_timeout: config.idle_timeout.get(),
+            write_timeout: config.write_timeout.get(),
+            stream_window: window(config.stream_window),
+            connection_window: window(config.connection_window),
+        };
+        Self { address, connections, channel, template: template(config, address), openers }
     }
 
     /// The peer for one attempt that may wait `wait` for each piece of the response.
@@ -318,6 +328,11 @@ fn kept_connections(before: Option<&Cluster>, address: SocketAddr, bounds: Bound
     (node.connections.bounds() == bounds).then(|| Arc::clone(&node.connections))
 }
 
+/// Bytes of a window; that they are few enough was checked.
+fn window(size: ByteSize) -> u32 {
+    u32::try_from(size.get()).unwrap_or(u32::MAX >> 1)
+}
+
 /// The peer as every attempt needs it. Pingora leaves all timeouts out and allows one stream a connection unless told.
 fn template(config: &Config, address: SocketAddr) -> HttpPeer {
     let mut peer = HttpPeer::new(address, false, String::new());
@@ -327,11 +342,11 @@ fn template(config: &Config, address: SocketAddr) -> HttpPeer {
     options.write_timeout = Some(config.write_timeout.get());
     options.idle_timeout = Some(config.idle_timeout.get());
     options.tcp_keepalive = Some(TcpKeepalive {
-        idle: Duration::from_secs(15),
-        interval: Duration::from_secs(5),
-        count: 3,
+        idle: opener::PROBED_AFTER,
+        interval: opener::PROBED_EVERY,
+        count: usize::try_from(opener::PROBES).unwrap_or(usize::MAX),
         #[cfg(target_os = "linux")]
-        user_timeout: Duration::from_secs(15),
+        user_timeout: opener::PROBED_FOR,
     });
     match config.protocol {
         Protocol::Http1 => options.alpn = ALPN::H1,
@@ -339,9 +354,9 @@ fn template(config: &Config, address: SocketAddr) -> HttpPeer {
             options.alpn = ALPN::H2;
             // The bound is kept by `connections`; Pingora must never open a connection because of its own count.
             options.max_h2_streams = usize::MAX;
-            options.h2_ping_interval = Some(Duration::from_secs(10));
-            options.h2_stream_window_size = u32::try_from(config.stream_window.get()).ok();
-            options.h2_connection_window_size = u32::try_from(config.connection_window.get()).ok();
+            options.h2_ping_interval = Some(channel::PING_INTERVAL);
+            options.h2_stream_window_size = Some(window(config.stream_window));
+            options.h2_connection_window_size = Some(window(config.connection_window));
         }
     }
     peer

@@ -24,8 +24,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use gatehouse_shared::clock;
+use h2::client::SendRequest;
 use tokio::sync::Semaphore;
+
+use super::channel::{self, Channel, Unreached};
 
 /// Streams from which on the next slot is used: enough to gather, few enough for one connection's order to hold up nobody.
 const FILLED: usize = 32;
@@ -61,8 +65,10 @@ struct Slot {
     /// Milliseconds after `created` at which the connection was opened, plus one; zero when none was.
     opened_at: AtomicU64,
     failures: AtomicU64,
-    /// Touched when a connection opens or closes, never by a request that finds one.
+    /// Touched when a connection of Pingora's opens or closes, never by a request that finds one.
     live: Mutex<Live>,
+    /// Our own connection, if one takes requests.
+    channel: Mutex<Option<Channel>>,
 }
 
 /// The open connections of one epoch of a slot.
@@ -88,6 +94,8 @@ pub enum Refused {
 pub struct Ticket {
     connections: Arc<Connections>,
     slot: usize,
+    /// The id of the channel it goes by.
+    channel: u64,
     holds_gate: bool,
     has_waited: bool,
 }
@@ -171,13 +179,37 @@ impl Connections {
         }
     }
 
+    /// One of our own connections was opened; gives what tells it from others.
+    pub(super) fn channel_opened(&self) -> u64 {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        self.opened.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// One of our own connections was closed.
+    pub(super) fn channel_closed(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Has a channel take no more requests.
+    pub(super) fn let_go(&self, slot: usize, id: u64) {
+        if let Some(slot) = self.slots.get(slot) {
+            slot.channel().take_if(|channel| channel.id == id);
+        }
+    }
+
+    /// How many requests a channel took, and whether its slot has any now; `None` when it takes no more.
+    pub(super) fn taken(&self, slot: usize, id: u64) -> Option<(u64, bool)> {
+        let slot = self.slots.get(slot)?;
+        let taken = slot.channel().as_ref().filter(|channel| channel.id == id)?.taken;
+        Some((taken, slot.streams.load(Ordering::Relaxed) > 0))
+    }
+
     /// Takes a place at the node, waiting at most until `deadline`.
     ///
     /// # Errors
     ///
-    /// [`Refused::Full`] at the deadline, [`Refused::ConnectFailed`] when the request waited for a connection that
-    /// another request then failed to open.
-    pub async fn enter(self: &Arc<Self>, now: Instant, deadline: Instant) -> Result<Ticket, Refused> {
+    /// [`Refused::Full`] at the deadline.
+    pub async fn enter(self: &Arc<Self>, deadline: Instant) -> Result<Ticket, Refused> {
         let mut has_waited = false;
         if let Ok(permit) = self.room.try_acquire() {
             permit.forget();
@@ -187,25 +219,9 @@ impl Connections {
             acquire(&self.room, deadline).await?;
         }
         let slot = self.next_slot();
-        let mut ticket = Ticket { connections: Arc::clone(self), slot, holds_gate: false, has_waited };
-        let Some(slot) = self.slots.get(slot) else { return Err(Refused::Full) };
-        slot.streams.fetch_add(1, Ordering::Relaxed);
-        if self.bounds.streams == 1 {
-            return Ok(ticket);
-        }
-        if let Ok(permit) = slot.gate.try_acquire() {
-            permit.forget();
-        } else {
-            let failures = slot.failures.load(Ordering::Acquire);
-            acquire(&slot.gate, deadline).await?;
-            (ticket.holds_gate, ticket.has_waited) = (true, true);
-            if slot.failures.load(Ordering::Acquire) != failures {
-                return Err(Refused::ConnectFailed);
-            }
-        }
-        ticket.holds_gate = true;
-        slot.retire_if_old(self.age_of_node(now), self.bounds.max_age);
-        Ok(ticket)
+        let Some(taken) = self.slots.get(slot) else { return Err(Refused::Full) };
+        taken.streams.fetch_add(1, Ordering::Relaxed);
+        Ok(Ticket { connections: Arc::clone(self), slot, channel: 0, holds_gate: false, has_waited })
     }
 
     fn next_slot(&self) -> usize {
@@ -237,7 +253,12 @@ impl Slot {
             opened_at: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             live: Mutex::default(),
+            channel: Mutex::default(),
         }
+    }
+
+    fn channel(&self) -> std::sync::MutexGuard<'_, Option<Channel>> {
+        self.channel.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn live(&self) -> std::sync::MutexGuard<'_, Live> {
@@ -265,6 +286,85 @@ impl Ticket {
     /// The position of the slot.
     pub(super) fn slot_index(&self) -> usize {
         self.slot
+    }
+
+    /// Waits for its turn to have Pingora find or open the slot's connection; nobody else does until [`Self::connected`] or
+    /// [`Self::failed`]. Over HTTP/1.1 it is always its turn.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::Full`] at the deadline, [`Refused::ConnectFailed`] when it waited for a connection that another request
+    /// then failed to open.
+    pub async fn queue(&mut self, now: Instant, deadline: Instant) -> Result<(), Refused> {
+        if self.connections.bounds.streams == 1 {
+            return Ok(());
+        }
+        self.pass_gate(deadline).await?;
+        if let Some(slot) = self.slot() {
+            slot.retire_if_old(self.connections.age_of_node(now), self.connections.bounds.max_age);
+        }
+        Ok(())
+    }
+
+    /// A hand on the slot's own connection, and whether it was there before; opens it if there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::queue`], or the connection cannot be opened: [`Self::failed`] tells those who wait for it.
+    pub async fn channel(
+        &mut self,
+        settings: &channel::Settings,
+        now: Instant,
+        deadline: Instant,
+    ) -> Result<(SendRequest<Bytes>, bool), Unreached> {
+        let max_age = self.connections.bounds.max_age;
+        if let Some(sender) = self.take_channel(now, max_age) {
+            return Ok((sender, true));
+        }
+        self.pass_gate(deadline).await?;
+        if let Some(sender) = self.take_channel(now, max_age) {
+            self.open_gate();
+            return Ok((sender, true));
+        }
+        match Channel::open(settings, &self.connections, self.slot).await {
+            Ok(channel) => {
+                if let Some(slot) = self.slot() {
+                    *slot.channel() = Some(channel);
+                }
+                let sender = self.take_channel(now, Duration::MAX);
+                self.open_gate();
+                sender.map(|sender| (sender, false)).ok_or(Refused::ConnectFailed.into())
+            }
+            Err(error) => Err(Unreached::Connect(error)),
+        }
+    }
+
+    /// The connection that [`Self::channel`] gave takes no more requests: the next one opens another.
+    pub fn lost(&self) {
+        self.connections.let_go(self.slot, self.channel);
+    }
+
+    fn take_channel(&mut self, now: Instant, max_age: Duration) -> Option<SendRequest<Bytes>> {
+        let mut channel = self.connections.slots.get(self.slot)?.channel();
+        let (id, sender) = channel.as_mut().map(|channel| (channel.id, channel.take(now, max_age)))?;
+        self.channel = id;
+        if sender.is_none() {
+            *channel = None;
+        }
+        sender
+    }
+
+    async fn pass_gate(&mut self, deadline: Instant) -> Result<(), Refused> {
+        let Some(slot) = self.connections.slots.get(self.slot) else { return Err(Refused::Full) };
+        if let Ok(permit) = slot.gate.try_acquire() {
+            permit.forget();
+            self.holds_gate = true;
+            return Ok(());
+        }
+        let failures = slot.failures.load(Ordering::Acquire);
+        acquire(&slot.gate, deadline).await?;
+        (self.holds_gate, self.has_waited) = (true, true);
+        if slot.failures.load(Ordering::Acquire) == failures { Ok(()) } else { Err(Refused::ConnectFailed) }
     }
 
     /// Whether the place was not free at once.
@@ -332,14 +432,20 @@ mod tests {
         clock::now() + Duration::from_millis(50)
     }
 
+    async fn turn(node: &Arc<Connections>, deadline: Instant) -> Result<Ticket, Refused> {
+        let mut ticket = node.enter(deadline).await?;
+        ticket.queue(clock::now(), deadline).await?;
+        Ok(ticket)
+    }
+
     #[tokio::test]
     async fn http1_gives_out_no_more_places_than_connections() {
         let node = Connections::new(bounds(2, 1));
-        let first = node.enter(clock::now(), soon()).await.unwrap();
-        let _second = node.enter(clock::now(), soon()).await.unwrap();
-        assert_eq!(node.enter(clock::now(), soon()).await.unwrap_err(), Refused::Full);
+        let first = turn(&node, soon()).await.unwrap();
+        let _second = turn(&node, soon()).await.unwrap();
+        assert_eq!(turn(&node, soon()).await.unwrap_err(), Refused::Full);
         drop(first);
-        node.enter(clock::now(), soon()).await.unwrap();
+        turn(&node, soon()).await.unwrap();
         assert_eq!(node.waited(), 1);
     }
 
@@ -350,7 +456,7 @@ mod tests {
         for _ in 0..4 * FILLED {
             let node = Arc::clone(&node);
             tasks.push(tokio::spawn(async move {
-                let mut ticket = node.enter(clock::now(), clock::now() + Duration::from_secs(5)).await.unwrap();
+                let mut ticket = turn(&node, clock::now() + Duration::from_secs(5)).await.unwrap();
                 let slot = ticket.slot().unwrap();
                 if slot.opened_at.load(Ordering::Relaxed) == 0 {
                     tokio::time::sleep(Duration::from_millis(5)).await;
@@ -369,29 +475,29 @@ mod tests {
     #[tokio::test]
     async fn those_who_wait_fail_with_the_one_that_connects() {
         let node = Connections::new(bounds(1, 100));
-        let mut first = node.enter(clock::now(), soon()).await.unwrap();
+        let mut first = turn(&node, soon()).await.unwrap();
         let waiting = tokio::spawn({
             let node = Arc::clone(&node);
-            async move { node.enter(clock::now(), clock::now() + Duration::from_secs(5)).await }
+            async move { turn(&node, clock::now() + Duration::from_secs(5)).await }
         });
         while node.slots[0].streams.load(Ordering::Relaxed) < 2 {
             tokio::task::yield_now().await;
         }
         first.failed();
         assert_eq!(waiting.await.unwrap().unwrap_err(), Refused::ConnectFailed);
-        assert!(node.enter(clock::now(), soon()).await.is_ok(), "the gate is open again");
+        assert!(turn(&node, soon()).await.is_ok(), "the gate is open again");
     }
 
     #[tokio::test]
     async fn an_old_connection_gets_no_new_stream() {
         let node = Connections::new(Bounds { max_age: Duration::ZERO, ..bounds(1, 10) });
-        let mut ticket = node.enter(clock::now(), soon()).await.unwrap();
+        let mut ticket = turn(&node, soon()).await.unwrap();
         let key = ticket.key();
         let epoch = node.opened_in(0);
         ticket.connected();
         tokio::time::sleep(Duration::from_millis(5)).await;
         assert!(node.has_live(0));
-        assert_ne!(node.enter(clock::now(), soon()).await.unwrap().key(), key);
+        assert_ne!(turn(&node, soon()).await.unwrap().key(), key);
         assert!(!node.has_live(0), "the slot has moved on");
         assert_eq!(node.open(), 1);
         node.closed(0, epoch);

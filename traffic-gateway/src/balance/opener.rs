@@ -13,12 +13,22 @@ use pingora::{
     protocols::l4::{socket::SocketAddr as PingoraAddress, stream::Stream},
     upstreams::peer::{Tracer, Tracing},
 };
+use rustix::net::sockopt;
 use tokio::{net::TcpStream, time::timeout};
 
 use super::connections::Connections;
 
 /// The type of the error that says: the slot has a connection, look again.
 pub const AT_HAND: ErrorType = ErrorType::Custom("ConnectionAtHand");
+
+/// A silent connection is probed after this long,
+pub(super) const PROBED_AFTER: Duration = Duration::from_secs(15);
+/// this often,
+pub(super) const PROBED_EVERY: Duration = Duration::from_secs(5);
+/// and this many times.
+pub(super) const PROBES: u32 = 3;
+/// The longest that what was sent may stay unacknowledged.
+pub(super) const PROBED_FOR: Duration = Duration::from_secs(15);
 
 /// What opens the connections of one slot.
 pub type Connect = Arc<dyn L4Connect + Send + Sync>;
@@ -59,19 +69,51 @@ impl L4Connect for Opener {
         }
         let address: SocketAddr =
             *address.as_inet().ok_or_else(|| Error::explain(ErrorType::InternalError, "a node without an address"))?;
-        let socket = match timeout(self.patience, TcpStream::connect(address)).await {
-            Ok(socket) => socket.map_err(|error| refused(address, error))?,
-            Err(late) => {
-                return Err(Error::because(ErrorType::ConnectTimedout, format!("connecting to {address}"), late));
-            }
-        };
-        socket.set_nodelay(true).or_err(ErrorType::SocketError, "setting TCP_NODELAY")?;
+        let socket = connect(address, self.patience).await?;
         let mut stream = Stream::from(socket);
         let epoch = self.connections.opened_in(self.slot);
         let life = Life { connections: Arc::clone(&self.connections), slot: self.slot, epoch };
         stream.tracer = Some(Tracer(Box::new(life)));
         Ok(stream)
     }
+}
+
+/// Connects to a node.
+///
+/// # Errors
+///
+/// It refuses, cannot be reached, or takes longer than `patience`.
+pub(super) async fn connect(address: SocketAddr, patience: Duration) -> Result<TcpStream> {
+    let socket = match timeout(patience, TcpStream::connect(address)).await {
+        Ok(socket) => socket.map_err(|error| refused(address, error))?,
+        Err(late) => {
+            return Err(Error::because(ErrorType::ConnectTimedout, format!("connecting to {address}"), late));
+        }
+    };
+    socket.set_nodelay(true).or_err(ErrorType::SocketError, "setting TCP_NODELAY")?;
+    Ok(socket)
+}
+
+/// Has the kernel find out within [`PROBED_FOR`] when a node is gone without a word.
+///
+/// # Errors
+///
+/// The kernel does not take the settings.
+pub(super) fn keep_alive(socket: &TcpStream) -> Result<()> {
+    let settings = || {
+        sockopt::set_socket_keepalive(socket, true)?;
+        sockopt::set_tcp_keepidle(socket, PROBED_AFTER)?;
+        sockopt::set_tcp_keepintvl(socket, PROBED_EVERY)?;
+        sockopt::set_tcp_keepcnt(socket, PROBES)?;
+        #[cfg(target_os = "linux")]
+        sockopt::set_tcp_user_timeout(socket, millis(PROBED_FOR))?;
+        io::Result::Ok(())
+    };
+    settings().or_err(ErrorType::SocketError, "setting TCP keepalive")
+}
+
+fn millis(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
 }
 
 fn refused(address: SocketAddr, error: io::Error) -> BError {

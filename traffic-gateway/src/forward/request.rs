@@ -14,30 +14,96 @@ use gatehouse_shared::{
     hop::{self, Hop, Scheme},
     id::TraceContext,
     message::forwarding::is_forwarding,
+    problem,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use pingora::{Error, ErrorType, OrErr, Result, http::RequestHeader};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header, uri::PathAndQuery};
+use pingora::{Error, ErrorType, OrErr, Result, http::RequestHeader, proxy::Session};
 
 use super::REFUSED;
-use crate::{accept::Message, admit::waf::Inspection, context::Context, policy::Policy};
+use crate::{
+    accept::Message,
+    admit::{Denial, waf::Inspection},
+    context::Context,
+    policy::Policy,
+};
 
 const HOP: HeaderName = HeaderName::from_static("x-gatehouse-hop");
 /// The W3C trace context.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// Turns the copy of the client's head into the head of the hand-off.
+/// Turns the copy of the client's head into the head of the hand-off, for Pingora to send.
 ///
 /// # Errors
 ///
 /// The deadline has passed, or the request never came through [`crate::accept`], which cannot happen.
 pub fn prepare(context: &mut Context, head: &mut RequestHeader) -> Result<()> {
+    // Without the map of original spellings, which Pingora would otherwise keep in step with every change below.
+    let blank = RequestHeader::from(http::Request::new(()).into_parts().0);
+    let mut parts: http::request::Parts = std::mem::replace(head, blank).into();
+    let has_host = dress(context, &parts.method, &mut parts.headers, |_, _| false)?.has_host;
+    if let (false, Some(arrival)) = (has_host, context.arrival.as_deref()) {
+        parts.headers.insert(header::HOST, value_of(arrival.message.authority())?);
+    }
+    *head = RequestHeader::from(parts);
+    Ok(())
+}
+
+/// The head of the hand-off over h2c, made of the client's, and the time that is left for its answer.
+///
+/// # Errors
+///
+/// As [`prepare`].
+pub fn for_h2c(context: &mut Context, head: &RequestHeader) -> Result<(http::Request<()>, Duration)> {
+    let mut request = http::Request::new(());
+    *request.method_mut() = head.method.clone();
+    *request.version_mut() = Version::HTTP_2;
+    *request.headers_mut() = head.headers.clone();
+    // A client of HTTP/2 has nothing to say of its connection, but that it takes trailers.
+    let is_http2 = head.version == Version::HTTP_2;
+    let is_of_connection = |name: &HeaderName, value: &HeaderValue| match *name == header::TE {
+        true => !is_http2 || value.as_bytes() != b"trailers",
+        false => is_of_connection(name),
+    };
+    let left = dress(context, &head.method, request.headers_mut(), is_of_connection)?.left;
+    if let Some(arrival) = context.arrival.as_deref() {
+        *request.uri_mut() = target_of_h2c(&arrival.message, head)?;
+    }
+    Ok((request, left))
+}
+
+fn target_of_h2c(message: &Message, head: &RequestHeader) -> Result<Uri> {
+    let raw = message.raw_target();
+    let parsed = head.uri.path_and_query().filter(|_| raw.starts_with('/') || raw == "*");
+    let target = match parsed {
+        Some(parsed) => Ok(parsed.clone()),
+        None => PathAndQuery::try_from(&*target_of(message)),
+    };
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(http::uri::Scheme::HTTP);
+    parts.authority = Some(message.authority().parse().or_err(ErrorType::InternalError, "not an authority")?);
+    parts.path_and_query = Some(target.or_err(ErrorType::InternalError, "not a target")?);
+    Uri::from_parts(parts).or_err(ErrorType::InternalError, "not a target of HTTP/2")
+}
+
+/// What is known of a head that was made ready.
+struct Dressed {
+    /// There is a Host, and none that says anything but the authority.
+    has_host: bool,
+    /// The time left for the answer.
+    left: Duration,
+}
+
+/// Takes off what a client must not say to tier two, with what `is_of_connection` names, and puts on what we say.
+fn dress(
+    context: &mut Context,
+    method: &Method,
+    headers: &mut HeaderMap,
+    is_of_connection: impl Fn(&HeaderName, &HeaderValue) -> bool,
+) -> Result<Dressed> {
     if let Some(inspection) = context.inspection.as_deref_mut().filter(|_| !context.attempt.is_fresh()) {
         inspection.restart();
     }
-    let Some(arrival) = context.arrival.as_deref() else {
-        return Error::e_explain(ErrorType::InternalError, "request without arrival");
-    };
     // A reading of the clock costs as much as a header.
     let (now, unix_ms) = match context.attempt.is_fresh() {
         true => (context.now, context.started_unix_ms),
@@ -45,24 +111,21 @@ pub fn prepare(context: &mut Context, head: &mut RequestHeader) -> Result<()> {
     };
     let left = context.deadline.saturating_duration_since(now);
     if left.is_zero() {
-        return Error::e_explain(ErrorType::ReadTimedout, "deadline passed before the request was handed on");
+        context.outcome.denial = Some(Denial::from(&problem::DEADLINE_EXCEEDED));
+        return Error::e_explain(ErrorType::HTTPStatus(504), "deadline passed before the request was handed on");
     }
+    let Some(arrival) = context.arrival.as_deref() else {
+        return Error::e_explain(ErrorType::InternalError, "request without arrival");
+    };
     let message = &arrival.message;
     let policy = &arrival.policy.value;
     // Pingora asks with GET for an answer that it may keep.
-    let hop = signed_hop(context, policy, message, &head.method, left, unix_ms)?;
-    // Without the map of original spellings, which Pingora would otherwise keep in step with every change below.
-    let blank = RequestHeader::from(http::Request::new(()).into_parts().0);
-    let mut parts: http::request::Parts = std::mem::replace(head, blank).into();
-    let headers = &mut parts.headers;
-    let has_host = strip(headers, message.authority(), context.trace.as_ref());
+    let hop = signed_hop(context, policy, message, method, left, unix_ms)?;
+    let has_host = strip(headers, message.authority(), context.trace.as_ref(), is_of_connection);
     if context.drops_cookies {
         headers.remove(header::COOKIE);
     }
     headers.insert(HOP, hop);
-    if !has_host {
-        headers.insert(header::HOST, value_of(message.authority())?);
-    }
     if policy.admission.waf().is_some_and(|waf| waf.looks_at_answers()) {
         // What is packed cannot be looked at.
         headers.remove(header::ACCEPT_ENCODING);
@@ -70,8 +133,42 @@ pub fn prepare(context: &mut Context, head: &mut RequestHeader) -> Result<()> {
     if let Some(trace) = &context.trace {
         headers.insert(TRACEPARENT, unindexed(value_of(trace.to_header().as_str())?));
     }
-    *head = RequestHeader::from(parts);
+    Ok(Dressed { has_host, left })
+}
+
+/// What [`crate::accept`] bounds of a piece of a body: that it is not too much.
+///
+/// # Errors
+///
+/// The body is longer than bodies may be.
+pub fn bound(context: &Context, session: &Session, is_end: bool) -> Result<()> {
+    context.arrival.as_deref().map_or(Ok(()), |arrival| arrival.bound_body(session, is_end))
+}
+
+/// Lets a piece of a request's body go on, as far as it may.
+///
+/// # Errors
+///
+/// The body is too long, or the rules refuse it; the denial waits in the context to be answered.
+pub async fn pass(context: &mut Context, session: &Session, body: &mut Option<Bytes>, is_end: bool) -> Result<()> {
+    bound(context, session, is_end)?;
+    hold(context, body, is_end).await?;
+    hand_on(context, body, is_end);
     Ok(())
+}
+
+/// A piece of a request's body goes on.
+pub fn hand_on(context: &mut Context, body: &mut Option<Bytes>, is_end: bool) {
+    if is_end {
+        // Pingora writes an empty piece as a last chunk, and then the last chunk: the second one would be read as the
+        // beginning of the next request on the connection.
+        body.take_if(|piece| piece.is_empty());
+    }
+    if is_end && context.has_body() {
+        let now = clock::now();
+        context.outcome.body_handed_on = Some(now);
+        context.attempt.body_sent(now);
+    }
 }
 
 /// Lets of a piece of the body go on what the rules have judged.
@@ -130,11 +227,16 @@ fn target_of(message: &Message) -> Cow<'_, str> {
 
 /// Removes what a client must not be able to say to tier two, and what belongs to its connection, in one look at each name.
 /// Returns whether there is a Host, and none that says anything but `authority`.
-fn strip(headers: &mut HeaderMap, authority: &str, trace: Option<&TraceContext>) -> bool {
+fn strip(
+    headers: &mut HeaderMap,
+    authority: &str,
+    trace: Option<&TraceContext>,
+    is_of_connection: impl Fn(&HeaderName, &HeaderValue) -> bool,
+) -> bool {
     let (mut has_host, mut has_another) = (false, false);
     let mut unwelcome: Vec<HeaderName> = Vec::new();
     for (name, value) in &*headers {
-        if is_unwelcome(name, trace) {
+        if is_unwelcome(name, trace) || is_of_connection(name, value) {
             unwelcome.push(name.clone());
         } else if *name == header::HOST {
             has_host = true;
@@ -161,6 +263,20 @@ fn is_unwelcome(name: &HeaderName, trace: Option<&TraceContext>) -> bool {
     }
 }
 
+/// What HTTP/1 says about a connection besides `Connection`, `Upgrade` and TE, and the host, which HTTP/2 says otherwise.
+fn is_of_connection(name: &HeaderName) -> bool {
+    let text = name.as_str();
+    match text.as_bytes().first() {
+        Some(b'h') => *name == header::HOST || text == "http2-settings",
+        Some(b'k') => text == "keep-alive",
+        Some(b'p') => {
+            text == "proxy-connection" || *name == header::PROXY_AUTHENTICATE || *name == header::PROXY_AUTHORIZATION
+        }
+        Some(b't') => *name == header::TRAILER || *name == header::TRANSFER_ENCODING,
+        _ => false,
+    }
+}
+
 /// A value that no other request has: HTTP/2 then does not push values out of its table that others do have.
 #[must_use]
 pub fn unindexed(mut value: HeaderValue) -> HeaderValue {
@@ -183,7 +299,7 @@ mod tests {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static("spoofed"));
         }
         headers.insert("x-gate", HeaderValue::from_static("kept"));
-        strip(&mut headers, "a.example", None);
+        strip(&mut headers, "a.example", None, |_, _| false);
         assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-gate"]);
     }
 
@@ -197,9 +313,9 @@ mod tests {
             headers.append(TRACESTATE, HeaderValue::from_static("a=1"));
             headers.append(TRACESTATE, HeaderValue::from_static("b=2"));
             headers.insert("host", HeaderValue::from_static("a.example"));
-            assert!(strip(&mut headers, "a.example", trace));
+            assert!(strip(&mut headers, "a.example", trace, |_, _| false));
             assert_eq!(headers.len(), left);
-            assert!(!strip(&mut headers, "b.example", trace));
+            assert!(!strip(&mut headers, "b.example", trace, |_, _| false));
         }
     }
 }

@@ -9,65 +9,98 @@ use gatehouse_shared::{
     clock,
     hop::{self, HopResult, Origin},
 };
-use http::{HeaderMap, HeaderName, Version, header};
+use http::{HeaderMap, HeaderName, StatusCode, Version, header};
 use pingora::{
     Error, ErrorType, Result,
     http::ResponseHeader,
     modules::http::{HttpModule, HttpModuleBuilder, Module},
+    proxy::Session,
 };
 
 use super::REFUSED;
-use crate::{answer::REQUEST_ID, context::Context};
+use crate::{answer::REQUEST_ID, context::Context, server::drain::Leaving};
 
 const RESULT: HeaderName = HeaderName::from_static(hop::RESULT_HEADER);
 
 /// An answer sooner than this after the last of the body was made without it: the way to tier two and back is longer.
 const EARLY: Duration = Duration::from_micros(100);
 
-/// Prepares the head of an answer for the client and notes what it says about the node.
+/// Prepares the head of an answer that came Pingora's way.
 ///
 /// # Errors
 ///
-/// None in practice: the headers set here are valid by construction.
-pub fn receive(context: &mut Context, head: &mut ResponseHeader) -> Result<()> {
+/// The rules refuse it: the denial waits in the context to be answered instead.
+pub fn receive(
+    leaving: &Leaving,
+    session: &mut Session,
+    context: &mut Context,
+    head: &mut ResponseHeader,
+) -> Result<()> {
     if head.status.is_informational() {
         return Ok(());
     }
-    let internal = internal_names(&head.headers);
-    // To look for it where there is none costs more than to look at all names.
-    let result = internal.contains(&RESULT).then(|| head.headers.get(RESULT)).flatten();
-    let result = result.and_then(|value| HopResult::parse(value.as_bytes()));
-    let node_is_at_fault = result.as_ref().is_some_and(|result| {
-        result.node && result.origin == Origin::Gateway && matches!(head.status.as_u16(), 502..=504)
-    });
-    let now = clock::now();
-    context.attempt.answered(if node_is_at_fault { Outcome::GatewayFailed } else { Outcome::Ok }, now);
-    context.outcome.upstream_head = Some(now);
-    context.outcome.result = result;
     if head.has_case() {
+        let internal = internal_names(&head.headers);
+        note(context, head.status, &head.headers, &internal);
         for name in internal {
             head.remove_header(&name);
         }
         context.tell_limits(head);
-        return head.insert_header(REQUEST_ID, context.id_value());
+        head.insert_header(REQUEST_ID, context.id_value())?;
+    } else {
+        // Pingora would parse every name that is put on, for a map of spellings that answers over HTTP/2 do not have.
+        let blank = ResponseHeader::from(http::Response::new(()).into_parts().0);
+        let mut parts: http::response::Parts = std::mem::replace(head, blank).into();
+        let marked = mark(context, parts.status, &mut parts.headers);
+        *head = ResponseHeader::from(parts);
+        marked?;
     }
-    // Pingora would parse every name that is put on, for a map of spellings that answers over HTTP/2 do not have.
-    let blank = ResponseHeader::from(http::Response::new(()).into_parts().0);
-    let mut parts: http::response::Parts = std::mem::replace(head, blank).into();
+    judge(context, head.status, &head.headers)?;
+    if let Some(arrival) = context.arrival.as_deref() {
+        arrival.answered();
+    }
+    let version = session.req_header().version;
+    if leaving.has_begun() || is_early(context) || ends_with_connection(version, &head.headers) {
+        session.set_keepalive(None);
+    }
+    Ok(())
+}
+
+/// Notes what the head of an answer says about the node, takes off what is not for the client, and puts on the request id and
+/// where the client stands by its limits.
+///
+/// # Errors
+///
+/// The head has too many fields for one more.
+pub fn mark(context: &mut Context, status: StatusCode, headers: &mut HeaderMap) -> Result<()> {
+    let internal = internal_names(headers);
+    note(context, status, headers, &internal);
     for name in internal {
-        parts.headers.remove(name);
+        headers.remove(name);
     }
     for (name, value) in context.limit_fields().into_iter().flatten() {
-        if let Err(error) = parts.headers.try_append(name, value) {
+        if let Err(error) = headers.try_append(name, value) {
             tracing::debug!(%error, "an answer has no room for its limits");
         }
     }
-    let is_full = parts.headers.try_insert(REQUEST_ID, context.id_value()).err();
-    *head = ResponseHeader::from(parts);
-    match is_full {
-        None => Ok(()),
-        Some(error) => Error::e_because(ErrorType::InternalError, "an answer has no room for its request id", error),
+    match headers.try_insert(REQUEST_ID, context.id_value()) {
+        Ok(_) => Ok(()),
+        Err(error) => Error::e_because(ErrorType::InternalError, "an answer has no room for its request id", error),
     }
+}
+
+/// What the head of an answer says about the node.
+fn note(context: &mut Context, status: StatusCode, headers: &HeaderMap, internal: &[HeaderName]) {
+    // To look for it where there is none costs more than to look at all names.
+    let result = internal.contains(&RESULT).then(|| headers.get(RESULT)).flatten();
+    let result = result.and_then(|value| HopResult::parse(value.as_bytes()));
+    let node_is_at_fault = result
+        .as_ref()
+        .is_some_and(|result| result.node && result.origin == Origin::Gateway && matches!(status.as_u16(), 502..=504));
+    let now = clock::now();
+    context.attempt.answered(if node_is_at_fault { Outcome::GatewayFailed } else { Outcome::Ok }, now);
+    context.outcome.upstream_head = Some(now);
+    context.outcome.result = result;
 }
 
 /// Prepares the head of an answer that was kept.
@@ -88,12 +121,9 @@ pub fn from_memory(context: &mut Context, head: &mut ResponseHeader) -> Result<(
 /// # Errors
 ///
 /// They refuse it; the denial waits in the context to be answered instead.
-pub fn judge(context: &mut Context, head: &ResponseHeader) -> Result<()> {
+pub fn judge(context: &mut Context, status: StatusCode, headers: &HeaderMap) -> Result<()> {
     let Some(inspection) = context.inspection.as_deref_mut() else { return Ok(()) };
-    if head.status.is_informational() {
-        return Ok(());
-    }
-    let Err(denial) = inspection.judge_answer_head(head.status, &head.headers) else { return Ok(()) };
+    let Err(denial) = inspection.judge_answer_head(status, headers) else { return Ok(()) };
     context.outcome.denial = Some(denial);
     Err(Error::explain(REFUSED, "the rules refuse the head of the answer").into_in())
 }
@@ -110,17 +140,17 @@ pub fn see(context: &mut Context, piece: Option<&Bytes>, is_end: bool) -> Result
     Err(Error::explain(REFUSED, "the rules refuse the body of the answer").into_in())
 }
 
-/// Whether the client's HTTP/1 connection must end with this answer, and the answer say so.
-///
-/// * A HTTP/1.0 client learns of the end of a body of unstated length by the end of the connection.
-/// * An answer that was there before the request's body had been handed on: tier two has reset the stream, Pingora takes
-///   the failed write for a failure of the client's connection and closes it. The moment tells: what answers a body
-///   takes longer than `EARLY` to come back.
+/// Whether an answer ends with its client's connection: a HTTP/1.0 client learns of the end of a body of unstated length in
+/// no other way.
 #[must_use]
-pub fn ends_connection(context: &Context, version: Version, head: &ResponseHeader) -> bool {
-    if version == Version::HTTP_10 {
-        return !head.headers.contains_key(header::CONTENT_LENGTH);
-    }
+pub fn ends_with_connection(version: Version, headers: &HeaderMap) -> bool {
+    version == Version::HTTP_10 && !headers.contains_key(header::CONTENT_LENGTH)
+}
+
+/// Whether an answer was there before the request's body had been handed on Pingora's way: tier two has reset the stream,
+/// Pingora takes the failed write for a failure of the client's connection and closes it, so the answer must say so. The
+/// moment tells: what answers a body takes longer than `EARLY` to come back.
+fn is_early(context: &Context) -> bool {
     let answered = context.outcome.body_handed_on.zip(context.outcome.upstream_head);
     answered.is_some_and(|(body, head)| head.saturating_duration_since(body) < EARLY)
 }

@@ -6,16 +6,47 @@
 //! wholly in Pingora's retry buffer: never. Every error leaves here decided, since Pingora panics on an undecided one.
 
 use gatehouse_shared::{balance::Outcome, clock};
+use h2::Reason;
 use http::Method;
-use pingora::{BError, ErrorSource, ErrorType, RetryType, proxy::Session};
+use pingora::{BError, Error, ErrorSource, ErrorType, RetryType, proxy::Session};
 
 use crate::{balance::opener::AT_HAND, context::Context};
 
 /// Pingora's word for a stream that the connection refused while the head was being written: nothing left this process.
 const REFUSED_BY_CONNECTION: &str = "while sending request";
 
-/// Pingora's word for a pooled connection that died before a stream could be added.
+/// Pingora's word, and ours, for a pooled connection that died before a stream could be added.
 const POOLED_WAS_DEAD: &str = "while creating new stream";
+
+/// Why a request could not be put on a connection to a node: nothing of it was sent. Either the connection takes no more
+/// ([`is_dead_channel`]), or the head is one that HTTP/2 forbids, which is our mistake.
+pub fn not_sent(error: h2::Error) -> BError {
+    match error.is_io() || error.is_go_away() || error.is_reset() {
+        true => Error::because(ErrorType::H2Error, POOLED_WAS_DEAD, error).into_up(),
+        false => Error::because(ErrorType::InternalError, "a head that HTTP/2 forbids", error).into_in(),
+    }
+}
+
+/// Whether a request was not sent because its connection takes no more.
+pub fn is_dead_channel(error: &BError) -> bool {
+    context_of(error) == Some(POOLED_WAS_DEAD)
+}
+
+/// Why the head of an answer did not come over h2c. A stream that was refused (RFC 9113, section 8.7), or that the node had not
+/// looked at when it said GOAWAY, may go elsewhere.
+pub fn no_head(error: h2::Error) -> BError {
+    let is_untouched = error.is_remote()
+        && (error.is_go_away() && error.reason() == Some(Reason::NO_ERROR)
+            || error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM));
+    let kind = match error.is_io() {
+        true => ErrorType::ReadError,
+        false if error.is_library() => ErrorType::InvalidH2,
+        false => ErrorType::H2Error,
+    };
+    let mut error = Error::because(kind, "while reading the head of an answer", error).into_up();
+    error.set_retry(is_untouched);
+    error
+}
 
 /// No connection to the node: nothing was sent, so any method may go to another one.
 pub fn connect_failed(context: &mut Context, mut error: BError) -> BError {
