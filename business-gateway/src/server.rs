@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
@@ -16,10 +16,12 @@ use hyper::body::Incoming;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use tokio::io::ReadBuf;
 use tokio::net::{TcpListener, TcpStream};
 use tower::Service;
 
 use crate::accept::connection::{Connection, End, Served, Watched};
+use crate::accept::http2::{Answering, Answers, Arriving, Http2, PREFACE};
 use crate::accept::router::{READY, router};
 use crate::accept::{Bounds, connection};
 use crate::config::Drain;
@@ -117,14 +119,14 @@ async fn serve_stream(
     bounds: &Bounds,
     gateway: &Arc<Gateway>,
 ) -> End {
-    let (stream, connection) = Watched::new(TokioIo::new(stream), peer);
+    let (stream, connection) = Watched::new(stream, peer);
+    let calls = Calls { gateway: Arc::clone(gateway), router, connection: Arc::clone(&connection) };
     let protocol = protocol(bounds);
-    let service = Calls { gateway: Arc::clone(gateway), router, connection: Arc::clone(&connection) };
-    let served = Hyper(Box::pin(protocol.serve_connection(stream, service)));
+    let served = Protocol::Unknown { beginning: Some((stream, calls)), bounds, http1: &protocol };
     connection::serve(served, connection, bounds.times, &gateway.shutdown).await
 }
 
-/// HTTP/1.1, or HTTP/2 when the connection begins with its preface.
+/// HTTP/1.1, or HTTP/2 when its preface comes in more than one piece.
 fn protocol(bounds: &Bounds) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // The head timeout is `accept::connection`'s: hyper's would cost a timer for every request.
@@ -155,47 +157,108 @@ struct Calls {
 
 type AnswerBody = Either<Outgoing, axum::body::Body>;
 
-impl hyper::service::Service<Request<Incoming>> for Calls {
-    type Response = Response<AnswerBody>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<AnswerBody>, Infallible>> + Send>>;
+impl Answers for Calls {
+    type Body = AnswerBody;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn answer(&self, request: Request<Arriving>) -> Answering<AnswerBody> {
         self.connection.arrived(request.version());
         if request.uri().path() == READY {
             let busy = self.connection.enter();
             // A router is always ready.
-            let answer = self.router.clone().call(request);
+            let answer = self.router.clone().call(request.map(axum::body::Body::new));
             return Box::pin(async move {
-                let answer = answer.await.map(|answer| answer.map(Either::Right));
+                let answer = answer.await.unwrap_or_else(|never| match never {});
                 drop(busy);
-                answer
+                answer.map(Either::Right)
             });
         }
         let (gateway, connection) = (Arc::clone(&self.gateway), Arc::clone(&self.connection));
-        Box::pin(async move { Ok(pipeline::answer(gateway, connection, request).await.map(Either::Left)) })
+        Box::pin(async move { pipeline::answer(gateway, connection, request).await.map(Either::Left) })
     }
 }
 
-/// hyper's connection as `accept::connection` serves it.
-struct Hyper<'a>(Pin<Box<HyperConnection<'a>>>);
+impl hyper::service::Service<Request<Incoming>> for Calls {
+    type Response = Response<AnswerBody>;
+    type Error = Infallible;
+    type Future = Always<Answering<AnswerBody>>;
 
-type HyperConnection<'a> = auto::Connection<'a, Watched<TokioIo<TcpStream>>, Calls, TokioExecutor>;
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        Always(self.answer(request.map(Arriving::Http1)))
+    }
+}
 
-impl Future for Hyper<'_> {
+/// An answer that never fails, as hyper wants it.
+struct Always<F>(F);
+
+impl<F: Future + Unpin> Future for Always<F> {
+    type Output = Result<F::Output, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map(Ok)
+    }
+}
+
+type Stream = Watched<TcpStream>;
+
+type Builder = auto::Builder<TokioExecutor>;
+
+/// A connection as `accept::connection` serves it.
+enum Protocol<'a> {
+    /// Nothing has come yet.
+    Unknown { beginning: Option<(Stream, Calls)>, bounds: &'a Bounds, http1: &'a Builder },
+    /// The edge hands over by h2c.
+    Http2(Box<Http2<Stream, Calls>>),
+    /// Anything else is hyper's.
+    Hyper(Pin<Box<auto::Connection<'a, TokioIo<Stream>, Calls, TokioExecutor>>>),
+    /// It ends before it began.
+    Ended,
+}
+
+impl Protocol<'_> {
+    /// Looks at what came first.
+    fn poll_beginning(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Self::Unknown { beginning, bounds, http1 } = self else { return Poll::Ready(()) };
+        let Some((stream, calls)) = beginning.take() else { return Poll::Ready(()) };
+        let mut first = [0; PREFACE.len()];
+        let mut first = ReadBuf::new(&mut first);
+        if stream.poll_peek(cx, &mut first).is_pending() {
+            *beginning = Some((stream, calls));
+            return Poll::Pending;
+        }
+        *self = if first.filled() == PREFACE {
+            calls.connection.is_of_http2();
+            Self::Http2(Box::new(Http2::new(stream, bounds, calls)))
+        } else {
+            Self::Hyper(Box::pin(http1.serve_connection(TokioIo::new(stream), calls)))
+        };
+        Poll::Ready(())
+    }
+}
+
+impl Future for Protocol<'_> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.as_mut().poll(cx).map(|outcome| {
-            if let Err(error) = outcome {
-                tracing::debug!(error, "connection ended");
-            }
-        })
+        ready!(self.poll_beginning(cx));
+        match &mut *self {
+            Self::Http2(connection) => Pin::new(&mut **connection).poll(cx),
+            Self::Hyper(connection) => connection.as_mut().poll(cx).map(|outcome| {
+                if let Err(error) = outcome {
+                    tracing::debug!(error, "connection ended");
+                }
+            }),
+            Self::Unknown { .. } | Self::Ended => Poll::Ready(()),
+        }
     }
 }
 
-impl Served for Hyper<'_> {
+impl Served for Protocol<'_> {
     fn stop(mut self: Pin<&mut Self>) {
-        self.0.as_mut().graceful_shutdown();
+        match &mut *self {
+            Self::Http2(connection) => Pin::new(&mut **connection).stop(),
+            Self::Hyper(connection) => connection.as_mut().graceful_shutdown(),
+            Self::Unknown { .. } => *self = Self::Ended,
+            Self::Ended => {}
+        }
     }
 }

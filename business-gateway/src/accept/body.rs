@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use gatehouse_shared::clock;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::Sleep;
 
 pub use self::tap::{Copied, Spout, Tap, TapError};
+use super::http2::Arriving;
 use super::room::Taken;
 
 /// How long an early answer's unread body is read on at most.
@@ -117,7 +117,7 @@ impl Progress {
 
 /// The body of a request as it goes to a service.
 #[derive(Debug, Default)]
-pub enum Upload<B: Source = Incoming> {
+pub enum Upload<B: Source = Arriving> {
     /// No body.
     #[default]
     Empty,

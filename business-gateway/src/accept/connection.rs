@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use gatehouse_shared::clock;
 use gatehouse_shared::shutdown::{Phase, Shutdown};
-use hyper::rt::{Read, ReadBufCursor, Write};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 
 /// The times of a connection; part of [`super::Bounds`].
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +61,11 @@ impl Connection {
         // On HTTP/2 bytes between requests are control frames, which the idle time bounds.
         self.is_http2.store(version == http::Version::HTTP_2, Ordering::Relaxed);
         self.has_bytes.store(false, Ordering::Relaxed);
+    }
+
+    /// It begins as HTTP/2 does.
+    pub fn is_of_http2(&self) {
+        self.is_http2.store(true, Ordering::Relaxed);
     }
 
     /// Keeps the connection busy until the guard is dropped.
@@ -133,8 +139,18 @@ impl<T> Watched<T> {
     }
 }
 
-impl<T: Read + Unpin> Read for Watched<T> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+impl Watched<TcpStream> {
+    /// Looks at the first bytes without taking them; none when the peer has closed the connection.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub fn poll_peek(&self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<usize>> {
+        self.stream.poll_peek(cx, buffer)
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
         if !self.connection.is_busy() {
             self.connection.has_bytes.store(true, Ordering::Relaxed);
@@ -143,7 +159,7 @@ impl<T: Read + Unpin> Read for Watched<T> {
     }
 }
 
-impl<T: Write + Unpin> Write for Watched<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write(cx, buffer);
         self.wrote(outcome)

@@ -1,6 +1,7 @@
 //! The way in: connections from the edge, what bounds them, and whether a request came through the edge at all.
 //!
 //! - [`connection`]: one connection's timeouts
+//! - [`http2`]: calls over HTTP/2, on which the edge hands over unless told otherwise
 //! - [`router`]: what this tier answers itself: readiness
 //! - [`hop`]: the signed header of the edge
 //! - [`body`]: the request's body on its way to a service
@@ -11,6 +12,7 @@ pub mod body;
 pub mod caught;
 pub mod connection;
 pub mod hop;
+pub mod http2;
 pub mod room;
 pub mod router;
 

@@ -20,13 +20,13 @@ use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, Version};
 use http_body::Body;
-use hyper::body::Incoming;
 
 use self::cached::{Looked, Way};
 use crate::accept::body::Upload;
 use crate::accept::caught::caught;
 use crate::accept::connection::Connection;
 use crate::accept::hop;
+use crate::accept::http2::Arriving;
 use crate::admit::api::Api;
 use crate::admit::app;
 use crate::admit::caller::Caller;
@@ -115,7 +115,7 @@ struct AsItem {
 pub async fn answer(
     gateway: Arc<Gateway>,
     connection: Arc<Connection>,
-    request: Request<Incoming>,
+    request: Request<Arriving>,
 ) -> Response<Outgoing> {
     let site = Site { generation: gateway.live.current(), gateway };
     let version = request.version();
@@ -172,7 +172,7 @@ fn leave_body_out(answer: &mut Response<Outgoing>) {
 }
 
 /// It came through the edge, and its body is bounded.
-async fn accept(site: &Site, parts: Parts, body: Incoming, record: &mut Record) -> Result<Response<Outgoing>, Failure> {
+async fn accept(site: &Site, parts: Parts, body: Arriving, record: &mut Record) -> Result<Response<Outgoing>, Failure> {
     let policy = site.policy();
     let hop = match hop::check(&policy.hop, &parts, record.unix_ms()) {
         Ok(hop) => Arc::new(hop),
