@@ -160,6 +160,10 @@ type AnswerBody = Either<Outgoing, axum::body::Body>;
 impl Answers for Calls {
     type Body = AnswerBody;
 
+    fn greeted(&self) {
+        self.connection.greeted();
+    }
+
     fn answer(&self, request: Request<Arriving>) -> Answering<AnswerBody> {
         self.connection.arrived(request.version());
         if request.uri().path() == READY {
@@ -226,7 +230,6 @@ impl Protocol<'_> {
             return Poll::Pending;
         }
         *self = if first.filled() == PREFACE {
-            calls.connection.is_of_http2();
             Self::Http2(Box::new(Http2::new(stream, bounds, calls)))
         } else {
             Self::Hyper(Box::pin(http1.serve_connection(TokioIo::new(stream), calls)))

@@ -188,6 +188,9 @@ async fn an_answer_given_before_the_body_was_read_reaches_the_client() -> Passed
             let answer = timeout(SOON, raw.final_answer()).await?;
             let answer = answer.map_err(|error| anyhow::anyhow!("{handoff:?}, {size} bytes: {error:#}"))?;
             assert_eq!((answer.status, answer.text().as_str()), (413, "{\"status\":413}"), "{handoff:?}, {size} bytes");
+            if handoff == Handoff::H2c && size == 20_000_000 {
+                assert_eq!(answer.header("connection"), Some("close"), "a client must know that its body is not read");
+            }
         }
         assert_eq!(site.target().get("/products").await?.status, 200);
     }

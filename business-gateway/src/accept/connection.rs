@@ -63,8 +63,8 @@ impl Connection {
         self.has_bytes.store(false, Ordering::Relaxed);
     }
 
-    /// It begins as HTTP/2 does.
-    pub fn is_of_http2(&self) {
+    /// It has begun as HTTP/2 does.
+    pub fn greeted(&self) {
         self.is_http2.store(true, Ordering::Relaxed);
     }
 

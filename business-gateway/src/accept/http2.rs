@@ -31,6 +31,9 @@ pub trait Answers: Unpin {
     /// The body of its answers.
     type Body: Body<Data = Bytes, Error: std::fmt::Display + Send> + Send + 'static;
 
+    /// The connection has begun as HTTP/2 does; until then its beginning is timed as a head is.
+    fn greeted(&self);
+
     /// Begins to answer a request.
     fn answer(&self, request: Request<Arriving>) -> Answering<Self::Body>;
 }
@@ -114,7 +117,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin, A: Answers> Http2<T, A> {
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, h2::Error>> {
         match &mut self.state {
-            State::Greeting(greeting) => self.state = State::Serving(ready!(Pin::new(greeting).poll(cx))?),
+            State::Greeting(greeting) => {
+                self.state = State::Serving(ready!(Pin::new(greeting).poll(cx))?);
+                self.answers.greeted();
+            }
             State::Serving(connection) => match ready!(connection.poll_accept(cx)) {
                 Some(call) => {
                     let (request, reply) = call?;
@@ -328,6 +334,8 @@ mod tests {
 
     impl Answers for Echo {
         type Body = BoxBody<Bytes, String>;
+
+        fn greeted(&self) {}
 
         fn answer(&self, request: Request<Arriving>) -> Answering<Self::Body> {
             let this = self.clone();

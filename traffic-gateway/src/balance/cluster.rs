@@ -44,7 +44,7 @@ pub struct Config {
     #[serde(default)]
     pub protocol: Protocol,
     /// Most connections to one node. Default: 4 with `h2c`, 256 with `http1`. At the bound requests wait until one is
-    /// free or their deadline has passed.
+    /// free or their deadline has passed. With `h2c`, routes with a `cache` use as many of their own.
     pub connections_per_node: Option<usize>,
     /// Most requests at once on one `h2c` connection; must not exceed what the nodes allow.
     #[serde(default = "default_streams")]

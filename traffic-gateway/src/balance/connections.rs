@@ -1,20 +1,18 @@
 //! The connections to one node: how many there may be, and which of them a request takes.
 //!
-//! Pingora opens a connection whenever its pool has none at hand, so a burst of first requests would open one each, and
-//! it takes a multiplexed connection out of its pool for a moment whenever a stream is added. The bound is therefore kept
-//! here:
-//!
 //! * **HTTP/1.1**: a request holds one of `connections` places while it is at the node; in use plus idle is never more.
-//! * **h2c**: the node has `connections` slots, each its own key in Pingora's pool. A request joins the first slot that is
-//!   not filled (few busy connections gather more frames into each read and write than many idle ones; measured 10 to
-//!   15 % of both tiers' CPU), or else the one with the fewest streams, and holds the slot's gate while Pingora finds or opens the connection. The first one connects; those
-//!   behind it wait and then share what it opened, or fail with it. Without contention the gate is one atomic exchange.
+//! * **h2c**: the node has `connections` slots. A request joins the first slot that is not filled (few busy connections gather more frames
+//!   into each read and write than many idle ones; measured 10 to 15 % of both tiers' CPU), or else the one with the fewest
+//!   streams. The slot has a connection of our own ([`super::channel`]); the first request that finds none holds the slot's gate while
+//!   it opens one, those behind it wait and then share it, or fail with it.
 //!
-//! Between threads there is one more gap: a connection is out of the pool for a moment while one of its streams is given
-//! back. Whoever looks for it right then is told by [`super::opener`] that the slot has a connection, and looks again.
-//!
-//! A connection older than the maximum age is left behind by moving its slot to the next epoch of its key: no new stream
-//! finds it, the running ones end in peace, and it closes when idle. While they end, a slot has two connections.
+//! What goes Pingora's way over h2c (routes whose answers are kept) shares places and slots, and has connections of its own: each slot is a key in
+//! Pingora's pool. Pingora opens a connection whenever its pool has none at hand, so a burst of first requests would open one
+//! each, and it takes a multiplexed connection out of its pool for a moment whenever a stream is added. So a request holds the gate while Pingora finds or
+//! opens the connection ([`Ticket::queue`]). Between threads there is one more gap: a connection is out of the pool for a moment
+//! while one of its streams is given back. Whoever looks for it right then is told by [`super::opener`] that the slot has a connection, and
+//! looks again. A connection of Pingora's older than the maximum age is left behind by moving its slot to the next epoch of its key: no new stream
+//! finds it, the running ones end in peace, and it closes when idle. While they end, a slot has one more connection.
 
 use std::{
     sync::{
