@@ -7,8 +7,10 @@
 //! What must be covered: `@method`, `@authority`, `@path`, `@query`; with a body `content-digest` too, and `content-type` where
 //! there is one. What must be said: `created`, `nonce`, `keyid`; `expires`, `alg` and `tag` may be.
 
-mod base;
+mod components;
+mod plain;
 mod parse;
+mod base;
 mod sign;
 
 use std::borrow::Cow;
@@ -17,7 +19,8 @@ use gatehouse_shared::hop::Scheme;
 use http::header::AsHeaderName;
 use http::{HeaderMap, HeaderName, Uri};
 
-pub use parse::{Headers, Input};
+pub use components::Components;
+pub use parse::{Headers, Input, Proof};
 pub use sign::{NewSignature, SigningKey, sign};
 
 use super::Malformed;
@@ -51,7 +54,7 @@ impl Input<'_> {
     /// Whether a component is covered.
     #[must_use]
     pub fn covers(&self, name: &str) -> bool {
-        self.components.contains(&name)
+        self.components.contains(name)
     }
 
     /// Checks that everything is said, and everything covered which somebody could change otherwise.
@@ -97,7 +100,7 @@ impl Input<'_> {
     /// # Errors
     /// When a covered header is not there.
     pub fn base(&self, message: &Message<'_>) -> Result<Vec<u8>, Malformed> {
-        base::write(self, message)
+        base::write(self.components.iter(), &self.parameters, message)
     }
 }
 

@@ -5,6 +5,8 @@
 //! written is what is signed; whatever else there may be is left to the parser of structured fields.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::ops::Deref;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
@@ -12,18 +14,16 @@ use http::HeaderMap;
 use sfv::visitor::{DictionaryVisitor, EntryVisitor, Ignored, InnerListVisitor, ItemVisitor, ParameterVisitor};
 use sfv::{BareItemFromInput, KeyRef, Parser, StringRef};
 
-use super::{Malformed, SIGNATURE, SIGNATURE_INPUT, joined};
+use super::{Components, Malformed, SIGNATURE, SIGNATURE_INPUT, joined, plain};
 
-/// Components that a signature may cover; a request has few headers that anybody would sign.
-const MOST_COMPONENTS: usize = 32;
 /// Bytes of `nonce` and of `keyid`; both become part of keys in the store.
 const LONGEST_NAME: usize = 256;
 /// Digits of an integer (RFC 9651, section 3.3.1).
-const LONGEST_INTEGER: usize = 15;
+pub(super) const LONGEST_INTEGER: usize = 15;
+/// Bytes of the longest signature that may prove anything, which is one of Ed25519 (RFC 8032, section 5.1.6).
+const LONGEST_PROOF: usize = 64;
 /// Said of a text where a number belongs, and the other way round.
 const WRONG_TYPE: Malformed = Malformed("a parameter has the wrong type");
-/// Components that most signatures have no more of.
-const USUAL_COMPONENTS: usize = 8;
 /// Derived components that are known (RFC 9421, section 2.2), without what needs parameters.
 const DERIVED: [&str; 6] = ["@method", "@authority", "@scheme", "@path", "@query", "@target-uri"];
 
@@ -33,7 +33,7 @@ pub struct Input<'a> {
     /// The label that joins the two headers.
     pub label: &'a str,
     /// Names of what is covered, in order.
-    pub components: Vec<&'a str>,
+    pub components: Components<'a>,
     /// When it was made, in Unix seconds.
     pub created: Option<u64>,
     /// When it ends, in Unix seconds.
@@ -50,6 +50,31 @@ pub struct Input<'a> {
     pub has_tag: bool,
 }
 
+/// The parameters of a signature that are known (RFC 9421, section 2.3), all of them.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Parameter {
+    Created,
+    Expires,
+    Nonce,
+    KeyId,
+    Algorithm,
+    Tag,
+}
+
+impl Parameter {
+    fn named(name: &str) -> Result<Self, Malformed> {
+        match name {
+            "created" => Ok(Self::Created),
+            "expires" => Ok(Self::Expires),
+            "nonce" => Ok(Self::Nonce),
+            "keyid" => Ok(Self::KeyId),
+            "alg" => Ok(Self::Algorithm),
+            "tag" => Ok(Self::Tag),
+            _ => Err(Malformed("a parameter that is not known")),
+        }
+    }
+}
+
 impl<'a> Input<'a> {
     fn add_component(&mut self, name: &'a str) -> Result<(), Malformed> {
         let is_known = match name.starts_with('@') {
@@ -59,52 +84,92 @@ impl<'a> Input<'a> {
         if !is_known {
             return Err(Malformed("a component that is not known, or not in lower case"));
         }
-        if self.components.contains(&name) {
-            return Err(Malformed("a component is covered twice"));
-        }
-        if self.components.len() >= MOST_COMPONENTS {
-            return Err(Malformed("more than 32 components"));
-        }
-        self.components.push(name);
-        Ok(())
+        self.components.push(name)
     }
 
-    fn check_parameter(&self, name: &str) -> Result<(), Malformed> {
-        let seen_before = match name {
-            "created" => self.created.is_some(),
-            "nonce" => !self.nonce.is_empty(),
-            "keyid" => !self.key_id.is_empty(),
-            "tag" => self.has_tag,
-            "expires" => self.expires.is_some(),
-            "alg" => self.algorithm.is_some(),
-            _ => return Err(Malformed("a parameter that is not known")),
-        };
-        if seen_before { Err(Malformed("a parameter is there twice")) } else { Ok(()) }
+    /// Whether a parameter is there already.
+    #[inline]
+    pub(super) fn says(&self, parameter: Parameter) -> bool {
+        match parameter {
+            Parameter::Created => self.created.is_some(),
+            Parameter::Expires => self.expires.is_some(),
+            Parameter::Nonce => !self.nonce.is_empty(),
+            Parameter::KeyId => !self.key_id.is_empty(),
+            Parameter::Algorithm => self.algorithm.is_some(),
+            Parameter::Tag => self.has_tag,
+        }
     }
 
-    fn set_time(&mut self, name: &str, time: u64) -> Result<(), Malformed> {
-        match name {
-            "created" => self.created = Some(time),
-            "expires" => self.expires = Some(time),
+    #[inline]
+    pub(super) fn set_time(&mut self, parameter: Parameter, time: u64) -> Result<(), Malformed> {
+        match parameter {
+            Parameter::Created => self.created = Some(time),
+            Parameter::Expires => self.expires = Some(time),
             _ => return Err(WRONG_TYPE),
         }
         Ok(())
     }
 
-    fn set_text(&mut self, name: &str, value: Cow<'a, str>) -> Result<(), Malformed> {
-        if !matches!(name, "nonce" | "keyid" | "alg" | "tag") {
+    #[inline]
+    pub(super) fn set_text(&mut self, parameter: Parameter, value: Cow<'a, str>) -> Result<(), Malformed> {
+        if matches!(parameter, Parameter::Created | Parameter::Expires) {
             return Err(WRONG_TYPE);
         }
         if value.is_empty() || value.len() > LONGEST_NAME {
             return Err(Malformed("a parameter is empty or longer than 256 bytes"));
         }
-        match name {
-            "nonce" => self.nonce = value,
-            "keyid" => self.key_id = value,
-            "alg" => self.algorithm = Some(value),
+        match parameter {
+            Parameter::Nonce => self.nonce = value,
+            Parameter::KeyId => self.key_id = value,
+            Parameter::Algorithm => self.algorithm = Some(value),
             _ => self.has_tag = true,
         }
         Ok(())
+    }
+}
+
+/// The bytes of a signature. Those of any length that may prove something are kept in place.
+#[derive(Clone)]
+pub struct Proof(Bytes);
+
+#[derive(Clone)]
+enum Bytes {
+    Short { bytes: [u8; LONGEST_PROOF], length: usize },
+    Long(Vec<u8>),
+}
+
+impl Proof {
+    /// Reads base64 as the serialisation of RFC 9651 writes it; `None` where it is not in this form, or longer than usual.
+    #[inline]
+    fn read(encoded: &[u8]) -> Option<Self> {
+        let mut bytes = [0; LONGEST_PROOF];
+        let length = STANDARD.decode_slice(encoded, &mut bytes).ok()?;
+        Some(Self(Bytes::Short { bytes, length }))
+    }
+}
+
+impl Deref for Proof {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Bytes::Short { bytes, length } => bytes.get(..*length).unwrap_or_default(),
+            Bytes::Long(bytes) => bytes,
+        }
+    }
+}
+
+impl PartialEq for Proof {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Proof {}
+
+impl fmt::Debug for Proof {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, formatter)
     }
 }
 
@@ -130,23 +195,24 @@ impl<'h> Headers<'h> {
     ///
     /// # Errors
     /// When the headers are not one signature with all parameters that are needed.
-    pub fn parse(&self) -> Result<(Input<'_>, Vec<u8>), Malformed> {
-        match self.parse_plain() {
-            Some(parsed) => Ok(parsed),
+    pub fn parse(&self) -> Result<(Input<'_>, Proof), Malformed> {
+        let mut input = Input::default();
+        match self.read_plain(&mut input) {
+            Some(proof) => Ok((input, proof)),
             None => self.parse_any(),
         }
     }
 
-    /// What is covered, and the signature, where both are written in the usual way; `None` says nothing else.
-    pub(super) fn parse_plain(&self) -> Option<(Input<'_>, Vec<u8>)> {
-        let input = plain(std::str::from_utf8(&self.input).ok()?)?;
-        let signature = std::str::from_utf8(&self.signature).ok()?.strip_prefix(input.label)?;
-        let bytes = STANDARD.decode(signature.strip_prefix("=:")?.strip_suffix(':')?).ok()?;
-        Some((input, bytes))
+    /// The signature and, in `input`, what is covered, where both are written in the usual way; `None` says nothing else.
+    #[inline]
+    pub(super) fn read_plain<'a>(&'a self, input: &mut Input<'a>) -> Option<Proof> {
+        plain::read(std::str::from_utf8(&self.input).ok()?, input)?;
+        let member = self.signature.strip_prefix(input.label.as_bytes())?;
+        Proof::read(member.strip_prefix(b"=:")?.strip_suffix(b":")?)
     }
 
     /// The same of headers in whatever form.
-    pub(super) fn parse_any(&self) -> Result<(Input<'_>, Vec<u8>), Malformed> {
+    pub(super) fn parse_any(&self) -> Result<(Input<'_>, Proof), Malformed> {
         let mut reading = Reading::default();
         let parsed = Parser::new(&*self.input).parse_dictionary_with_visitor(&mut reading);
         if let Err(_error) = parsed {
@@ -162,55 +228,8 @@ impl<'h> Headers<'h> {
         if !self.signature.windows(canonical.len().max(1)).any(|part| part == canonical.as_bytes()) {
             return Err(Malformed("a signature is not written in the base64 of its bytes"));
         }
-        Ok((input, bytes))
+        Ok((input, Proof(Bytes::Long(bytes))))
     }
-}
-
-/// Reads `Signature-Input` where it is written as RFC 9651 serialises it; `None` where it is not, or holds anything that has to be
-/// refused.
-fn plain(text: &str) -> Option<Input<'_>> {
-    let (label, parameters) = cut(text, b'=')?;
-    let is_key = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-.*".contains(&byte);
-    if !label.starts_with(|first: char| first.is_ascii_lowercase() || first == '*') || !label.bytes().all(is_key) {
-        return None;
-    }
-    let components = Vec::with_capacity(USUAL_COMPONENTS);
-    let mut input = Input { label, components, parameters: Cow::Borrowed(parameters), ..Input::default() };
-    let (list, mut rest) = cut(parameters.strip_prefix('(')?, b')')?;
-    let mut list = Some(list);
-    while let Some(left) = list {
-        let (quoted, more) = cut(left, b' ').map_or((left, None), |(quoted, more)| (quoted, Some(more)));
-        input.add_component(quoted.strip_prefix('"')?.strip_suffix('"')?).ok()?;
-        list = more;
-    }
-    while !rest.is_empty() {
-        let (name, value) = cut(rest.strip_prefix(';')?, b'=')?;
-        input.check_parameter(name).ok()?;
-        if let Some(quoted) = value.strip_prefix('"') {
-            let (value, after) = cut(quoted, b'"')?;
-            if !value.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'\\') {
-                return None;
-            }
-            input.set_text(name, Cow::Borrowed(value)).ok()?;
-            rest = after;
-        } else {
-            let (digits, after) =
-                value.split_at_checked(value.bytes().position(|byte| byte == b';').unwrap_or(value.len()))?;
-            let is_canonical = digits.bytes().all(|digit| digit.is_ascii_digit()) && !digits.starts_with('0');
-            if !is_canonical || digits.len() > LONGEST_INTEGER {
-                return None;
-            }
-            input.set_time(name, digits.parse().ok()?).ok()?;
-            rest = after;
-        }
-    }
-    Some(input)
-}
-
-/// What stands before and behind the first such byte. For texts as short as these, quicker than a searcher of the library.
-fn cut(text: &str, at: u8) -> Option<(&str, &str)> {
-    let (before, rest) = text.split_at_checked(text.bytes().position(|byte| byte == at)?)?;
-    Some((before, rest.get(1..)?))
 }
 
 /// `Signature-Input` while it is read.
@@ -257,8 +276,10 @@ impl<'de> Reading<'de> {
 
     fn parameter(&mut self, key: &KeyRef, value: BareItemFromInput<'de>) -> Result<(), Malformed> {
         let name = key.as_str();
-        let checked = self.input.check_parameter(name);
-        self.noted(checked)?;
+        let parameter = self.noted(Parameter::named(name))?;
+        if self.input.says(parameter) {
+            return self.refuse("a parameter is there twice");
+        }
         self.parameters.push(';');
         self.parameters.push_str(name);
         self.parameters.push('=');
@@ -266,12 +287,12 @@ impl<'de> Reading<'de> {
             BareItemFromInput::Integer(value) => {
                 let Ok(time) = u64::try_from(i64::from(value)) else { return self.refuse("a time before 1970") };
                 self.parameters.push_str(&time.to_string());
-                self.input.set_time(name, time)
+                self.input.set_time(parameter, time)
             }
             BareItemFromInput::String(value) => {
                 let value = text(value);
                 push_string(&mut self.parameters, &value);
-                self.input.set_text(name, value)
+                self.input.set_text(parameter, value)
             }
             _ => Err(WRONG_TYPE),
         };
@@ -287,8 +308,10 @@ fn text(value: Cow<'_, StringRef>) -> Cow<'_, str> {
 }
 
 /// RFC 9110, section 5.1: `token`, in lower case.
-fn is_in_header_names(byte: u8) -> bool {
-    byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(&byte)
+#[inline]
+pub(super) fn is_in_header_names(byte: u8) -> bool {
+    matches!(byte, b'a'..=b'z' | b'0'..=b'9')
+        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
 }
 
 /// RFC 9651, section 4.1.6.
@@ -404,7 +427,7 @@ impl<'de> DictionaryVisitor<'de> for &mut Found<'_> {
         if key.as_str() != self.label || self.bytes.is_some() {
             return Err(Malformed("Signature has another label than Signature-Input"));
         }
-        Ok(Bytes(&mut self.bytes))
+        Ok(Value(&mut self.bytes))
     }
 
     fn finish(self) -> Result<(), Malformed> {
@@ -412,9 +435,9 @@ impl<'de> DictionaryVisitor<'de> for &mut Found<'_> {
     }
 }
 
-struct Bytes<'a>(&'a mut Option<Vec<u8>>);
+struct Value<'a>(&'a mut Option<Vec<u8>>);
 
-impl<'de> EntryVisitor<'de> for Bytes<'_> {
+impl<'de> EntryVisitor<'de> for Value<'_> {
     type Error = Malformed;
 
     fn item(self) -> Result<impl ItemVisitor<'de>, Malformed> {
@@ -426,7 +449,7 @@ impl<'de> EntryVisitor<'de> for Bytes<'_> {
     }
 }
 
-impl<'de> ItemVisitor<'de> for Bytes<'_> {
+impl<'de> ItemVisitor<'de> for Value<'_> {
     type Out = ();
     type Error = Malformed;
 

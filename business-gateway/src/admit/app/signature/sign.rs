@@ -6,7 +6,7 @@ use ring::hmac;
 use ring::signature::Ed25519KeyPair;
 
 use super::parse::push_string;
-use super::{ED25519, HMAC_SHA256, Input, Malformed, Message};
+use super::{ED25519, HMAC_SHA256, Malformed, Message, base};
 
 /// What a caller signs with.
 #[derive(Debug)]
@@ -84,7 +84,7 @@ pub fn sign(message: &Message<'_>, new: &NewSignature<'_>, key: &SigningKey) -> 
         parameters.push_str(&format!(";{name}="));
         push_string(&mut parameters, value);
     }
-    let input = Input { components, parameters: parameters.into(), ..Input::default() };
-    let signature = STANDARD.encode(key.sign(&input.base(message)?));
-    Ok((format!("sig1={}", input.parameters), format!("sig1=:{signature}:")))
+    let base = base::write(components.into_iter(), &parameters, message)?;
+    let signature = STANDARD.encode(key.sign(&base));
+    Ok((format!("sig1={parameters}"), format!("sig1=:{signature}:")))
 }

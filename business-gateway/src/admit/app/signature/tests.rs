@@ -1,5 +1,5 @@
 use http::header::{HeaderMap, HeaderName, HeaderValue};
-use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
+use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use ring::signature::Ed25519KeyPair;
 
 use super::*;
@@ -45,6 +45,47 @@ fn base_of(headers: &HeaderMap, method: &str, uri: &str) -> String {
     let message = Message { method, scheme: Scheme::Https, authority: "example.com", uri: &uri, headers };
     String::from_utf8(input.base(&message).unwrap()).unwrap()
 }
+
+/// What is read without the parser of structured fields, if it can be.
+fn parse_plain<'a>(both: &'a Headers<'_>) -> Option<(Input<'a>, Proof)> {
+    let mut input = Input::default();
+    let proof = both.read_plain(&mut input)?;
+    Some((input, proof))
+}
+
+/// Components and parameters as RFC 9651 serialises them.
+fn serialised() -> impl Strategy<Value = String> {
+    let components = ["\"@method\"", "\"@authority\"", "\"@path\"", "\"@query\"", "\"@scheme\"", "\"@target-uri\""];
+    let components = proptest::sample::subsequence(components.to_vec(), 1..=6).prop_shuffle();
+    let fields = proptest::collection::hash_set("[a-z0-9!#$%&'*+.^_`|~-]{1,20}|[a-z-]{1,20}", 0..6);
+    let time = "[1-9][0-9]{0,14}";
+    let text = "[ !#-\\[\\]-~]{1,40}";
+    let parameters = (time, time, text, text, text, text).prop_map(|(created, expires, nonce, key, algorithm, tag)| {
+        vec![
+            format!(";created={created}"),
+            format!(";expires={expires}"),
+            format!(";nonce=\"{nonce}\""),
+            format!(";keyid=\"{key}\""),
+            format!(";alg=\"{algorithm}\""),
+            format!(";tag=\"{tag}\""),
+        ]
+    });
+    let parameters = parameters.prop_flat_map(|all| proptest::sample::subsequence(all, 0..=6)).prop_shuffle();
+    (components, fields, parameters).prop_map(|(mut components, fields, parameters)| {
+        let fields: Vec<_> = fields.iter().map(|name| format!("\"{name}\"")).collect();
+        components.extend(fields.iter().map(String::as_str));
+        format!("({}){}", components.join(" "), parameters.concat())
+    })
+}
+
+/// A byte that means something in one of the headers, or another one.
+fn any_byte() -> impl Strategy<Value = u8> {
+    let marks = proptest::sample::select(b"\"\\;=:, ()@0129az-/+\t~".to_vec());
+    prop_oneof![3 => marks, 1 => any::<u8>()]
+}
+
+/// Members of `Signature` without their label, mostly right.
+const ALMOST_BASE64: &str = "=:([A-Za-z0-9+/]{4}){0,22}([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?:";
 
 const TARGET: &str = "/foo?param=Value&Pet=dog";
 
@@ -413,9 +454,88 @@ proptest! {
         headers.insert(SIGNATURE_INPUT, input.parse().unwrap());
         headers.insert(SIGNATURE, format!("{label}{signature}").parse().unwrap());
         let both = Headers::of(&headers).unwrap();
-        if let Some(plain) = both.parse_plain() {
+        if let Some(plain) = parse_plain(&both) {
             prop_assert_eq!(Ok(plain), both.parse_any());
         }
+    }
+
+    #[test]
+    fn a_changed_header_is_read_as_the_parser_reads_it(
+        (input, signature) in (serialised(), ALMOST_BASE64),
+        changes in proptest::collection::vec((any::<bool>(), any::<usize>(), 0u8..3, any_byte()), 0..4),
+    ) {
+        let mut fields = [format!("a={input}").into_bytes(), format!("a{signature}").into_bytes()];
+        for (in_input, at, change, byte) in changes {
+            let field = &mut fields[usize::from(!in_input)];
+            let at = at % field.len().max(1);
+            match change {
+                0 => field.insert(at, byte),
+                1 if at < field.len() => field[at] = byte,
+                _ if at < field.len() => drop(field.remove(at)),
+                _ => {}
+            }
+        }
+        let [Ok(input), Ok(signature)] = fields.map(|field| HeaderValue::from_bytes(&field)) else { return Ok(()) };
+        let headers = HeaderMap::from_iter([(SIGNATURE_INPUT, input), (SIGNATURE, signature)]);
+        let both = Headers::of(&headers).unwrap();
+        // Nothing at all is read in the usual form only, and proves nothing.
+        if !both.parse().is_ok_and(|(_, proof)| proof.is_empty()) {
+            prop_assert_eq!(both.parse(), both.parse_any());
+        }
+    }
+
+    #[test]
+    fn what_is_serialised_is_read_without_the_parser(
+        label in "[a-z*][a-z0-9_.*-]{0,9}",
+        parameters in serialised(),
+        bytes in proptest::collection::vec(any::<u8>(), 1..=64),
+    ) {
+        use base64::Engine as _;
+        let signature = base64::engine::general_purpose::STANDARD.encode(&bytes);
+        let headers = example(&format!("{label}={parameters}"), &format!("{label}=:{signature}:"));
+        let both = Headers::of(&headers).unwrap();
+        let plain = parse_plain(&both);
+        prop_assert_eq!(plain.as_ref().map(|(input, _)| &*input.parameters), Some(&*parameters));
+        prop_assert_eq!(plain.as_ref().map(|(_, proof)| &**proof), Some(&*bytes));
+        prop_assert_eq!(plain, both.parse_any().ok());
+    }
+}
+
+#[test]
+fn components_are_counted_and_compared_wherever_they_are_kept() {
+    let read = |names: &[String]| {
+        let quoted: Vec<_> = names.iter().map(|name| format!("\"{name}\"")).collect();
+        let headers = example(&format!("a=({})", quoted.join(" ")), "a=:AAAA:");
+        let both = Headers::of(&headers).unwrap();
+        assert_eq!(both.parse(), both.parse_any());
+        let read = both.parse().map(|(input, _)| {
+            assert!(names.iter().all(|name| input.covers(name)) && !input.covers("x-other"));
+            input.components.iter().map(str::to_owned).collect::<Vec<_>>()
+        });
+        assert_eq!(parse_plain(&both).is_some(), read.is_ok() && !names.is_empty());
+        read
+    };
+    let names: Vec<_> = (0..33).map(|number| format!("x-{number}-{}", "y".repeat(number * 5))).collect();
+    for length in 0..=32 {
+        assert_eq!(read(&names[..length]).unwrap(), names[..length]);
+        for twice in 0..length.min(31) {
+            let names = [&names[..length.min(31)], &names[twice..=twice]].concat();
+            assert_eq!(read(&names), Err(Malformed("a component is covered twice")));
+        }
+    }
+    assert_eq!(read(&names), Err(Malformed("more than 32 components")));
+}
+
+#[test]
+fn a_signature_of_any_length_is_read() {
+    for length in [0, 1, 2, 3, 32, 63, 64, 65, 66, 67, 200] {
+        use base64::Engine as _;
+        let bytes: Vec<u8> = (0..length).collect();
+        let signature = base64::engine::general_purpose::STANDARD.encode(&bytes);
+        let headers = example("a=(\"@method\");created=1", &format!("a=:{signature}:"));
+        let both = Headers::of(&headers).unwrap();
+        assert_eq!(*both.parse().unwrap().1, *bytes);
+        assert_eq!(parse_plain(&both).is_some(), length <= 64);
     }
 }
 
@@ -423,7 +543,7 @@ proptest! {
 fn a_letter_whose_last_bits_say_nothing_is_refused() {
     let parsed = |signature: &str| {
         let headers = example("a=(\"@method\");created=1", signature);
-        Headers::of(&headers).unwrap().parse().map(|(_, bytes)| bytes)
+        Headers::of(&headers).unwrap().parse().map(|(_, proof)| proof.to_vec())
     };
     for same in ["a=:AAA=:", "a=:AAA:", "a=:AAA=:;other"] {
         assert_eq!(parsed(same).unwrap(), [0, 0], "{same}");
@@ -455,5 +575,5 @@ fn the_usual_form_is_read_without_the_parser() {
     headers.insert(SIGNATURE_INPUT, input.parse().unwrap());
     headers.insert(SIGNATURE, signature.parse().unwrap());
     let both = Headers::of(&headers).unwrap();
-    assert_eq!(both.parse_plain(), Some(both.parse_any().unwrap()));
+    assert_eq!(parse_plain(&both), Some(both.parse_any().unwrap()));
 }
