@@ -7,9 +7,12 @@
 use std::borrow::Cow;
 
 use gatehouse_shared::hop::{HOP_HEADER, HopError, HopKeys, VerifiedHop};
+use http::header::HeaderName;
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
 use http::{Version, header};
+
+static HOP: HeaderName = HeaderName::from_static(HOP_HEADER);
 
 /// Why a request counts as not having come through the edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -25,17 +28,17 @@ pub enum HopRefusal {
     Invalid(#[source] HopError),
 }
 
-/// The hop of a request that came through the edge.
+/// The hop of a request that came through the edge and names this [`authority`].
 ///
 /// # Errors
 /// [`HopRefusal`] for every other request.
-pub fn check(keys: &HopKeys, parts: &Parts, now_unix_ms: u64) -> Result<VerifiedHop, HopRefusal> {
-    let mut values = parts.headers.get_all(HOP_HEADER).iter();
+pub fn check(keys: &HopKeys, parts: &Parts, authority: &str, now_unix_ms: u64) -> Result<VerifiedHop, HopRefusal> {
+    let mut values = parts.headers.get_all(&HOP).iter();
     let value = values.next().ok_or(HopRefusal::Missing)?;
     if values.next().is_some() {
         return Err(HopRefusal::Repeated);
     }
-    let hop = keys.verify(value.as_bytes(), parts.method.as_str(), authority(parts), &raw_target(parts), now_unix_ms);
+    let hop = keys.verify(value.as_bytes(), parts.method.as_str(), authority, &raw_target(parts), now_unix_ms);
     hop.map_err(HopRefusal::Invalid)
 }
 
@@ -74,6 +77,10 @@ mod tests {
         HopKeys::new(vec![HopKey::new("a", &Secret::new(vec![7; 32])).unwrap()]).unwrap()
     }
 
+    fn check(parts: &Parts, now_unix_ms: u64) -> Result<VerifiedHop, HopRefusal> {
+        super::check(&keys(), parts, authority(parts), now_unix_ms)
+    }
+
     fn sign(target: &str, authority: &str) -> String {
         let hop = Hop {
             request_id: RequestId::new(NOW),
@@ -101,23 +108,23 @@ mod tests {
     #[test]
     fn takes_what_the_edge_signed_in_every_form_of_target() {
         let origin = parts("/%61?b=%20", Version::HTTP_11, &[sign("/%61?b=%20", "shop.example")]);
-        assert_eq!(&*check(&keys(), &origin, NOW).unwrap().path, "/a");
+        assert_eq!(&*check(&origin, NOW).unwrap().path, "/a");
         let absolute =
             parts("http://shop.example/a?b", Version::HTTP_11, &[sign("http://shop.example/a?b", "shop.example")]);
-        assert!(check(&keys(), &absolute, NOW).is_ok());
+        assert!(check(&absolute, NOW).is_ok());
         let h2 = parts("http://other.example:81/a?b", Version::HTTP_2, &[sign("/a?b", "other.example:81")]);
-        assert!(check(&keys(), &h2, NOW).is_ok());
+        assert!(check(&h2, NOW).is_ok());
     }
 
     #[test]
     fn refuses_everything_else() {
         let hop = sign("/a", "shop.example");
-        assert_eq!(check(&keys(), &parts("/a", Version::HTTP_11, &[]), NOW), Err(HopRefusal::Missing));
+        assert_eq!(check(&parts("/a", Version::HTTP_11, &[]), NOW), Err(HopRefusal::Missing));
         let twice = parts("/a", Version::HTTP_11, &[hop.clone(), hop.clone()]);
-        assert_eq!(check(&keys(), &twice, NOW), Err(HopRefusal::Repeated));
+        assert_eq!(check(&twice, NOW), Err(HopRefusal::Repeated));
         let other_target = parts("/b", Version::HTTP_11, std::slice::from_ref(&hop));
-        assert_eq!(check(&keys(), &other_target, NOW), Err(HopRefusal::Invalid(HopError::Signature)));
+        assert_eq!(check(&other_target, NOW), Err(HopRefusal::Invalid(HopError::Signature)));
         let late = parts("/a", Version::HTTP_11, &[hop]);
-        assert_eq!(check(&keys(), &late, NOW + 60_000), Err(HopRefusal::Invalid(HopError::Expired)));
+        assert_eq!(check(&late, NOW + 60_000), Err(HopRefusal::Invalid(HopError::Expired)));
     }
 }

@@ -39,14 +39,12 @@ pub const USER_HEADER: HeaderName = HeaderName::from_static("x-gatehouse-user");
 /// What the user or the issuer of a token allows, with spaces in between.
 pub const SCOPES_HEADER: HeaderName = HeaderName::from_static("x-gatehouse-scopes");
 
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 /// Headers put on by [`rewrite`] and [`super`].
 const OWN_HEADERS: usize = 11;
-
-const HOP: HeaderName = HeaderName::from_static(hop::HOP_HEADER);
 
 /// Why a request cannot be written down for a service.
 #[derive(Debug, thiserror::Error)]
@@ -140,7 +138,7 @@ pub fn show(
 /// What the API changes of a request; returns the target that it makes of it.
 fn rewrite(parts: &mut Parts, notes: &Notes<'_>) -> Result<Option<PathAndQuery>, TargetError> {
     let Some(rewrite) = notes.rewrite else { return Ok(None) };
-    strip_hop_by_hop(&mut parts.headers);
+    strip(&mut parts.headers);
     if parts.version == Version::HTTP_2 {
         join_cookies(&mut parts.headers);
     }
@@ -169,10 +167,16 @@ fn fields<S: Sink>(
     }
     let named = named_by_connection(headers);
     let joins_cookies = parts.version == Version::HTTP_2;
-    let mut has_cookies = false;
+    let (mut has_cookies, mut client_length) = (false, None);
     for (name, value) in headers {
         let is_replaced = || marks.iter().any(|(mark, _)| mark == name);
-        if stays_here(name) || named.contains(name) || is_replaced() {
+        if stays_here(name) {
+            if *name == header::CONTENT_LENGTH {
+                client_length = Some(value);
+            }
+            continue;
+        }
+        if named.contains(name) || is_replaced() {
             continue;
         }
         if joins_cookies && *name == header::COOKIE {
@@ -184,25 +188,30 @@ fn fields<S: Sink>(
         }
         sink.value(name, value);
     }
-    frame(parts, protocol, body_length, sink);
+    frame(parts, protocol, client_length, body_length, sink);
     introduce(client_host, notes, sink);
     name(notes.caller, sink);
-    sink.text(&REQUEST_ID_HEADER, notes.hop.request_id.as_str());
-    sink.text(&TRACEPARENT_HEADER, notes.traceparent);
+    sink.plain(&REQUEST_ID_HEADER, notes.hop.request_id.as_bytes());
+    sink.plain(&TRACEPARENT_HEADER, notes.traceparent.as_bytes());
     for (name, value) in marks {
         sink.value(name, value);
     }
 }
 
 /// Says how the body is framed, and which trailers are welcome.
-fn frame<S: Sink>(parts: &Parts, protocol: Protocol, body_length: Option<u64>, sink: &mut S) {
-    let headers = &parts.headers;
+fn frame<S: Sink>(
+    parts: &Parts,
+    protocol: Protocol,
+    client_length: Option<&HeaderValue>,
+    body_length: Option<u64>,
+    sink: &mut S,
+) {
     match body_length {
         Some(0) => {
             // RFC 9110 section 8.6: methods that usually have a body say that there is none.
             let wants_body = matches!(parts.method, Method::POST | Method::PUT | Method::PATCH);
             let is_said = protocol == Protocol::Http1 && wants_body;
-            if is_said || headers.contains_key(header::CONTENT_LENGTH) {
+            if is_said || client_length.is_some() {
                 sink.number(&header::CONTENT_LENGTH, 0);
             }
         }
@@ -210,7 +219,7 @@ fn frame<S: Sink>(parts: &Parts, protocol: Protocol, body_length: Option<u64>, s
         None if protocol == Protocol::Http1 => sink.fixed(&header::TRANSFER_ENCODING, "chunked"),
         None => {}
     }
-    let wants_trailers = || headers.get(header::TE).is_some_and(|value| value.as_bytes() == b"trailers");
+    let wants_trailers = || parts.headers.get(header::TE).is_some_and(|value| value.as_bytes() == b"trailers");
     if protocol == Protocol::H2c && wants_trailers() {
         sink.fixed(&header::TE, "trailers");
     }
@@ -220,8 +229,8 @@ fn frame<S: Sink>(parts: &Parts, protocol: Protocol, body_length: Option<u64>, s
 fn introduce<S: Sink>(client_host: Option<&HeaderValue>, notes: &Notes<'_>, sink: &mut S) {
     let mut client = String::with_capacity("255.255.255.255".len());
     push_ip(&mut client, notes.hop.client.ip());
-    sink.text(&FORWARDED_FOR, &client);
-    sink.text(&REAL_IP, &client);
+    sink.plain(&FORWARDED_FOR, client.as_bytes());
+    sink.plain(&REAL_IP, client.as_bytes());
     match client_host {
         Some(host) => sink.value(&FORWARDED_HOST, host),
         None => sink.text(&FORWARDED_HOST, notes.authority),
@@ -261,14 +270,9 @@ fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(encoded)
 }
 
-/// Removes what belongs to one connection or to the tiers only.
+/// Removes what belongs to one connection or to the tiers only. To look at every name costs less than to hash one that is rarely
+/// there.
 pub fn strip(headers: &mut HeaderMap) {
-    // There in every request, so the list below is usually empty.
-    headers.remove(HOP);
-    strip_hop_by_hop(headers);
-}
-
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let mut doomed = named_by_connection(headers);
     doomed.extend(headers.keys().filter(|name| must_go(name)).cloned());
     for name in doomed {
@@ -279,6 +283,9 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
 /// What `Connection` names, as far as it can be taken away.
 fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     let mut named = Vec::new();
+    if !headers.keys().any(|name| *name == header::CONNECTION) {
+        return named;
+    }
     for value in headers.get_all(header::CONNECTION) {
         let tokens = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
         let names = tokens.filter_map(|token| HeaderName::from_bytes(token).ok());
@@ -462,6 +469,34 @@ mod tests {
         show(&mut raw, &Notes { path_to_service: PathToService::Raw, ..notes(&hop()) }, Protocol::Http1, Some(0), &[])
             .unwrap();
         assert_eq!(raw.uri, "/a/./b?c=%41");
+    }
+
+    #[test]
+    fn an_empty_body_is_announced_where_the_caller_does_or_usually_would() {
+        let length = |parts: &mut Parts| {
+            show(parts, &notes(&hop()), Protocol::Http1, Some(0), &[]).unwrap();
+            parts.headers.get(header::CONTENT_LENGTH).cloned()
+        };
+        assert_eq!(length(&mut parts("/a/b", Version::HTTP_11, &[])), None);
+        assert_eq!(length(&mut parts("/a/b", Version::HTTP_11, &[("content-length", "0")])).unwrap(), "0");
+        let mut post = parts("/a/b", Version::HTTP_11, &[]);
+        post.method = Method::POST;
+        assert_eq!(length(&mut post).unwrap(), "0");
+    }
+
+    #[test]
+    fn the_text_of_a_head_has_what_a_map_has() {
+        let mut parts = parts("/a/b?c", Version::HTTP_11, &[("host", "shop.example"), ("accept", "*/*")]);
+        let head = head(&mut parts, &notes(&hop()), Protocol::Http1, Some(120), &[]).unwrap();
+        let Form::Http1(head) = head.form else { panic!("not HTTP/1.1") };
+        let text = format!(
+            "GET /a/b?c HTTP/1.1\r\nhost: shop.example\r\naccept: */*\r\ncontent-length: 120\r\n\
+             x-forwarded-for: 2001:db8::7\r\nx-real-ip: 2001:db8::7\r\nx-forwarded-host: shop.example\r\n\
+             x-forwarded-proto: https\r\nx-request-id: {}\r\ntraceparent: 00-1-2-00\r\n",
+            hop().request_id
+        );
+        let without_id = |text: &str| text.lines().filter(|line| !line.starts_with("x-request-id")).collect::<String>();
+        assert_eq!(without_id(std::str::from_utf8(&head.text).unwrap()), without_id(&text));
     }
 
     #[test]

@@ -103,10 +103,36 @@ impl Wait<'_> {
     }
 }
 
+/// Waits for `future`, pinned by the caller so that it is not copied, and sets `has_waited` if it was not ready at once: only then has
+/// more time passed than it took to compute something.
+pub fn noticing<F: Future>(mut future: Pin<&mut F>, has_waited: &mut bool) -> impl Future<Output = F::Output> {
+    std::future::poll_fn(move |cx| {
+        let poll = future.as_mut().poll(cx);
+        *has_waited |= poll.is_pending();
+        poll
+    })
+}
+
 /// Waits for `future` until `deadline`.
 ///
 /// # Errors
 /// When the deadline comes first.
 pub async fn until<F: Future>(deadline: Instant, future: F) -> Result<F::Output, Elapsed> {
     tokio::time::timeout_at(deadline.into(), future).await.map_err(|_elapsed| Elapsed::Deadline)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn notices_whether_a_future_was_ready_at_once() {
+        let mut has_waited = false;
+        assert_eq!(noticing(pin!(async { 1 }), &mut has_waited).await, 1);
+        assert!(!has_waited);
+        noticing(pin!(tokio::task::yield_now()), &mut has_waited).await;
+        assert!(has_waited);
+        noticing(pin!(async {}), &mut has_waited).await;
+        assert!(has_waited, "what was noticed stays so");
+    }
 }

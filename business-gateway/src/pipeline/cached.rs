@@ -198,6 +198,7 @@ impl Wish {
     /// Lets a call go to the service as if there were no cache.
     async fn bypass(&self, way: Way<'_>, call: &mut Call, record: &mut Record) -> Result<Response<Outgoing>, Failure> {
         self.note(way, record, Outcome::Bypass);
+        call.now = clock::now();
         let mut answer = pin!(forward(way.site, way.api, way.service, way.caller, call, record)).await?;
         // They are taken out, and there is nothing to tag.
         drop(self.take_tags(&mut answer));

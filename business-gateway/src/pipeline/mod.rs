@@ -45,7 +45,7 @@ use crate::dispatch::service::Service;
 use crate::dispatch::split::source::Seen;
 use crate::dispatch::target::Target;
 use crate::dispatch::upstream::ServiceRequest;
-use crate::dispatch::wait::until;
+use crate::dispatch::wait::{noticing, until};
 use crate::gateway::Gateway;
 use crate::policy::Policy;
 use crate::respond::body::Outgoing;
@@ -86,6 +86,8 @@ pub struct Call {
     pub authority: Arc<str>,
     /// The end of every wait.
     pub deadline: Instant,
+    /// The time, as it was read after the last wait: until the next one it is near enough.
+    pub now: Instant,
     /// What the edge says of it, with the canonical path.
     pub hop: Arc<VerifiedHop>,
     /// Who the service is told calls, where that is not the caller: an answer that is kept for others must not be made for one.
@@ -174,7 +176,8 @@ fn leave_body_out(answer: &mut Response<Outgoing>) {
 /// It came through the edge, and its body is bounded.
 async fn accept(site: &Site, parts: Parts, body: Arriving, record: &mut Record) -> Result<Response<Outgoing>, Failure> {
     let policy = site.policy();
-    let hop = match hop::check(&policy.hop, &parts, record.unix_ms()) {
+    let authority = hop::authority(&parts);
+    let hop = match hop::check(&policy.hop, &parts, authority, record.unix_ms()) {
         Ok(hop) => Arc::new(hop),
         Err(refusal) => {
             record.is_stray(parts.uri.path());
@@ -182,11 +185,11 @@ async fn accept(site: &Site, parts: Parts, body: Arriving, record: &mut Record) 
         }
     };
     record.hop = Some(Arc::clone(&hop));
-    let authority = hop::authority(&parts).into();
+    let authority = authority.into();
     let deadline = record.began + hop.left;
     let upload = Upload::new(body, parts.version, &policy.accept.body)?;
     record.upload = upload.progress();
-    let mut call = Call { parts, upload, authority, deadline, hop, introduced: None };
+    let mut call = Call { parts, upload, authority, deadline, now: record.began, hop, introduced: None };
     pin!(admit(site, &mut call, None, record)).await
 }
 
@@ -200,6 +203,7 @@ async fn admit(
     let (gateway, policy) = (&*site.gateway, site.policy());
     let (hop, authority) = (Arc::clone(&call.hop), Arc::clone(&call.authority));
     let unix_ms = record.unix_ms();
+    let mut has_waited = hop.held;
 
     // A browser asks whether a page may call one.
     let is_whole = item.is_none();
@@ -213,7 +217,7 @@ async fn admit(
     }
 
     // It calls an API.
-    let api = route::search::find(site, call, record).await?;
+    let api = noticing(pin!(route::search::find(site, call, record)), &mut has_waited).await?;
     record.api = Some(Arc::clone(&api));
     if is_whole {
         record.shape.judge(&api, &call.parts, &gateway.metrics.shape);
@@ -244,7 +248,7 @@ async fn admit(
                 now: record.began,
                 now_s: unix_ms / 1000,
             };
-            Arc::new(Box::pin(app::authenticate(&gate, &mut call)).await?)
+            Arc::new(noticing(Box::pin(app::authenticate(&gate, &mut call)).as_mut(), &mut has_waited).await?)
         }
     };
     record.caller = Some(Arc::clone(&caller));
@@ -271,17 +275,21 @@ async fn admit(
             room: &gateway.identity.room,
             room_max: policy.credentials.held_max,
         };
-        Box::pin(validation.check(called, &gateway.metrics.validation, &mut record.validation)).await?;
+        let check = validation.check(called, &gateway.metrics.validation, &mut record.validation);
+        noticing(Box::pin(check).as_mut(), &mut has_waited).await?;
         record.step("validation");
     }
 
     // It has calls left.
+    call.now = if has_waited { clock::now() } else { call.now };
     {
         let subject = quota::Subject::of(&api, Some(&caller), &facts, parts);
         let charges = limits.charged_by_rules(&record.flow.charges);
-        record.quota.charge(quotas, &policy.quota, &api.limits, &charges, times, &subject).await?;
+        let charged = record.quota.charge(quotas, &policy.quota, &api.limits, &charges, times, &subject, call.now);
+        has_waited = false;
+        noticing(pin!(charged), &mut has_waited).await?;
     }
-
+    call.now = if has_waited { clock::now() } else { call.now };
     record.step("quota");
 
     // Somebody answers it.
@@ -324,7 +332,9 @@ async fn shaped(
     let facts = template::Facts { api, caller, hop: &call.hop, parts: &call.parts, unix_ms: record.unix_ms() };
     let inputs = shaping.inputs(facts);
     shaping.ask(&mut call.parts);
-    shaping.request(call, &inputs, surroundings).await?;
+    let mut has_waited = false;
+    noticing(pin!(shaping.request(call, &inputs, surroundings)), &mut has_waited).await?;
+    call.now = if has_waited { clock::now() } else { call.now };
     let outcome = pin!(target(site, api, caller, call, record)).await;
     let answer = match outcome {
         Ok(answer) => answer,
@@ -376,8 +386,8 @@ async fn forward(
     record: &mut Record,
 ) -> Result<Response<Outgoing>, Failure> {
     let mut upload = std::mem::take(&mut call.upload);
-    let Call { parts, authority, deadline, hop, introduced, .. } = call;
-    let deadline = *deadline;
+    let Call { parts, authority, deadline, now, hop, introduced, .. } = call;
+    let (deadline, now) = (*deadline, *now);
 
     // dispatch: which service answers it.
     let request_id = hop.request_id;
@@ -392,8 +402,8 @@ async fn forward(
 
     // admit: its turn has come.
     let who = Who { caller: Some(caller), client: hop.client.ip() };
-    let turn = traffic_group::enter(&site.gateway, &api.traffic, who, deadline, &mut record.traffic).await?;
-    let began = turn.unwrap_or_else(|| if hop.held { clock::now() } else { record.began });
+    let turn = traffic_group::enter(&site.gateway, &api.traffic, who, deadline, now, &mut record.traffic).await?;
+    let began = turn.unwrap_or(now);
 
     // dispatch: the service answers it.
     let trace = record.trace.unwrap_or_else(|| TraceContext::start(&hop.request_id));

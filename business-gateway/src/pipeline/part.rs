@@ -121,6 +121,6 @@ impl Whole {
         };
         let mut record = Record::part(self, &name, &hop, &parts);
         record.upload = upload.progress();
-        (Call { parts, upload, authority, deadline, hop, introduced: None }, record)
+        (Call { parts, upload, authority, deadline, now: record.began, hop, introduced: None }, record)
     }
 }

@@ -2,7 +2,7 @@
 //! The line is pushed to a bounded queue; a full queue drops it and counts that.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use gatehouse_shared::clock;
@@ -70,8 +70,8 @@ pub struct Record {
     pub trace: Option<TraceContext>,
     /// The path of a request that did not come through the edge, shortened.
     stray_path: Option<Box<str>>,
-    /// The id of a request that did not come through the edge.
-    own_id: RequestId,
+    /// The id of a request that did not come through the edge, once somebody asks for it.
+    own_id: OnceLock<RequestId>,
     /// What the edge said.
     pub hop: Option<Arc<VerifiedHop>>,
     /// The API called.
@@ -164,7 +164,7 @@ impl Record {
             is_logged: site.policy().access_log.sink != "off",
             trace: None,
             stray_path: None,
-            own_id: RequestId::new(unix_ms),
+            own_id: OnceLock::new(),
             hop: None,
             api: None,
             route: route::Notes::default(),
@@ -215,7 +215,10 @@ impl Record {
 
     /// The request id: the edge's, or one made here for a request that did not come through it.
     pub fn request_id(&self) -> RequestId {
-        self.hop.as_ref().map_or(self.own_id, |hop| hop.request_id)
+        match &self.hop {
+            Some(hop) => hop.request_id,
+            None => *self.own_id.get_or_init(|| RequestId::new(self.unix_ms)),
+        }
     }
 
     /// The request did not come through the edge; all there is to log of it is its path.
@@ -236,16 +239,20 @@ impl Record {
         }
         self.reason = Some(failure.reason);
         self.cause = failure.cause;
-        self.traffic.gave_up(self.upload.as_deref(), clock::now());
-        self.traffic.release();
+        self.gave_up();
     }
 
     /// Nothing is done for it any more but sending its answer, which was kept from before: its service has failed for this
     /// reason, if that is known.
     pub fn helped(&mut self, failure: Option<Failure>) {
         self.cause = failure.map(|failure| failure.cause.unwrap_or_else(|| failure.reason.code.to_owned()));
-        self.traffic.gave_up(self.upload.as_deref(), clock::now());
-        self.traffic.release();
+        self.gave_up();
+    }
+
+    fn gave_up(&mut self) {
+        let now = clock::now();
+        self.traffic.gave_up(self.upload.as_deref(), now);
+        self.traffic.release(now);
     }
 
     /// Counts bytes of the answer's body.
@@ -269,6 +276,8 @@ impl Record {
             busy.leave(now);
         }
         self.traffic.gave_up(self.upload.as_deref(), now);
+        // Whoever comes next shall not wait for the line to be written.
+        self.traffic.release(now);
         let total = now.saturating_duration_since(self.began);
         let metrics = &self.gateway.metrics;
         let of_api = match &self.api {
@@ -299,7 +308,7 @@ impl Record {
         let mut line = Line::begin(self.unix_ms);
         line.plain("request_id", request_id.as_str());
         if let Some(trace) = &self.trace {
-            line.plain("trace_id", &trace.trace_id());
+            line.plain("trace_id", trace.to_header().trace_id());
         }
         line.optional_utf8("part", self.part.as_deref());
         line.utf8("node", &self.gateway.node);

@@ -73,8 +73,11 @@ pub fn write_policy_field(out: &mut impl Write, name: &str, quota: u64, window_s
 }
 
 /// Writes a number in decimal.
+///
+/// # Errors
+/// Those of writing; there are none into memory that is large enough.
 #[inline]
-fn write_number(out: &mut impl Write, mut number: u64) -> io::Result<()> {
+pub fn write_number(out: &mut impl Write, mut number: u64) -> io::Result<()> {
     let mut digits = [0; 20];
     let mut count = 0;
     for place in digits.iter_mut().rev() {

@@ -70,7 +70,7 @@ mod rate_limit;
 mod fleet;
 
 pub use config::{Algorithm, FleetConfig, RateLimitConfig};
-pub use decision::{Decision, write_field, write_policy_field};
+pub use decision::{Decision, write_field, write_number, write_policy_field};
 pub use fleet::{Delta, FleetLimit};
 pub use key::{Key, KeyBuilder, KeyHasher};
 pub use meter::Ticks;

@@ -134,7 +134,7 @@ impl Proven {
 /// # Errors
 /// As [`Refusal`] says.
 pub async fn authenticate(gate: &Gate<'_>, call: &mut Call<'_>) -> Result<Caller, Refusal> {
-    let fields = Fields::of(&call.parts.headers);
+    let fields = Fields::of(call.parts);
     let proven = match presented::find(call.parts, fields)? {
         Presented::Signature => Some(by_signature(gate, call).await?),
         Presented::Platform => Some(by_platform(gate, call).await?),
@@ -411,7 +411,7 @@ fn take_away(call: &mut Call<'_>, fields: Fields) {
             headers.remove(name);
         }
     }
-    if let Some(query) = call.parts.uri.query().filter(|query| platform::is_signed(query)) {
+    if let Some(query) = call.parts.uri.query().filter(|_| fields.signed_query) {
         let left = platform::without_credentials(query);
         let path = call.parts.uri.path();
         let target = if left.is_empty() { path.to_owned() } else { format!("{path}?{left}") };

@@ -17,7 +17,7 @@ pub const SESSION_TOKEN: HeaderName = HeaderName::from_static("x-session-token")
 /// The longest credential in one header: a JWT with many claims takes some kilobytes.
 const LONGEST: usize = 16 * 1024;
 
-/// Which header fields with credentials a head has; looking for each of them would cost more.
+/// Where a head has credentials; looking for each of the header fields would cost more.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Fields {
     /// `Signature` or `Signature-Input`.
@@ -28,14 +28,17 @@ pub struct Fields {
     pub authorization: bool,
     /// [`SESSION_TOKEN`].
     pub session_token: bool,
+    /// A query whose parameters are signed.
+    pub signed_query: bool,
 }
 
 impl Fields {
     /// Those of a head.
     #[must_use]
-    pub fn of(headers: &HeaderMap) -> Self {
-        let mut fields = Self::default();
-        for name in headers.keys() {
+    pub fn of(parts: &Parts) -> Self {
+        let signed_query = parts.uri.query().is_some_and(platform::is_signed);
+        let mut fields = Self { signed_query, ..Self::default() };
+        for name in parts.headers.keys() {
             match name.as_str() {
                 "signature" | "signature-input" => fields.signature = true,
                 "x-api-key" => fields.api_key = true,
@@ -94,7 +97,7 @@ pub fn find(parts: &Parts, fields: Fields) -> Result<Presented, Refusal> {
     if fields.signature {
         add(Presented::Signature)?;
     }
-    if parts.uri.query().is_some_and(platform::is_signed) {
+    if fields.signed_query {
         add(Presented::Platform)?;
     }
     if fields.api_key
@@ -174,7 +177,7 @@ mod tests {
 
     fn shown(uri: &str, headers: &[(&str, &str)]) -> Result<Presented, Refusal> {
         let parts = parts(uri, headers);
-        find(&parts, Fields::of(&parts.headers))
+        find(&parts, Fields::of(&parts))
     }
 
     fn parts(uri: &str, headers: &[(&str, &str)]) -> Parts {

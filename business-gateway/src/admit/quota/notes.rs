@@ -1,6 +1,7 @@
 //! What a call keeps of its quotas until it is over.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::charge::{Charge, charge};
 use super::fields::Fields;
@@ -20,7 +21,7 @@ pub struct Notes {
 }
 
 impl Notes {
-    /// Charges a call what its API says, so many times; `more` are the charges of rules.
+    /// Charges a call at `now` what its API says, so many times; `more` are the charges of rules.
     ///
     /// # Errors
     /// The first limit that has none left.
@@ -32,6 +33,7 @@ impl Notes {
         more: &[(Arc<Limit>, u64)],
         times: u64,
         subject: &Subject<'_>,
+        now: Instant,
     ) -> Result<(), Refusal> {
         if limits.is_empty() && more.is_empty() {
             return Ok(());
@@ -39,7 +41,7 @@ impl Notes {
         let limits = limits.iter().map(|limit| (limit, limit.cost));
         let limits = limits.chain(more.iter().map(|(limit, cost)| (limit, *cost)));
         let limits = limits.map(|(limit, cost)| (limit, cost.saturating_mul(times)));
-        match charge(quotas, settings, limits, subject, quotas.now()).await {
+        match charge(quotas, settings, limits, subject, now).await {
             Ok(charge) => {
                 self.fields = Fields::new(settings.headers, charge.standings());
                 self.charge = Some(charge);

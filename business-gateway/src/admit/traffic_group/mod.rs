@@ -305,10 +305,14 @@ impl Notes {
         }
     }
 
-    /// The call is over: somebody else may go.
-    pub fn release(&mut self) {
-        self.pool = None;
-        self.cap = None;
+    /// The call is over at `now`: somebody else may go.
+    pub fn release(&mut self, now: Instant) {
+        if let Some(mut slot) = self.pool.take() {
+            slot.leave(now);
+        }
+        if let Some(mut slot) = self.cap.take() {
+            slot.leave(now);
+        }
     }
 }
 
@@ -367,7 +371,7 @@ pub struct Who<'a> {
     pub client: IpAddr,
 }
 
-/// Lets a call of `api` go on, at once or when it is its turn. Whatever it takes is noted in `notes` and given back with them.
+/// Lets a call of `api` that comes at `now` go on, at once or when it is its turn. Whatever it takes is noted in `notes` and given back with them.
 /// Returns when it got what it took; `None` when there was nothing to take.
 ///
 /// # Errors
@@ -377,6 +381,7 @@ pub async fn enter(
     api: &OfApi,
     who: Who<'_>,
     deadline: Instant,
+    mut now: Instant,
     notes: &mut Notes,
 ) -> Result<Option<Instant>, Refused> {
     let app = who.caller.and_then(|caller| caller.app.as_ref());
@@ -389,15 +394,18 @@ pub async fn enter(
     }
     let (nodes, expected) = (gateway.fleet.live_nodes(), api.expected());
     if let Some(cap) = &api.cap {
-        let entered = cap.enter(&group.name, deadline, expected, nodes).await;
+        let entered = cap.enter(&group.name, deadline, expected, nodes, now).await;
         let (slot, waited) = entered.map_err(|none| {
             metrics.api_busy.inc();
             Refused::ApiBusy { group: Arc::clone(&group.name), why: none.as_str(), after: none.after() }
         })?;
+        if waited.is_some() {
+            now = clock::now();
+        }
         (notes.cap, notes.waited) = (Some(slot), waited);
     }
     if let Some(pool) = &api.pool {
-        let entered = pool.enter(&group.name, deadline, expected, nodes).await;
+        let entered = pool.enter(&group.name, deadline, expected, nodes, now).await;
         let (slot, waited) = entered.map_err(|none| {
             metrics.refused(none).inc();
             // Whoever comes next under the cap shall not wait for the answer to be written.

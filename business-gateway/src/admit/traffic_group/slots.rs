@@ -77,7 +77,7 @@ impl Limit {
         Self { settings, slots }
     }
 
-    /// Takes a slot, or waits for one as long as makes sense with the answer due at `deadline` and the service taking
+    /// Takes a slot at `now`, or waits for one as long as makes sense with the answer due at `deadline` and the service taking
     /// `expected`. Also tells how long it waited, where it did.
     pub(super) async fn enter(
         &self,
@@ -85,8 +85,8 @@ impl Limit {
         deadline: Instant,
         expected: Duration,
         nodes: u32,
+        now: Instant,
     ) -> Result<(Slot, Option<Duration>), NoSlot> {
-        let now = clock::now();
         // A call that cannot be answered in time any more is not worth a slot; but an estimate is not the truth.
         let left = deadline.saturating_duration_since(now);
         let start_by = now + (left - expected.min(left / 2)).min(self.settings.wait_max);
@@ -172,13 +172,21 @@ impl Slot {
     }
 }
 
-impl Drop for Slot {
-    fn drop(&mut self) {
+impl Slot {
+    /// Gives it back; `now` is what the caller read off the clock just before.
+    pub(super) fn leave(&mut self, now: Instant) {
         let Some(Held { slots, group, since }) = self.held.take() else { return };
-        let now = clock::now();
         let mut capacity = slots.lock();
         capacity.leave(&group, now.saturating_duration_since(since), now);
         slots.settle(capacity, now);
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if self.held.is_some() {
+            self.leave(clock::now());
+        }
     }
 }
 

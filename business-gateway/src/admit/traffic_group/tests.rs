@@ -111,8 +111,8 @@ async fn slots_are_carried_over_by_name() {
     let (before, apis) = compile(&text(10), None).unwrap();
     let deadline = gatehouse_shared::clock::now() + Duration::from_secs(10);
     let group = Arc::clone(&before.groups[0].name);
-    let slot = apis[0].pool.as_ref().unwrap().enter(&group, deadline, Duration::ZERO, 1).await.unwrap();
-    let cap = apis[0].cap.as_ref().unwrap().enter(&group, deadline, Duration::ZERO, 1).await.unwrap();
+    let slot = apis[0].pool.as_ref().unwrap().enter(&group, deadline, Duration::ZERO, 1, clock::now()).await.unwrap();
+    let cap = apis[0].cap.as_ref().unwrap().enter(&group, deadline, Duration::ZERO, 1, clock::now()).await.unwrap();
     let (after, _) = compile(&text(20), Some(&before)).unwrap();
     let in_flight = |groups: &TrafficGroups| {
         (groups.pools(1).next().unwrap().1.in_flight, groups.caps(1).next().unwrap().1.in_flight)

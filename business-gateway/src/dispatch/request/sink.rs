@@ -1,6 +1,7 @@
 //! Where the fields of a request are written: into the text of an HTTP/1.1 head, or into a map for HTTP/2.
 
 use bytes::Bytes;
+use gatehouse_shared::limit::write_number;
 use http::Method;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
@@ -15,6 +16,9 @@ pub(super) trait Sink {
 
     /// Several values of a field of which there may be one only: `Cookie` (RFC 9113 section 8.2.3).
     fn joined<'a>(&mut self, name: &HeaderName, values: impl Iterator<Item = &'a HeaderValue>);
+
+    /// Visible ASCII that was made here, such as an id.
+    fn plain(&mut self, name: &HeaderName, text: &[u8]);
 
     /// A text, which is left out where it cannot be the value of a field.
     fn text(&mut self, name: &HeaderName, text: &str);
@@ -72,8 +76,14 @@ impl Sink for Text {
         text.extend_from_slice(b"\r\n");
     }
 
+    fn plain(&mut self, name: &HeaderName, text: &[u8]) {
+        debug_assert!(text.iter().all(u8::is_ascii_graphic), "{text:?}");
+        self.field(name, text);
+    }
+
     fn text(&mut self, name: &HeaderName, text: &str) {
-        if text.bytes().all(may_be_in_a_value) {
+        // All of it is looked at, which several bytes at a time can be.
+        if text.bytes().fold(true, |so_far, byte| so_far & may_be_in_a_value(byte)) {
             self.field(name, text.as_bytes());
         }
     }
@@ -83,8 +93,19 @@ impl Sink for Text {
     }
 
     fn number(&mut self, name: &HeaderName, number: u64) {
-        self.field(name, number.to_string().as_bytes());
+        let text = &mut self.0;
+        text.extend_from_slice(name.as_str().as_bytes());
+        text.extend_from_slice(b": ");
+        // Writing into memory cannot fail.
+        let _infallible = write_number(text, number);
+        text.extend_from_slice(b"\r\n");
     }
+}
+
+/// No other request has this value, so HTTP/2 need not keep it in its table.
+fn of_this_call(mut value: HeaderValue) -> HeaderValue {
+    value.set_sensitive(true);
+    value
 }
 
 /// As [`HeaderValue::from_str`] has it: visible ASCII, blanks and tabs.
@@ -117,11 +138,15 @@ impl Sink for HeaderMap {
         }
     }
 
+    fn plain(&mut self, name: &HeaderName, text: &[u8]) {
+        if let Ok(value) = HeaderValue::from_bytes(text) {
+            self.append(name, of_this_call(value));
+        }
+    }
+
     fn text(&mut self, name: &HeaderName, text: &str) {
-        if let Ok(mut value) = HeaderValue::from_str(text) {
-            // No other request has it, so HTTP/2 need not keep it in its table.
-            value.set_sensitive(true);
-            self.append(name, value);
+        if let Ok(value) = HeaderValue::from_str(text) {
+            self.append(name, of_this_call(value));
         }
     }
 

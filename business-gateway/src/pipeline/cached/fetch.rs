@@ -68,6 +68,7 @@ impl Asking<'_> {
         }
         call.introduced = Some(rules.key.introduced(way.caller));
         let asked = Asked { flight, stale, as_of, at: clock::unix_ms(), path };
+        call.now = clock::now();
         let outcome = pin!(forward(way.site, way.api, way.service, way.caller, call, record)).await;
         match outcome {
             Ok(answer) => self.answered(asked, answer, call, record).await,
@@ -137,7 +138,7 @@ impl Asking<'_> {
         now: u64,
         record: &mut Record,
     ) -> Result<Response<Outgoing>, Failure> {
-        record.traffic.release();
+        record.traffic.release(clock::now());
         let headers = answer::kept_headers(answer.headers());
         let times = control::times_again(answer.headers(), stale.status, &self.wish.rules.lives, asked.at, now);
         let stored = Arc::new(stale.confirmed(&headers, times, asked.at, asked.as_of.node));
@@ -177,7 +178,7 @@ impl Asking<'_> {
                 return self.failed(asked, record, failure);
             }
         };
-        record.traffic.release();
+        record.traffic.release(clock::now());
         // It says that the body is as it is.
         parts.headers.remove(header::CONTENT_ENCODING);
         let of_api = rules.tags.iter().map(|tag| tag.of(&asked.path));

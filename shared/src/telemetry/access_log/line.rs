@@ -11,11 +11,14 @@ use crate::clock;
 #[derive(Clone, Debug)]
 pub struct Line(String);
 
+/// Bytes that a line of usual length fits into, so that it is written without being moved.
+const USUAL_LENGTH: usize = 1024;
+
 impl Line {
     /// Begins a line with `time`, the wall-clock time in UTC with milliseconds.
     #[must_use]
     pub fn begin(unix_ms: u64) -> Self {
-        let mut line = String::with_capacity(640);
+        let mut line = String::with_capacity(USUAL_LENGTH);
         line.push_str("{\"time\":\"");
         push_time(&mut line, unix_ms);
         line.push('"');
@@ -25,7 +28,7 @@ impl Line {
     /// Begins a line without any field.
     #[must_use]
     pub fn bare() -> Self {
-        let mut line = String::with_capacity(1024);
+        let mut line = String::with_capacity(USUAL_LENGTH);
         line.push('{');
         Self(line)
     }

@@ -34,11 +34,11 @@ async fn start<F: Future>(future: &mut std::pin::Pin<Box<F>>) -> Option<F::Outpu
 #[tokio::test]
 async fn a_slot_that_is_dropped_goes_to_who_waits_longest() {
     let limit = Limit::new(settings(1), None);
-    let (first, waited) = limit.enter(&core(), soon(), NO_TIME, 1).await.unwrap();
+    let (first, waited) = limit.enter(&core(), soon(), NO_TIME, 1, clock::now()).await.unwrap();
     assert_eq!(waited, None);
     let group = core();
-    let mut second = Box::pin(limit.enter(&group, soon(), NO_TIME, 1));
-    let mut third = Box::pin(limit.enter(&group, soon(), NO_TIME, 1));
+    let mut second = Box::pin(limit.enter(&group, soon(), NO_TIME, 1, clock::now()));
+    let mut third = Box::pin(limit.enter(&group, soon(), NO_TIME, 1, clock::now()));
     assert!(start(&mut second).await.is_none());
     assert!(start(&mut third).await.is_none());
     assert_eq!(limit.status(1).groups[0].waiting, 2);
@@ -54,10 +54,10 @@ async fn a_slot_that_is_dropped_goes_to_who_waits_longest() {
 async fn who_gives_up_while_waiting_or_in_the_moment_of_his_turn_loses_nobody_a_slot() {
     let limit = Limit::new(settings(1), None);
     let group = core();
-    let (first, _) = limit.enter(&group, soon(), NO_TIME, 1).await.unwrap();
-    let mut second = Box::pin(limit.enter(&group, soon(), NO_TIME, 1));
-    let mut third = Box::pin(limit.enter(&group, soon(), NO_TIME, 1));
-    let mut fourth = Box::pin(limit.enter(&group, soon(), NO_TIME, 1));
+    let (first, _) = limit.enter(&group, soon(), NO_TIME, 1, clock::now()).await.unwrap();
+    let mut second = Box::pin(limit.enter(&group, soon(), NO_TIME, 1, clock::now()));
+    let mut third = Box::pin(limit.enter(&group, soon(), NO_TIME, 1, clock::now()));
+    let mut fourth = Box::pin(limit.enter(&group, soon(), NO_TIME, 1, clock::now()));
     assert!(start(&mut second).await.is_none());
     assert!(start(&mut third).await.is_none());
     assert!(start(&mut fourth).await.is_none());
@@ -75,12 +75,12 @@ async fn who_gives_up_while_waiting_or_in_the_moment_of_his_turn_loses_nobody_a_
 async fn a_wait_ends_when_it_no_longer_makes_sense() {
     let limit = Limit::new(settings(1), None);
     let group = core();
-    let slot = limit.enter(&group, soon(), NO_TIME, 1).await.unwrap();
+    let slot = limit.enter(&group, soon(), NO_TIME, 1, clock::now()).await.unwrap();
     let deadline = clock::now() + Duration::from_millis(20);
-    let refused = limit.enter(&group, deadline, NO_TIME, 1).await.unwrap_err();
+    let refused = limit.enter(&group, deadline, NO_TIME, 1, clock::now()).await.unwrap_err();
     assert_eq!(refused, NoSlot::WaitedOut);
     assert_eq!(limit.status(1).groups[0].waiting, 0);
-    let past = limit.enter(&group, clock::now(), NO_TIME, 1).await.unwrap_err();
+    let past = limit.enter(&group, clock::now(), NO_TIME, 1, clock::now()).await.unwrap_err();
     assert_eq!(past.as_str(), "hopeless");
     drop(slot);
 }
@@ -88,13 +88,13 @@ async fn a_wait_ends_when_it_no_longer_makes_sense() {
 #[tokio::test]
 async fn slots_taken_before_a_reload_count_after_it() {
     let before = Limit::new(settings(2), None);
-    let first = before.enter(&core(), soon(), NO_TIME, 1).await.unwrap();
-    let _second = before.enter(&core(), soon(), NO_TIME, 1).await.unwrap();
+    let first = before.enter(&core(), soon(), NO_TIME, 1, clock::now()).await.unwrap();
+    let _second = before.enter(&core(), soon(), NO_TIME, 1, clock::now()).await.unwrap();
     let after = Limit::new(settings(1), Some(&before));
     assert_eq!(before.status(1).size, 2, "not before somebody enters by it");
     assert_eq!((after.status(1).size, after.status(1).in_flight), (1, 2));
     let group = core();
-    let mut third = Box::pin(after.enter(&group, soon(), NO_TIME, 1));
+    let mut third = Box::pin(after.enter(&group, soon(), NO_TIME, 1, clock::now()));
     assert!(start(&mut third).await.is_none());
     drop(first);
     assert!(start(&mut third).await.is_none(), "there is still one too many");
@@ -117,7 +117,7 @@ async fn under_threads_that_come_and_go_the_size_holds_and_no_wake_up_is_lost() 
             let mut random = fastrand::Rng::with_seed(number);
             let group: Arc<str> = if random.bool() { "core".into() } else { "rest".into() };
             for _ in 0..200 {
-                let entering = limit.enter(&group, soon(), NO_TIME, 1);
+                let entering = limit.enter(&group, soon(), NO_TIME, 1, clock::now());
                 let slot = if random.u8(..4) == 0 {
                     // Gives up after a few turns of the others.
                     let mut entering = Box::pin(entering);

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
+use gatehouse_shared::limit::write_number;
 use http::HeaderMap;
 use http_body::Body;
 use tokio::io::AsyncWrite;
@@ -58,7 +59,10 @@ impl Outbound {
         self.written = 0;
         self.text.extend_from_slice(&head.text);
         if let Some(left) = left {
-            self.push(format_args!("x-request-deadline-ms: {left}\r\n"));
+            self.text.extend_from_slice(b"x-request-deadline-ms: ");
+            // Writing into memory cannot fail.
+            let _infallible = write_number(&mut self.text, left);
+            self.text.extend_from_slice(b"\r\n");
         }
         self.text.extend_from_slice(b"\r\n");
         self.framing = match (&body, head.body_length) {

@@ -118,3 +118,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_the_gate_adds_needs_no_more_room() {
+    for count in 0..FIELDS_MAX {
+        let fields: String = (0..count).map(|number| format!("x-{number}: 1\r\n")).collect();
+        let mut headers = parsed(&format!("HTTP/1.1 200 OK\r\n{fields}\r\n")).unwrap().answer.into_parts().0.headers;
+        let room = headers.capacity();
+        for number in 0..ADDED {
+            headers.insert(HeaderName::try_from(format!("y-{number}")).unwrap(), HeaderValue::from_static("1"));
+        }
+        assert_eq!((headers.len(), headers.capacity()), (count + ADDED, room));
+    }
+}
