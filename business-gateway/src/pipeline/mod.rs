@@ -285,7 +285,8 @@ async fn admit(
     {
         let subject = quota::Subject::of(&api, Some(&caller), &facts, parts);
         let charges = limits.charged_by_rules(&record.flow.charges);
-        let charged = record.quota.charge(quotas, &policy.quota, &api.limits, &charges, times, &subject, call.now);
+        let turn = quota::Turn { times, now: call.now };
+        let charged = record.quota.charge(quotas, &policy.quota, &api.limits, &charges, &subject, turn);
         has_waited = false;
         noticing(pin!(charged), &mut has_waited).await?;
     }

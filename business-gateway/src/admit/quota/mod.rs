@@ -49,7 +49,7 @@ pub use charge::{Charge, Refusal, Standing, charge};
 pub use config::{Config, Headers, LimitConfig, PlanConfig};
 pub use fields::Fields;
 pub use limit::{Limit, Limits};
-pub use notes::Notes;
+pub use notes::{Notes, Turn};
 pub use quotas::Quotas;
 pub use subject::{Expression, Subject};
 pub use usage::Usage;

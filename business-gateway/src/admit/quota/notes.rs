@@ -20,8 +20,17 @@ pub struct Notes {
     charge: Option<Charge>,
 }
 
+/// How much of a call there is, and when.
+#[derive(Debug, Clone, Copy)]
+pub struct Turn {
+    /// How many calls it stands for.
+    pub times: u64,
+    /// The time.
+    pub now: Instant,
+}
+
 impl Notes {
-    /// Charges a call at `now` what its API says, so many times; `more` are the charges of rules.
+    /// Charges a call what its API says; `more` are the charges of rules.
     ///
     /// # Errors
     /// The first limit that has none left.
@@ -31,17 +40,16 @@ impl Notes {
         settings: &Settings,
         limits: &[Arc<Limit>],
         more: &[(Arc<Limit>, u64)],
-        times: u64,
         subject: &Subject<'_>,
-        now: Instant,
+        turn: Turn,
     ) -> Result<(), Refusal> {
         if limits.is_empty() && more.is_empty() {
             return Ok(());
         }
         let limits = limits.iter().map(|limit| (limit, limit.cost));
         let limits = limits.chain(more.iter().map(|(limit, cost)| (limit, *cost)));
-        let limits = limits.map(|(limit, cost)| (limit, cost.saturating_mul(times)));
-        match charge(quotas, settings, limits, subject, now).await {
+        let limits = limits.map(|(limit, cost)| (limit, cost.saturating_mul(turn.times)));
+        match charge(quotas, settings, limits, subject, turn.now).await {
             Ok(charge) => {
                 self.fields = Fields::new(settings.headers, charge.standings());
                 self.charge = Some(charge);
