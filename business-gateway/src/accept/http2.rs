@@ -1,7 +1,7 @@
 //! HTTP/2 from the edge: one task takes what comes on a connection, and one a call answers it.
 //!
-//! It does for calls what hyper's server does, without a copy of each request's head in a body of its own, a second box for each
-//! answer, and five look-ups for fields that no answer of this tier has (decision 0015). hyper still serves HTTP/1.1.
+//! It does for calls what hyper's server does, without what that has for others: extended CONNECT, pings that measure the way, and look-ups
+//! for fields that no answer of this tier has (decision 0015). hyper still serves HTTP/1.1.
 
 use std::cell::RefCell;
 use std::future::poll_fn;

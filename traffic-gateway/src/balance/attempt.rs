@@ -89,7 +89,7 @@ impl Attempt {
         self.count == 1 && self.is_reused && !has_waited
     }
 
-    /// Pingora found (`reused`) or opened the connection.
+    /// The connection was found (`reused`) or opened.
     pub fn connected(&mut self, reused: bool) {
         self.is_reused = reused;
         if let Some(place) = &mut self.place {
@@ -117,7 +117,7 @@ impl Attempt {
         }
     }
 
-    /// Pingora could not open the connection.
+    /// The connection could not be opened.
     pub fn connect_failed(&mut self) {
         if let Some(place) = &mut self.place {
             place.ticket.failed();

@@ -1,7 +1,7 @@
 //! The hand-off over h2c: a request goes to a node and its answer to the client, piece by piece and both ways at once.
 //!
-//! Pingora's own way to an HTTP/2 upstream does the same with a pool, a peer and channels between two halves made anew for each
-//! request; that was a third of what a request cost (decision 0015). Here one future takes from both sides in turn. What is
+//! Pingora's own way to an HTTP/2 upstream does the same with a peer, a look into a pool and a channel between two halves for each
+//! request; that was a quarter of what a request cost (decision 0015). Here one future takes from both sides in turn. What is
 //! done to heads, bodies and errors is what the hooks do for the other ways ([`super::request`], [`super::response`], [`super::retry`]). Routes
 //! whose answers may be kept, and the hand-off over HTTP/1.1, still go Pingora's way.
 
