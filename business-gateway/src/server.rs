@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
+use futures_util::FutureExt as _;
 use gatehouse_shared::clock;
 use gatehouse_shared::shutdown::{InFlight, Phase};
 use http_body_util::Either;
@@ -177,7 +178,7 @@ impl Answers for Calls {
             });
         }
         let (gateway, connection) = (Arc::clone(&self.gateway), Arc::clone(&self.connection));
-        Box::pin(async move { pipeline::answer(gateway, connection, request).await.map(Either::Left) })
+        Box::pin(pipeline::answer(gateway, connection, request).map(|answer| answer.map(Either::Left)))
     }
 }
 

@@ -8,8 +8,8 @@ use std::task::Poll;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Panicked;
 
-/// Runs `future`, pinned by the caller so that it is not copied, and turns a panic into a value. What the future borrowed must be in a state that can be looked at after a
-/// panic: the record of a request is, it only ever gains fields.
+/// Runs `future`, pinned by the caller so that it is not copied, and turns a panic into a value. What the future borrowed must be
+/// in a state that can be looked at after a panic: the record of a request is, it only ever gains fields.
 ///
 /// # Errors
 /// [`Panicked`].
@@ -21,6 +21,14 @@ pub async fn caught<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output, Pan
     .await
 }
 
+/// The same of what does not wait.
+///
+/// # Errors
+/// [`Panicked`].
+pub fn caught_now<T>(step: impl FnOnce() -> T) -> Result<T, Panicked> {
+    catch_unwind(AssertUnwindSafe(step)).map_err(|_payload| Panicked)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -30,5 +38,7 @@ mod tests {
     async fn turns_a_panic_into_a_value() {
         assert_eq!(caught(pin!(async { 1 })).await, Ok(1));
         assert_eq!(caught(pin!(async { panic!("on purpose") })).await, Err::<(), _>(Panicked));
+        assert_eq!(caught_now(|| 1), Ok(1));
+        assert_eq!(caught_now(|| panic!("on purpose")), Err::<(), _>(Panicked));
     }
 }

@@ -18,7 +18,7 @@ use super::flow_rule::ApiRules;
 use super::matcher::{Fit, Miss};
 use super::path::PathTemplate;
 use super::permission::ApiPermission;
-use super::quota::Limit;
+use super::quota;
 use super::route::{self, When, question::Question};
 use super::traffic_group::OfApi;
 use super::validation::{self, Validation};
@@ -192,7 +192,7 @@ pub struct Api {
     /// What its calls look like; `None` where that is not looked at.
     pub validation: Option<Box<Validation>>,
     /// What its calls are charged.
-    pub limits: Vec<Arc<Limit>>,
+    pub limits: quota::OfApi,
     /// Its group, its pool and its cap.
     pub traffic: OfApi,
     /// What it says of the shape of its answers; none for most.

@@ -222,7 +222,7 @@ impl DispatchError {
 /// # Errors
 /// [`DispatchError`] when no try gave an answer.
 pub async fn run(
-    plan: Plan<'_>,
+    plan: &Plan<'_>,
     request: ServiceRequest,
     notes: &mut Notes,
 ) -> Result<Response<Download>, DispatchError> {
@@ -241,15 +241,15 @@ pub async fn run(
     let is_repeatable = service.retries.is_open() && head.method.is_idempotent() && matches!(body, Upload::Empty);
     let mut tries = Tries::new(&set, is_repeatable);
     let outcome = loop {
-        let Some(lease) = tries.choose(&plan, &set, now) else {
+        let Some(lease) = tries.choose(plan, &set, now) else {
             break Err(DispatchError::NoEndpoint);
         };
         let (endpoint, index, began) = (lease.address(), lease.index(), now);
         notes.endpoint = Some(endpoint);
-        let (outcome, ended) = pin!(attempt(&plan, &set, &tries, lease, (&head, body), upload.as_ref(), now)).await;
+        let (outcome, ended) = pin!(attempt(plan, &set, &tries, lease, (&head, body), upload.as_ref(), now)).await;
         now = ended;
         let said = said(&outcome);
-        let next = tries.next(&plan, &set, outcome, index, now);
+        let next = tries.next(plan, &set, outcome, index, now);
         let attempt =
             |outcome| Attempt { endpoint, number: index + 1, outcome, took: now.saturating_duration_since(began) };
         match next {

@@ -23,7 +23,7 @@ use http_body::Body;
 
 use self::cached::{Looked, Way};
 use crate::accept::body::Upload;
-use crate::accept::caught::caught;
+use crate::accept::caught::{caught, caught_now};
 use crate::accept::connection::Connection;
 use crate::accept::hop;
 use crate::accept::http2::Arriving;
@@ -114,24 +114,31 @@ struct AsItem {
 }
 
 /// Answers a request, whatever happens to it, and keeps its record.
-pub async fn answer(
+#[expect(clippy::manual_async_fn, reason = "an async fn has its arguments twice, and it is copied to where it stays")]
+pub fn answer(
     gateway: Arc<Gateway>,
     connection: Arc<Connection>,
     request: Request<Arriving>,
-) -> Response<Outgoing> {
-    let site = Site { generation: gateway.live.current(), gateway };
-    let version = request.version();
-    let (parts, body) = request.into_parts();
-    let mut record = Record::begin(&site, &connection, &parts);
-    let outcome = match caught(pin!(accept(&site, parts, body, &mut record))).await {
-        Ok(outcome) => outcome,
-        Err(panicked) => Err(panicked.into()),
-    };
-    let mut answer = finish(outcome, record);
-    if version != Version::HTTP_2 && site.gateway.shutdown.is_draining() {
-        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+) -> impl Future<Output = Response<Outgoing>> {
+    async move {
+        let site = Site { generation: gateway.live.current(), gateway };
+        let version = request.version();
+        let (parts, body) = request.into_parts();
+        let mut record = Record::begin(&site, &connection, &parts);
+        let outcome = match caught_now(|| accept(&site, parts, body, &mut record)) {
+            Ok(Ok(mut call)) => match caught(pin!(admit(&site, &mut call, None, &mut record))).await {
+                Ok(outcome) => outcome,
+                Err(panicked) => Err(panicked.into()),
+            },
+            Ok(Err(failure)) => Err(failure),
+            Err(panicked) => Err(panicked.into()),
+        };
+        let mut answer = finish(outcome, record);
+        if version != Version::HTTP_2 && site.gateway.shutdown.is_draining() {
+            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        answer
     }
-    answer
 }
 
 /// Makes an answer of what became of a call, and lets it carry the record of the call.
@@ -174,7 +181,7 @@ fn leave_body_out(answer: &mut Response<Outgoing>) {
 }
 
 /// It came through the edge, and its body is bounded.
-async fn accept(site: &Site, parts: Parts, body: Arriving, record: &mut Record) -> Result<Response<Outgoing>, Failure> {
+fn accept(site: &Site, parts: Parts, body: Arriving, record: &mut Record) -> Result<Call, Failure> {
     let policy = site.policy();
     let authority = hop::authority(&parts);
     let hop = match hop::check(&policy.hop, &parts, authority, record.unix_ms()) {
@@ -189,8 +196,7 @@ async fn accept(site: &Site, parts: Parts, body: Arriving, record: &mut Record) 
     let deadline = record.began + hop.left;
     let upload = Upload::new(body, parts.version, &policy.accept.body)?;
     record.upload = upload.progress();
-    let mut call = Call { parts, upload, authority, deadline, now: record.began, hop, introduced: None };
-    pin!(admit(site, &mut call, None, record)).await
+    Ok(Call { parts, upload, authority, deadline, now: record.began, hop, introduced: None })
 }
 
 /// It calls an API that its caller may call, who has calls left. Of an item of a batch it is known already who calls.
@@ -248,7 +254,7 @@ async fn admit(
                 now: record.began,
                 now_s: unix_ms / 1000,
             };
-            Arc::new(noticing(Box::pin(app::authenticate(&gate, &mut call)).as_mut(), &mut has_waited).await?)
+            Arc::new(noticing(pin!(app::authenticate(&gate, &mut call)), &mut has_waited).await?)
         }
     };
     record.caller = Some(Arc::clone(&caller));
@@ -425,7 +431,7 @@ async fn forward(
     let request = ServiceRequest { head, body: upload };
     let of_balance = balance::Call { client: hop.client.ip(), authority };
     let plan = Plan::new(service, api.timeout, of_balance, began, deadline).trying_for(api.upstream.try_timeout);
-    let answer = pin!(dispatch::run(plan, request, &mut record.dispatch)).await;
+    let answer = pin!(dispatch::run(&plan, request, &mut record.dispatch)).await;
     record.split.answered(&answer);
     let answer = answer?;
     record.traffic.answered(&api.traffic, record.upload.as_deref(), began + record.dispatch.waited);

@@ -256,7 +256,7 @@ impl Catalog {
             level: written.level.as_deref().unwrap_or_default().into(),
             permission: permission.unwrap_or_default(),
             flow_rules: rules.unwrap_or_default(),
-            limits: limits.unwrap_or_default(),
+            limits: quota::OfApi::new(limits.unwrap_or_default()),
             shaping: shaping.flatten(),
             cors,
             compress,

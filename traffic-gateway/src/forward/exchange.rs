@@ -128,20 +128,21 @@ fn is_end(head: &http::response::Parts, body: &RecvStream, method: &Method) -> R
     if !body.is_end_stream() {
         return Ok(false);
     }
-    let is_bodiless =
-        *method == Method::HEAD || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    if !is_bodiless && lengths().any(|length| length.as_bytes().iter().any(|digit| *digit != b'0')) {
+    if !is_bodiless(head, method) && lengths().any(|length| length.as_bytes().iter().any(|digit| *digit != b'0')) {
         return Err(broken("the node sends less than the length it states"));
     }
     Ok(true)
 }
 
+/// Whether an answer has no body whatever it says (RFC 9110, section 6.4.1).
+fn is_bodiless(head: &http::response::Parts, method: &Method) -> bool {
+    *method == Method::HEAD || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
 /// Gives an answer the form in which Pingora writes it to clients of either version.
 fn frame(head: &mut http::response::Parts, method: &Method) -> Result<()> {
     head.version = Version::HTTP_11;
-    let is_bodiless =
-        *method == Method::HEAD || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    if !is_bodiless && !head.headers.contains_key(header::CONTENT_LENGTH) {
+    if !is_bodiless(head, method) && !head.headers.contains_key(header::CONTENT_LENGTH) {
         let is_full = head.headers.try_insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked")).err();
         if let Some(error) = is_full {
             return Error::e_because(ErrorType::InternalError, "an answer has no room for its framing", error);

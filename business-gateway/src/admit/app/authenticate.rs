@@ -17,7 +17,7 @@ use super::jwt::{self, Issuers};
 use super::of_api::{Access, OnStoreFailure, Pass, Replay};
 use super::platform::{Method, Parameters};
 use super::presented::{self, Fields, Pair, Presented};
-use super::proof::{Keys, LIVE_KEYS, Prover};
+use super::proof::{Keys, LIVE_KEYS, Prover, Secrets};
 use super::replay::{Claim, Nonces};
 use super::signature::{self, Message};
 use super::{Malformed, Refusal, Rules, platform};
@@ -330,9 +330,9 @@ fn admit(app: Option<Arc<App>>, is_proven: Choice, scheme: Scheme, now_s: u64) -
 }
 
 /// The live secrets of an app, or the one with this id.
-fn secrets<'a>(app: Option<&'a App>, id: Option<&str>, now_s: u64) -> Keys<'a> {
+fn secrets<'a>(app: Option<&'a App>, id: Option<&str>, now_s: u64) -> Secrets<'a> {
     let live = app.iter().flat_map(|app| &app.secrets).filter(|secret| secret.is_live(now_s));
-    let mut chosen = live.filter(|secret| id.is_none_or(|id| *secret.id == *id)).map(|secret| secret.secret.expose());
+    let mut chosen = live.filter(|secret| id.is_none_or(|id| *secret.id == *id));
     [(); LIVE_KEYS].map(|()| chosen.next())
 }
 
@@ -385,7 +385,8 @@ async fn claim(gate: &Gate<'_>, call: &Call<'_>, app: &str, nonce: &str, until_s
         (Replay::Fleet, Some(fleet)) => {
             // Clocks of nodes differ: as long again does no harm.
             let life = Duration::from_secs(until_s.saturating_sub(call.now_s).saturating_mul(2).max(1));
-            match until(call.deadline, fleet.claim(app, nonce, life)).await {
+            // Seldom, and large: other calls do not carry its room about.
+            match until(call.deadline, Box::pin(fleet.claim(app, nonce, life))).await {
                 Ok(Ok(true)) => Ok(()),
                 Ok(Ok(false)) => Err(Refusal::Replayed),
                 Ok(Err(_)) | Err(_) if credentials.on_store_failure == OnStoreFailure::Open => on_this_node(),

@@ -11,17 +11,22 @@ use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use ring::{digest, hmac};
 use subtle::{Choice, ConstantTimeEq as _};
 
+use crate::store::apps::AppSecret;
+
 /// Keys tried of one app: two are live while one is exchanged.
 pub const LIVE_KEYS: usize = 2;
 
-/// The bytes of as many keys as are tried; `None` where the app has fewer.
+/// As many public keys as are tried; `None` where the app has fewer.
 pub type Keys<'a> = [Option<&'a [u8]>; LIVE_KEYS];
+
+/// As many secrets as are tried; `None` where the app has fewer.
+pub type Secrets<'a> = [Option<&'a AppSecret>; LIVE_KEYS];
 
 /// Makes comparisons, and counts them.
 #[derive(Debug)]
 pub struct Prover {
     /// Takes the place of a secret that is not there; drawn at the start of the process.
-    stand_in: Secret,
+    stand_in: AppSecret,
     /// The same for a public key.
     stand_in_public: Box<[u8]>,
     /// Comparisons by HMAC-SHA-256.
@@ -47,7 +52,7 @@ impl Prover {
         let pair = Ed25519KeyPair::from_seed_unchecked(&stand_in);
         let stand_in_public = pair.map(|pair| pair.public_key().as_ref().into()).unwrap_or_default();
         Self {
-            stand_in: Secret::new(stand_in),
+            stand_in: AppSecret::new("stand-in".into(), Secret::new(stand_in), 0),
             stand_in_public,
             hmacs: AtomicU64::new(0),
             md5s: AtomicU64::new(0),
@@ -58,31 +63,28 @@ impl Prover {
 
     /// Whether `proof` is the HMAC-SHA-256 of `text` under one of the secrets.
     #[must_use]
-    pub fn hmac(&self, secrets: Keys<'_>, text: &[u8], proof: &[u8]) -> Choice {
-        self.any(secrets, self.stand_in.expose(), &self.hmacs, |secret| {
-            let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
-            hmac::sign(&key, text).as_ref().ct_eq(proof)
-        })
+    pub fn hmac(&self, secrets: Secrets<'_>, text: &[u8], proof: &[u8]) -> Choice {
+        self.any(secrets, &self.stand_in, &self.hmacs, |secret| hmac::sign(secret.key(), text).as_ref().ct_eq(proof))
     }
 
     /// Whether `proof` is the MD5 of secret, text and secret: what an old open-platform client sends.
     #[must_use]
-    pub fn md5(&self, secrets: Keys<'_>, text: &[u8], proof: &[u8]) -> Choice {
-        self.any(secrets, self.stand_in.expose(), &self.md5s, |secret| {
+    pub fn md5(&self, secrets: Secrets<'_>, text: &[u8], proof: &[u8]) -> Choice {
+        self.any(secrets, &self.stand_in, &self.md5s, |secret| {
             let mut hash = Md5::new();
-            hash.update(secret);
+            hash.update(secret.expose());
             hash.update(text);
-            hash.update(secret);
+            hash.update(secret.expose());
             hash.finalize().as_slice().ct_eq(proof)
         })
     }
 
     /// Whether `given` is one of the secrets. Their digests are compared, so that not even the length shows.
     #[must_use]
-    pub fn secret(&self, secrets: Keys<'_>, given: &[u8]) -> Choice {
+    pub fn secret(&self, secrets: Secrets<'_>, given: &[u8]) -> Choice {
         let given = digest::digest(&digest::SHA256, given);
-        self.any(secrets, self.stand_in.expose(), &self.secrets, |secret| {
-            digest::digest(&digest::SHA256, secret).as_ref().ct_eq(given.as_ref())
+        self.any(secrets, &self.stand_in, &self.secrets, |secret| {
+            digest::digest(&digest::SHA256, secret.expose()).as_ref().ct_eq(given.as_ref())
         })
     }
 
@@ -99,7 +101,13 @@ impl Prover {
         self.secrets.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn any(&self, keys: Keys<'_>, stand_in: &[u8], counter: &AtomicU64, agrees: impl Fn(&[u8]) -> Choice) -> Choice {
+    fn any<T: ?Sized>(
+        &self,
+        keys: [Option<&T>; LIVE_KEYS],
+        stand_in: &T,
+        counter: &AtomicU64,
+        agrees: impl Fn(&T) -> Choice,
+    ) -> Choice {
         for key in keys {
             counter.fetch_add(1, Ordering::Relaxed);
             let proven = agrees(key.unwrap_or(stand_in)) & Choice::from(u8::from(key.is_some()));
@@ -121,6 +129,10 @@ impl Default for Prover {
 mod tests {
     use super::*;
 
+    fn app_secret(bytes: &[u8]) -> AppSecret {
+        AppSecret::new("1".into(), Secret::new(bytes.to_vec()), 0)
+    }
+
     fn counts(prover: &Prover) -> [u64; 4] {
         [&prover.hmacs, &prover.md5s, &prover.ed25519s, &prover.secrets].map(|count| count.load(Ordering::Relaxed))
     }
@@ -129,13 +141,14 @@ mod tests {
     fn either_of_two_secrets_proves_and_no_other() {
         let prover = Prover::new();
         let tag = |secret: &[u8]| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), b"text").as_ref().to_vec();
-        let both: Keys<'_> = [Some(b"one"), Some(b"two")];
+        let (one, two) = (app_secret(b"one"), app_secret(b"two"));
+        let both = [Some(&one), Some(&two)];
         for (secrets, secret, expected) in [
             (both, &b"one"[..], true),
             (both, b"two", true),
             (both, b"three", false),
-            ([None, Some(b"two")], b"two", true),
-            ([Some(b"one"), None], b"two", false),
+            ([None, Some(&two)], b"two", true),
+            ([Some(&one), None], b"two", false),
             ([None, None], b"two", false),
         ] {
             assert_eq!(bool::from(prover.hmac(secrets, b"text", &tag(secret))), expected);
@@ -161,18 +174,19 @@ mod tests {
 
     #[test]
     fn as_much_is_done_for_nobody_as_for_somebody() {
-        let of = |secrets: Keys<'_>| {
+        let (one, two) = (app_secret(b"one"), app_secret(b"two"));
+        let of = |secrets: Secrets<'_>| {
             let prover = Prover::new();
             let _wrong = (
                 prover.hmac(secrets, b"t", &[0; 32]),
                 prover.md5(secrets, b"t", &[0; 16]),
                 prover.secret(secrets, b"x"),
-                prover.ed25519(secrets, b"t", &[0; 64]),
+                prover.ed25519(secrets.map(|secret| secret.map(AppSecret::expose)), b"t", &[0; 64]),
             );
             counts(&prover)
         };
         assert_eq!(of([None, None]), [2, 2, 2, 2]);
-        assert_eq!(of([Some(b"one"), None]), [2, 2, 2, 2]);
-        assert_eq!(of([Some(b"one"), Some(b"two")]), [2, 2, 2, 2]);
+        assert_eq!(of([Some(&one), None]), [2, 2, 2, 2]);
+        assert_eq!(of([Some(&one), Some(&two)]), [2, 2, 2, 2]);
     }
 }

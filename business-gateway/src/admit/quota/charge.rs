@@ -11,7 +11,7 @@ use super::config::{Mode, OnStoreFailure};
 use super::lease::{Take, Terms};
 use super::limit::{Limit, Way};
 use super::quotas::Quotas;
-use super::subject::Subject;
+use super::subject::{Digests, Subject};
 use super::table::Held;
 use super::window::Window;
 use super::{Settings, lease::Lease};
@@ -35,15 +35,15 @@ pub struct Refusal {
     pub limit: Arc<str>,
     /// Seconds until the window ends; `None` when the store was away.
     pub retry_after: Option<u64>,
-    /// Where the caller stands with each limit.
-    pub standings: Vec<Standing>,
+    /// What would have been charged; nothing is.
+    pub(super) charge: Charge,
 }
 
 /// Where a caller stands with a limit.
-#[derive(Debug, Clone)]
-pub struct Standing {
+#[derive(Debug, Clone, Copy)]
+pub struct Standing<'a> {
     /// The limit.
-    pub limit: Arc<Limit>,
+    pub limit: &'a Limit,
     /// How many in a window.
     pub most: u64,
     /// The place of that among the rates of the limit.
@@ -54,6 +54,13 @@ pub struct Standing {
     pub reset: u64,
     /// The length of the window in seconds.
     pub window: u64,
+}
+
+impl Standing<'_> {
+    /// Whether most callers would be told of the same policy: nobody's plan, and a window of the usual length.
+    pub(super) fn is_usual(&self) -> bool {
+        self.rate == 0 && self.limit.is_usual(self.window)
+    }
 }
 
 /// One limit of a call.
@@ -125,8 +132,10 @@ pub async fn charge<'l>(
 ) -> Result<Charge, Refusal> {
     // One allocation of the right size: a call carries it to its end, and moves it on the way.
     let mut charge = Charge { entries: Vec::with_capacity(limits.size_hint().0), is_kept: false };
+    let unix_ms = quotas.unix_ms(now);
+    let mut digests = Digests::new(subject);
     for (limit, cost) in limits {
-        if let Some(entry) = Entry::find(limit, cost, quotas, settings, subject, now) {
+        if let Some(entry) = Entry::find(limit, cost, quotas, settings, &mut digests, unix_ms) {
             charge.entries.push(entry);
         }
     }
@@ -176,7 +185,7 @@ impl Charge {
     }
 
     /// Where the caller stands with each limit that is obeyed.
-    pub fn standings(&self) -> impl Iterator<Item = Standing> + '_ {
+    pub fn standings(&self) -> impl Iterator<Item = Standing<'_>> + Clone {
         self.entries.iter().filter(|entry| entry.limit.mode == Mode::Enforce).map(Entry::standing)
     }
 
@@ -236,7 +245,6 @@ impl Charge {
     #[cold]
     fn refuse(mut self, position: usize, is_known: bool) -> Refusal {
         self.entries.iter_mut().for_each(|entry| _ = entry.give_back());
-        let standings: Vec<Standing> = self.standings().collect();
         let entry = self.entries.get(position);
         let limit = entry.map(|entry| Arc::clone(&entry.limit));
         let name = limit.as_ref().map_or_else(|| Arc::from(""), |limit| Arc::clone(&limit.name));
@@ -246,9 +254,9 @@ impl Charge {
         if is_known {
             let reason = limit.as_ref().map_or(&problem::QUOTA_DYNAMIC, |limit| limit.reason());
             let retry_after = entry.map(|entry| entry.window.seconds_left(entry.unix_ms));
-            return Refusal { reason, limit: name, retry_after, standings };
+            return Refusal { reason, limit: name, retry_after, charge: self };
         }
-        Refusal { reason: &problem::QUOTA_UNAVAILABLE, limit: name, retry_after: None, standings }
+        Refusal { reason: &problem::QUOTA_UNAVAILABLE, limit: name, retry_after: None, charge: self }
     }
 }
 
@@ -272,16 +280,16 @@ impl Entry {
         cost: u64,
         quotas: &Quotas,
         settings: &Settings,
-        subject: &Subject<'_>,
-        now: Instant,
+        digests: &mut Digests<'_>,
+        unix_ms: u64,
     ) -> Option<Self> {
-        let unix_ms = quotas.unix_ms(now);
+        let subject = digests.subject;
         let window = limit.windows.at(unix_ms);
         let (most, rate) = limit.most(subject);
         let what = match &limit.way {
             Way::Told(_) => What::Told(rate, limit.by.find(subject, &settings.fleet)?.key),
             Way::Leased(table) => {
-                let found = limit.by.find(subject, &Limit::hasher())?;
+                let found = limit.by.find_here(digests)?;
                 let held = table.find(found.key).or_else(|| {
                     table.find_or_make(found.key, limit.max_keys, unix_ms, || {
                         let text = limit.by.write(subject, &found);
@@ -461,9 +469,9 @@ impl Entry {
         u32::try_from(self.cost).unwrap_or(u32::MAX)
     }
 
-    fn standing(&self) -> Standing {
+    fn standing(&self) -> Standing<'_> {
         Standing {
-            limit: Arc::clone(&self.limit),
+            limit: &self.limit,
             most: self.most,
             rate: self.rate,
             remaining: self.remaining.min(self.most),

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::charge::Standing;
 use super::config::Headers;
+use super::of_api::OfApi;
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -29,14 +30,18 @@ pub enum Fields {
 }
 
 impl Fields {
-    /// The fields about these standings; `None` where nobody is to be told.
+    /// The fields about these standings with the limits of an API; `None` where nobody is to be told.
     #[must_use]
-    pub fn new(headers: Headers, standings: impl Iterator<Item = Standing>) -> Option<Self> {
+    pub fn new<'a>(
+        headers: Headers,
+        standings: impl Iterator<Item = Standing<'a>> + Clone,
+        of_api: &OfApi,
+    ) -> Option<Self> {
         match headers {
             Headers::Off => None,
-            Headers::Draft => draft(standings),
+            Headers::Draft => draft(standings, of_api),
             Headers::Classic => {
-                let part_left = |standing: &Standing| {
+                let part_left = |standing: &Standing<'_>| {
                     u128::from(standing.remaining) * u128::from(u64::MAX) / u128::from(standing.most.max(1))
                 };
                 let tightest = standings.min_by_key(part_left)?;
@@ -61,16 +66,13 @@ impl Fields {
     }
 }
 
-fn draft(standings: impl Iterator<Item = Standing>) -> Option<Fields> {
-    let (mut field, mut policy) = (Vec::with_capacity(USUAL_LENGTH), Vec::with_capacity(USUAL_LENGTH));
-    for standing in standings {
+fn draft<'a>(standings: impl Iterator<Item = Standing<'a>> + Clone, of_api: &OfApi) -> Option<Fields> {
+    let mut field = Vec::with_capacity(USUAL_LENGTH);
+    for standing in standings.clone() {
         if !field.is_empty() {
             field.extend_from_slice(b", ");
-            policy.extend_from_slice(b", ");
         }
-        let Standing { limit, rate, remaining, reset, window, .. } = standing;
-        write_field(&mut field, &limit.name, remaining, reset).ok()?;
-        policy.extend_from_slice(&limit.policy(rate, window));
+        write_field(&mut field, &standing.limit.name, standing.remaining, standing.reset).ok()?;
     }
     if field.is_empty() {
         return None;
@@ -78,5 +80,14 @@ fn draft(standings: impl Iterator<Item = Standing>) -> Option<Fields> {
     let mut field = HeaderValue::try_from(field).ok()?;
     // It differs from answer to answer, so HTTP/2 need not keep it in its table; the policy stays the same.
     field.set_sensitive(true);
-    Some(Fields::Draft(field, HeaderValue::try_from(policy).ok()?))
+    let policy = match of_api.policy(standings.clone()) {
+        Some(policy) => policy,
+        None => HeaderValue::try_from(policy(standings)).ok()?,
+    };
+    Some(Fields::Draft(field, policy))
+}
+
+fn policy<'a>(standings: impl Iterator<Item = Standing<'a>>) -> Vec<u8> {
+    let members: Vec<_> = standings.map(|standing| standing.limit.policy(standing.rate, standing.window)).collect();
+    members.join(&b", "[..])
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatehouse_shared::config::{self, ConfigErrors, HumanDuration, Positions, nearest};
-use gatehouse_shared::limit::{FleetConfig, FleetLimit, KeyHasher, write_policy_field};
+use gatehouse_shared::limit::{FleetConfig, FleetLimit, write_policy_field};
 use gatehouse_shared::problem::{self, Reason};
 use jiff::tz::TimeZone;
 
@@ -220,12 +220,22 @@ impl Limit {
     /// What callers are told of the rate at a place, as a member of `RateLimit-Policy`; the window has so many seconds.
     pub(super) fn policy(&self, place: usize, window_s: u64) -> Cow<'_, [u8]> {
         match self.policies.get(place) {
-            Some(policy) if window_s == usual_length(self.windows.span()) => Cow::Borrowed(policy),
+            Some(policy) if self.is_usual(window_s) => Cow::Borrowed(policy),
             // Days in which clocks are changed, and months.
             _ => Cow::Owned(
                 policy(&self.name, self.rates.get(place).copied().unwrap_or(self.rate.count), window_s).into(),
             ),
         }
+    }
+
+    /// The same for those without a plan, in a window of the usual length.
+    pub(super) fn usual_policy(&self) -> Cow<'_, [u8]> {
+        self.policy(0, usual_length(self.windows.span()))
+    }
+
+    /// Whether a window of so many seconds has the usual length.
+    pub(super) fn is_usual(&self, window_s: u64) -> bool {
+        window_s == usual_length(self.windows.span())
     }
 
     /// Why a call above it is refused.
@@ -258,10 +268,6 @@ impl Limit {
             Way::Leased(table) => table.held(),
             Way::Told(counts) => counts.iter().map(|count| count.usage().keys).sum(),
         }
-    }
-
-    pub(super) fn hasher() -> KeyHasher {
-        KeyHasher::of_process()
     }
 }
 

@@ -12,6 +12,7 @@
 //! - [`quotas`]: what all limits of a process share
 //! - [`charge`](mod@charge): a call is charged
 //! - [`refill`]: the store is asked, off the request path
+//! - [`of_api`]: what the calls of an API are charged
 //! - [`fields`]: what callers are told
 //! - [`notes`]: what a call keeps of its quotas until it is over
 //! - [`show`]: how much was used
@@ -34,6 +35,7 @@ pub mod charge;
 pub mod refill;
 pub mod fields;
 pub mod notes;
+pub mod of_api;
 pub mod show;
 pub mod usage;
 pub(crate) mod metrics;
@@ -50,6 +52,7 @@ pub use config::{Config, Headers, LimitConfig, PlanConfig};
 pub use fields::Fields;
 pub use limit::{Limit, Limits};
 pub use notes::{Notes, Turn};
+pub use of_api::OfApi;
 pub use quotas::Quotas;
 pub use subject::{Expression, Subject};
 pub use usage::Usage;

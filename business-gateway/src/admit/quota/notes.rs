@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::charge::{Charge, charge};
 use super::fields::Fields;
 use super::limit::Limit;
+use super::of_api::OfApi;
 use super::quotas::Quotas;
 use super::subject::Subject;
 use super::{Refusal, Settings};
@@ -38,25 +39,25 @@ impl Notes {
         &mut self,
         quotas: &Quotas,
         settings: &Settings,
-        limits: &[Arc<Limit>],
+        of_api: &OfApi,
         more: &[(Arc<Limit>, u64)],
         subject: &Subject<'_>,
         turn: Turn,
     ) -> Result<(), Refusal> {
-        if limits.is_empty() && more.is_empty() {
+        if of_api.limits().is_empty() && more.is_empty() {
             return Ok(());
         }
-        let limits = limits.iter().map(|limit| (limit, limit.cost));
+        let limits = of_api.limits().iter().map(|limit| (limit, limit.cost));
         let limits = limits.chain(more.iter().map(|(limit, cost)| (limit, *cost)));
         let limits = limits.map(|(limit, cost)| (limit, cost.saturating_mul(turn.times)));
         match charge(quotas, settings, limits, subject, turn.now).await {
             Ok(charge) => {
-                self.fields = Fields::new(settings.headers, charge.standings());
+                self.fields = Fields::new(settings.headers, charge.standings(), of_api);
                 self.charge = Some(charge);
                 Ok(())
             }
-            Err(mut refusal) => {
-                self.fields = Fields::new(settings.headers, refusal.standings.drain(..));
+            Err(refusal) => {
+                self.fields = Fields::new(settings.headers, refusal.charge.standings(), of_api);
                 self.limit = Some(Arc::clone(&refusal.limit));
                 Err(refusal)
             }

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::limit::{Limit, Limits, Way};
 use super::quotas::Quotas;
-use super::subject::{self, By, Part, Subject};
+use super::subject::{self, By, Digests, Part, Subject};
 use super::window::Window;
 use super::{Settings, lease::Wish};
 
@@ -135,8 +135,8 @@ async fn bring_up_to_date(quotas: &Arc<Quotas>, limit: &Limit, question: &Questi
     };
     // The value of an expression is given, not calculated.
     let found = match &limit.by {
-        By::Parts(_) => limit.by.find(&subject, &Limit::hasher()),
-        By::Expression(_) => By::Expression(expression).find(&subject, &Limit::hasher()),
+        By::Parts(_) => limit.by.find_here(&mut Digests::new(&subject)),
+        By::Expression(_) => By::Expression(expression).find_here(&mut Digests::new(&subject)),
     };
     let Some(held) = found.and_then(|found| table.find(found.key)) else { return };
     let mut heard = std::pin::pin!(held.heard.notified());

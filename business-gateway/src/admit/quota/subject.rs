@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use gatehouse_shared::limit::{Key, KeyHasher};
 use http::request::Parts;
@@ -33,6 +33,9 @@ pub enum Part {
 }
 
 impl Part {
+    /// Every part.
+    pub(super) const ALL: [Self; 4] = [Self::Api, Self::App, Self::User, Self::Client];
+
     /// As it is written.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -90,9 +93,59 @@ pub(super) struct Found {
     made: Option<String>,
 }
 
+/// The digests of the parts of one call, each made once: most limits count by some of the same.
+pub(super) struct Digests<'a> {
+    /// The call.
+    pub(super) subject: &'a Subject<'a>,
+    /// In the order of [`Part`].
+    parts: [Option<Key>; Part::ALL.len()],
+}
+
+impl<'a> Digests<'a> {
+    /// Those of a call; none is made yet.
+    pub(super) fn new(subject: &'a Subject<'a>) -> Self {
+        Self { subject, parts: [None; Part::ALL.len()] }
+    }
+
+    fn of(&mut self, part: Part) -> Key {
+        static HASHERS: LazyLock<[KeyHasher; Part::ALL.len()]> =
+            LazyLock::new(|| Part::ALL.map(|part| KeyHasher::of_process().of_part(part.as_str())));
+        let place = part as usize;
+        let make = || {
+            // There is one for each part.
+            let hasher = HASHERS.get(place).copied().unwrap_or_else(KeyHasher::of_process);
+            match part {
+                Part::Client => hasher.digest_of_address(counted(self.subject.client)),
+                part => hasher.digest(self.subject.text(part).as_bytes()),
+            }
+        };
+        match self.parts.get(place).copied().flatten() {
+            Some(digest) => digest,
+            None => {
+                let digest = make();
+                if let Some(kept) = self.parts.get_mut(place) {
+                    *kept = Some(digest);
+                }
+                digest
+            }
+        }
+    }
+}
+
 impl By {
-    /// The subject of a call; `None` when the limit does not concern it. Calls that lack a part are counted together: a
-    /// limit by application holds for all calls without one as if they came from one.
+    /// The subject of a call as this process knows it; `None` when the limit does not concern it. Calls that lack a part are counted
+    /// together: a limit by application holds for all calls without one as if they came from one.
+    pub(super) fn find_here(&self, digests: &mut Digests<'_>) -> Option<Found> {
+        match self {
+            Self::Parts(parts) => {
+                let key = parts.iter().fold(Key::default(), |key, part| key.and(digests.of(*part)));
+                Some(Found { key, made: None })
+            }
+            Self::Expression(_) => self.find(digests.subject, &KeyHasher::of_process()),
+        }
+    }
+
+    /// The same as all nodes know it that have this hasher.
     pub(super) fn find(&self, subject: &Subject<'_>, hasher: &KeyHasher) -> Option<Found> {
         match self {
             Self::Parts(parts) => {
@@ -263,8 +316,10 @@ mod tests {
             let by = By::Parts([Part::App, Part::User].into());
             let one = Subject { app: Some(&first), user: Some(&second), ..CALL };
             let other = Subject { app: Some(&third), user: Some(&fourth), ..CALL };
-            let key = |subject: &Subject<'_>| by.find(subject, &KeyHasher::of_process()).unwrap().key;
-            prop_assert_eq!(key(&one) == key(&other), text(&by, &one) == text(&by, &other));
+            let here = |subject: &Subject<'_>| by.find_here(&mut Digests::new(subject)).unwrap().key;
+            let of_all = |subject: &Subject<'_>| by.find(subject, &KeyHasher::of_fleet([7; 16])).unwrap().key;
+            prop_assert_eq!(here(&one) == here(&other), text(&by, &one) == text(&by, &other));
+            prop_assert_eq!(of_all(&one) == of_all(&other), text(&by, &one) == text(&by, &other));
         }
     }
 }

@@ -242,11 +242,7 @@ async fn an_expression_says_what_is_counted_and_whether() {
 async fn callers_are_told_where_they_stand() {
     let node = Node::new(TWO);
     let charge = node.call(&["app-day", "api-minute"], &subject("shop")).await.unwrap();
-    let fields = |headers| {
-        let mut map = HeaderMap::new();
-        Fields::new(headers, charge.standings()).unwrap().add_to(&mut map);
-        map.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect::<Vec<_>>()
-    };
+    let fields = |headers| told(headers, &charge, &OfApi::default());
     let to_midnight = 86_400 - START / 1_000 % 86_400;
     assert_eq!(
         fields(Headers::Draft),
@@ -257,7 +253,45 @@ async fn callers_are_told_where_they_stand() {
     );
     let classic = ["x-ratelimit-limit: 3", "x-ratelimit-remaining: 2", "x-ratelimit-reset: 60"];
     assert_eq!(fields(Headers::Classic), classic);
-    assert!(Fields::new(Headers::Off, charge.standings()).is_none());
+    assert!(Fields::new(Headers::Off, charge.standings(), &OfApi::default()).is_none());
+}
+
+/// The fields that callers get.
+fn told(headers: Headers, charge: &Charge, of_api: &OfApi) -> Vec<String> {
+    let mut map = HeaderMap::new();
+    Fields::new(headers, charge.standings(), of_api).unwrap().add_to(&mut map);
+    map.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect()
+}
+
+#[tokio::test]
+async fn a_policy_that_was_written_before_is_what_would_be_written() {
+    let more = "[[limit]]\nname = \"app-month\"\nby = [\"app\"]\nrate = \"9/month\"\n\
+                [[limit]]\nname = \"watched\"\nby = [\"api\"]\nrate = \"9/1m\"\nmode = \"observe\"\n\
+                [[plan]]\nname = \"gold\"\nlimits = { \"app-day\" = \"7/1d\" }\n";
+    let node = Node::new(&format!("{TWO}{more}"));
+    let of_api =
+        |names: &[&str]| OfApi::new(names.iter().map(|name| Arc::clone(node.limits.find(name).unwrap())).collect());
+    let gold = Subject { plan: Some("gold"), ..subject("rich") };
+    let all = ["app-day", "watched", "api-minute"];
+    for (charged, of, subject, is_usual) in [
+        (&all[..], &all[..], subject("shop"), true),
+        // What a rule charges beside, or instead.
+        (&["app-day", "api-minute"], &["app-day"], subject("shop"), false),
+        (&["api-minute"], &["app-day"], subject("shop"), false),
+        (&["api-minute"], &all, subject("shop"), false),
+        (&all, &all, gold, false),
+        // November has 30 days.
+        (&["app-month"], &["app-month"], subject("shop"), true),
+    ] {
+        let charge = node.call(charged, &subject).await.unwrap();
+        let of = of_api(of);
+        assert_eq!(of.policy(charge.standings()).is_some(), is_usual, "{charged:?}");
+        assert_eq!(told(Headers::Draft, &charge, &of), told(Headers::Draft, &charge, &OfApi::default()));
+    }
+    // December has 31.
+    node.clock.advance(Duration::from_secs(30 * 86_400));
+    let charge = node.call(&["app-month"], &subject("shop")).await.unwrap();
+    assert!(of_api(&["app-month"]).policy(charge.standings()).is_none());
 }
 
 /// Three limits on each call, 2,000 calls a second, a minute long.

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use gatehouse_shared::limit::KeyHasher;
 
-use super::limit::{Limit, Limits, Way};
+use super::limit::{Limits, Way};
 use super::quotas::Quotas;
+use super::subject::Digests;
 use super::{Settings, Subject};
 use crate::admit::api::Api;
 use crate::admit::caller::Caller;
@@ -66,7 +67,7 @@ impl Counters for Usage<'_> {
         let left = match &limit.way {
             Way::Told(counts) => counts.get(rate)?.peek(limit.by.find(&subject, self.fleet)?.key, 1, now).remaining,
             Way::Leased(table) => {
-                let held = table.find(limit.by.find(&subject, &Limit::hasher())?.key)?;
+                let held = table.find(limit.by.find_here(&mut Digests::new(&subject))?.key)?;
                 let lease = held.lease();
                 if !lease.standing().0.contains(now) {
                     return Some(0);

@@ -338,7 +338,7 @@ impl Copy {
         let plan = Plan::new(&mirror.service, Some(mirror.timeout), call, now, now + mirror.timeout);
         let mut notes = Notes::default();
         let exchange = async {
-            let answer = super::run(plan, request, &mut notes).await.map_err(Failed::from)?;
+            let answer = super::run(&plan, request, &mut notes).await.map_err(Failed::from)?;
             let status = answer.status();
             discard(answer.into_body(), mirror.answer_max).await.map(|()| status)
         };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use gatehouse_shared::config::Secret;
 use ipnet::IpNet;
+use ring::hmac;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -113,15 +114,40 @@ impl fmt::Debug for App {
 pub struct AppSecret {
     /// Tells the live secrets of an application apart.
     pub id: Arc<str>,
-    /// Its bytes.
-    pub secret: Secret,
     /// When it was made, in Unix seconds.
     pub created_unix: u64,
     /// When it ends, in Unix seconds; set for the old one at a rotation.
     pub expires_unix: Option<u64>,
+    secret: Secret,
+    key: hmac::Key,
+}
+
+impl fmt::Debug for AppSecret {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("AppSecret").field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 impl AppSecret {
+    /// A secret of these bytes that does not end.
+    #[must_use]
+    pub fn new(id: Arc<str>, secret: Secret, created_unix: u64) -> Self {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose());
+        Self { id, created_unix, expires_unix: None, secret, key }
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        self.secret.expose()
+    }
+
+    /// What HMAC-SHA-256 makes of it before it looks at a text: made once, and not for every call.
+    #[must_use]
+    pub fn key(&self) -> &hmac::Key {
+        &self.key
+    }
+
     /// Whether it counts at this time.
     #[must_use]
     pub fn is_live(&self, now_unix: u64) -> bool {

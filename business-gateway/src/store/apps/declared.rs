@@ -226,7 +226,7 @@ fn compile(written: &Config, at: &At<'_>, sources: &mut Sources) -> Result<App, 
     let secrets = compiling.secrets(&written.secrets, "secrets");
     let api_keys = compiling.secrets(&written.api_keys, "api_keys");
     let public_keys = compiling.public_keys(&written.public_keys);
-    let secret = |(id, secret)| AppSecret { id, secret, created_unix: 0, expires_unix: None };
+    let secret = |(id, secret)| AppSecret::new(id, secret, 0);
     let api_key = |(id, secret): (Arc<str>, Secret)| {
         let hash = hash_in_memory(&written.key, secret.expose());
         ApiKeyHash { id, hash, expires_unix: None }
@@ -288,7 +288,7 @@ subjects = [\"CN=shop\"]
 ";
         let declared = declared(dir.path(), text).unwrap();
         let shop = declared.find("shop").unwrap();
-        assert_eq!((&*shop.name, shop.secrets[0].secret.expose()), ("shop", &b"s3cret"[..]));
+        assert_eq!((&*shop.name, shop.secrets[0].expose()), ("shop", &b"s3cret"[..]));
         assert_eq!(shop.api_keys[0].hash, hash_in_memory("shop", b"s3cret"));
         assert_eq!(shop.networks.iter().map(ToString::to_string).collect::<Vec<_>>(), ["192.0.2.0/24", "::1/128"]);
         assert_eq!((shop.expires_unix, shop.schemes.len()), (Some(1_798_761_600), Scheme::ALL.len()));

@@ -134,12 +134,9 @@ impl Record {
     pub fn compile(self, key: &str, version: u64) -> Result<App, String> {
         let secret = |secret: SecretRecord| {
             let bytes = STANDARD.decode(&secret.secret).map_err(|_undecodable| "a secret is not Base64")?;
-            Ok::<_, String>(AppSecret {
-                id: secret.id.into(),
-                secret: Secret::new(bytes),
-                created_unix: secret.created_unix,
-                expires_unix: secret.expires_unix,
-            })
+            let mut compiled = AppSecret::new(secret.id.into(), Secret::new(bytes), secret.created_unix);
+            compiled.expires_unix = secret.expires_unix;
+            Ok::<_, String>(compiled)
         };
         let public_key = |key: PublicKeyRecord| {
             let bytes = bytes32(&key.key).ok_or("a public key is not 32 bytes in Base64")?;
@@ -205,7 +202,7 @@ impl Kind for Applications {
         // Sixteen bytes: the counts of an `Arc`.
         let text = |text: &str| text.len() + 16;
         let texts = |texts: &[Arc<str>]| texts.iter().map(|one| text(one) + size_of::<Arc<str>>()).sum::<usize>();
-        let secrets = app.secrets.iter().map(|one| size_of::<AppSecret>() + text(&one.id) + one.secret.expose().len());
+        let secrets = app.secrets.iter().map(|one| size_of::<AppSecret>() + text(&one.id) + one.expose().len());
         text(&app.key)
             + app.name.len()
             + app.owner.as_deref().map_or(0, str::len)

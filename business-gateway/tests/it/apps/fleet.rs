@@ -21,7 +21,7 @@ async fn a_new_application_is_known_everywhere_as_soon_as_it_is_handed_out() {
         assert_eq!((look(site, "chosen").await, look(site, &made.key).await), ("chosen".to_owned(), "made".to_owned()));
     }
     let Lookup::Found(app) = apps(2).find(&made.key, clock::now()).await else { panic!("gone") };
-    assert_eq!(app.secrets[0].secret.expose(), secret.clear.as_bytes());
+    assert_eq!(app.secrets[0].expose(), secret.clear.as_bytes());
     assert_eq!((chosen.version, app.version), (1, 1));
     // Nothing of it stands in Redis in clear.
     let stored = RedisApps::new(Arc::new(nodes.redis.client())).read(RecordKind::App, &made.key).await.unwrap();

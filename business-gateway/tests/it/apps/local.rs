@@ -109,7 +109,7 @@ async fn two_secrets_are_live_while_one_is_replaced() {
         let shown = app
             .secrets
             .iter()
-            .map(|one| (String::from_utf8_lossy(one.secret.expose()).into_owned(), one.expires_unix.is_some()));
+            .map(|one| (String::from_utf8_lossy(one.expose()).into_owned(), one.expires_unix.is_some()));
         shown.collect::<Vec<_>>()
     };
     assert_eq!(secrets().await, [(first.clear, true), (second.clear.clone(), false)]);

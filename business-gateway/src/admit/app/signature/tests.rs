@@ -1,10 +1,12 @@
+use gatehouse_shared::config::Secret;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use ring::signature::Ed25519KeyPair;
 
 use super::*;
 use crate::admit::app::digest::{CONTENT_DIGEST, ContentDigest, content_digest};
-use crate::admit::app::proof::{Keys, Prover};
+use crate::admit::app::proof::{Keys, Prover, Secrets};
+use crate::store::apps::AppSecret;
 
 /// RFC 9421, appendix B.2: the request that its examples sign.
 const REQUEST: [(&str, &str); 5] = [
@@ -106,7 +108,7 @@ fn the_hmac_of_appendix_b_2_5_is_right() {
     let both = Headers::of(&headers).unwrap();
     let (input, signature) = both.parse().unwrap();
     assert_eq!((input.label, input.created, &*input.key_id), ("sig-b25", Some(1_618_884_473), "test-shared-secret"));
-    let secret = base64(SECRET);
+    let secret = AppSecret::new("1".into(), Secret::new(base64(SECRET)), 0);
     let proven = |text: &[u8]| bool::from(Prover::new().hmac([Some(&secret), None], text, &signature));
     assert!(proven(base.as_bytes()));
     assert!(!proven(base.replace("POST", "GET").replace("2021", "2022").as_bytes()));
@@ -302,7 +304,7 @@ impl Sent {
         Self { method: "POST".into(), authority: "shop.example".into(), target, headers, body: body.to_vec() }
     }
 
-    fn is_accepted(&self, secrets: Keys<'_>, public: Keys<'_>) -> bool {
+    fn is_accepted(&self, secrets: Secrets<'_>, public: Keys<'_>) -> bool {
         let Ok(uri) = self.target.parse() else { return false };
         let Ok(both) = Headers::of(&self.headers) else { return false };
         let Ok((input, proof)) = both.parse() else { return false };
@@ -402,7 +404,8 @@ proptest! {
         };
         let key = if with_ed25519 { SigningKey::Ed25519(Box::new(pair)) } else { SigningKey::Hmac(SHARED.to_vec()) };
         let sent = Sent::sign(&path, &query, &value, &body, &key);
-        let secrets: Keys<'_> = [None, Some(SHARED)];
+        let shared = AppSecret::new("1".into(), Secret::new(SHARED.to_vec()), 0);
+        let secrets = [None, Some(&shared)];
         let publics: Keys<'_> = [Some(&public), None];
         prop_assert!(sent.is_accepted(secrets, publics));
         prop_assert_eq!(sent.is_accepted(secrets, [None, None]), !with_ed25519, "an algorithm that the app has no key for");
